@@ -1,0 +1,1 @@
+"""Mailbox, bell, supervisor: what makes a task an actor."""

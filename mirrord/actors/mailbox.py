@@ -1,0 +1,125 @@
+"""Mailboxes: the only door into an actor. ``ask`` waits for the answer; whoever is inside takes all that waits at once."""
+
+from __future__ import annotations
+
+from collections import deque
+from copy import copy
+from typing import Any, Generic, TypeVar
+
+import trio
+from msgspec import Struct
+
+from ..errors import MirrordError, Throttled
+
+M = TypeVar("M")
+
+
+class MailboxStatistics(Struct, frozen=True):
+    """Numbers to be pulled: ``waiting`` of ``room`` places taken, ``open`` asks not answered, ``handled`` since birth."""
+
+    waiting: int
+    room: int
+    open: int
+    handled: int
+
+
+class Envelope(Generic[M]):
+    """One message on its way, and the place where its answer will lie."""
+
+    __slots__ = ("_answer", "_error", "_task", "box", "done", "message")
+
+    def __init__(self, message: M, box: Mailbox[M]) -> None:
+        self.message = message
+        self.box = box
+        self.done = False
+        self._answer: Any = None
+        self._error: MirrordError | None = None
+        self._task: trio.lowlevel.Task | None = None
+
+    def answer(self, value: Any) -> None:
+        """Give the answer. Only the first of answer and refuse counts."""
+        self._settle(value, None)
+
+    def refuse(self, error: MirrordError) -> None:
+        """Raise this at the asker."""
+        self._settle(None, error)
+
+    def _settle(self, value: Any, error: MirrordError | None) -> None:
+        if self.done:
+            return
+        self.done, self._answer, self._error = True, value, error
+        self.box.settled(self)
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
+
+    async def wait(self) -> Any:
+        """The answer; raises what it was refused with. A cancelled wait leaves the message in the box."""
+        if not self.done:
+            self._task = trio.lowlevel.current_task()
+
+            def abort(_: Any) -> trio.lowlevel.Abort:
+                self._task = None
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        if self._error is not None:
+            # One error may refuse many askers: tracebacks must not pile up on it.
+            raise copy(self._error).with_traceback(None)
+        return self._answer
+
+
+class Mailbox(Generic[M]):
+    """Bounded by ``room`` waiting messages; a full box refuses at once (Throttled), so nobody waits without a deadline."""
+
+    def __init__(self, room: int = 4096) -> None:
+        self._room = room
+        self._waiting: deque[Envelope[M]] = deque()
+        self._open: dict[Envelope[M], None] = {}
+        self._reader: trio.lowlevel.Task | None = None
+        self._handled = 0
+
+    def put(self, message: M) -> Envelope[M]:
+        """Leave a message. Raises Throttled when the box is full."""
+        if len(self._waiting) >= self._room:
+            raise Throttled("too many requests wait for this topic; try again", retry_after_s=1.0)
+        envelope = Envelope(message, self)
+        self._waiting.append(envelope)
+        self._open[envelope] = None
+        if self._reader is not None:
+            trio.lowlevel.reschedule(self._reader)
+            self._reader = None
+        return envelope
+
+    async def ask(self, message: M) -> Any:
+        """Leave a message and wait for its answer. Raises what the actor refuses with, or Throttled."""
+        return await self.put(message).wait()
+
+    async def batch(self, most: int) -> list[Envelope[M]]:
+        """All that waits, at most ``most``; sleeps while the box is empty. For the actor inside only."""
+        if not self._waiting:
+            self._reader = trio.lowlevel.current_task()
+
+            def abort(_: Any) -> trio.lowlevel.Abort:
+                self._reader = None
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        count = min(most, len(self._waiting))
+        self._handled += count
+        return [self._waiting.popleft() for _ in range(count)]
+
+    def settled(self, envelope: Envelope[M]) -> None:
+        """Called by an envelope when it has its answer."""
+        self._open.pop(envelope, None)
+
+    def refuse_all(self, error: MirrordError) -> None:
+        """The actor died: nobody may wait for a dead one."""
+        self._waiting.clear()
+        for envelope in list(self._open):
+            envelope.refuse(error)
+
+    def statistics(self) -> MailboxStatistics:
+        """Numbers for ``GET /v0/actors``."""
+        return MailboxStatistics(len(self._waiting), self._room, len(self._open), self._handled)
+
