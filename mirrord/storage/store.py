@@ -13,6 +13,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+MANY_TAGS = "\0"  # stands in ``PutPack.tags`` (and in the index) for "too many tags to tell"
+
 SEQ_BITS = 40  # a pack's row key is ``tid << SEQ_BITS | first seq``: one b-tree, in log order
 MAX_SEQ = (1 << SEQ_BITS) - 1
 
@@ -57,7 +59,7 @@ class VectorRow(Struct, frozen=True):
 
 
 class Part(Struct, frozen=True):
-    """A run of one strand inside a pack."""
+    """A run of one strand inside a pack. Runs of a strand never overlap, and neither do its gaps."""
 
     sid: int
     first: int
@@ -136,10 +138,15 @@ class PutPack(Struct, frozen=True):
 
 
 class DropPack(Struct, frozen=True):
-    """The pack that begins at ``seq`` goes, with its parts and tags."""
+    """The pack that begins at ``seq`` and ends at ``last`` goes, with its parts and tags.
+
+    ``last`` is what the caller saw. Where neighbours were merged in the meantime (packs are private to the store) the
+    commit is refused with StoreCorrupt instead of dropping records that nobody meant.
+    """
 
     tid: int
     seq: int
+    last: int
 
 
 class PutGap(Struct, frozen=True):
@@ -224,7 +231,7 @@ class Store(Protocol):
 
     def packs(self, tid: int, seq: int, max_bytes: int) -> list[Pack]:
         """Packs in log order from the one that holds ``seq`` (or the next one after it); at least one if there is
-        any, then more until their bodies exceed ``max_bytes``. Raises ChunkCorrupt when a body fails its checksum."""
+        any, then more as long as all bodies fit into ``max_bytes``. Raises ChunkCorrupt when a body fails its checksum."""
         ...
 
     def pack_sizes(self, tid: int, seq: int, limit: int) -> list[Pack]:
