@@ -1,0 +1,222 @@
+"""The graph that a configuration draws: who pulls what from whom, and where what is written comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+import xxhash
+from msgspec import Struct
+
+from ..names import matches
+from .model import Config, Fields, OnGap, Want
+from .option import as_duration, as_size
+from .topic import TopicConfig, topic_config
+
+State = tuple[str, str]  # a node and a topic's name there
+
+
+class LinkPlan(Struct, frozen=True):
+    """What one node pulls from one peer, all entries of the file taken together."""
+
+    peer: str
+    url: str
+    wants: tuple[Want, ...]
+    on_gap: OnGap = "record"
+    gap_patience_ms: int = 60_000
+
+
+def links_of(config: Config, node: str) -> tuple[LinkPlan, ...]:
+    """The links of this node, one per peer, in the order in which the file names the peers."""
+    wants: dict[str, list[Want]] = {}
+    settings: dict[str, dict[str, Any]] = {}
+    for link in config.links:
+        for puller, source in link.pairs():
+            if puller == node:
+                wants.setdefault(source, []).extend(link.wants)
+                given = {"url": link.via, "on_gap": link.on_gap, "gap_patience_ms": link.gap_patience_ms}
+                known = settings.setdefault(source, {"url": config.nodes[source].url})
+                known.update({key: value for key, value in given.items() if value is not None})
+    return tuple(LinkPlan(peer=peer, wants=unite(found), **settings[peer]) for peer, found in wants.items())
+
+
+def unite(wants: Iterable[Want]) -> tuple[Want, ...]:
+    """Each want once and sorted, without those that a wider prefix among them already means."""
+    once = sorted(set(wants))
+    wide = [want for want in once if want.source.endswith("*")]
+    return tuple(
+        want
+        for want in once
+        if not any(other != want and matches(other.source, want.source) for other in wide)
+    )
+
+
+def pulled_by(config: Config, node: str) -> tuple[str, ...]:
+    """The nodes that pull from this one, in the file's order."""
+    pullers = {puller for link in config.links for puller, source in link.pairs() if source == node}
+    return tuple(name for name in config.nodes if name in pullers)
+
+
+def edges(config: Config) -> tuple[tuple[str, str], ...]:
+    """(source, puller) of every link, in the file's order of pullers: the way that records travel."""
+    return tuple((plan.peer, node) for node in config.nodes for plan in links_of(config, node))
+
+
+def carries(config: Config, source: str, puller: str, topic: str) -> bool:
+    """Whether ``puller`` pulls the topic that ``source`` calls so from ``source``."""
+    wants = (want for plan in links_of(config, puller) if plan.peer == source for want in plan.wants)
+    return any(want.local_name(topic) is not None for want in wants)
+
+
+def topology_hash(config: Config) -> bytes:
+    """16 bytes over what peers must agree on: cluster, nodes' names and urls, links.
+
+    Not over directories nor limits. Two spellings of one topology have one hash.
+    """
+    nodes = sorted((node.name, node.url) for node in config.nodes.values())
+    links = [(name, sorted(links_of(config, name), key=lambda plan: plan.peer)) for name, _ in nodes]
+    return xxhash.xxh3_128_digest(msgspec.json.encode([config.cluster, nodes, links]))
+
+
+def declared(config: Config, node: str, topic: str) -> dict[str, object]:
+    """The fields that the file sets for a topic on a node: those of prefixes from short to long, of the exact
+    name, then the same of the node's own tables."""
+    fields: dict[str, object] = {}
+    for tables in (config.topics, config.nodes[node].topics):
+        fields |= _declared_in(tables, topic)
+    return fields
+
+
+def topic_config_for(config: Config, node: str, topic: str) -> TopicConfig:
+    """What the file makes of a topic on a node, over the built-in defaults."""
+    return topic_config(declared(config, node, topic))
+
+
+def _declared_in(tables: Mapping[str, Fields], topic: str) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    prefixes = sorted((name for name in tables if name.endswith("*") and matches(name, topic)), key=len)
+    for name in (*prefixes, topic):
+        fields.update(tables.get(name, {}))
+    return fields
+
+
+class Flow:
+    """Where what is written to a topic comes to, along all links and renames."""
+
+    def __init__(self, config: Config) -> None:
+        self._followers: dict[str, list[tuple[str, tuple[Want, ...]]]] = {name: [] for name in config.nodes}
+        self._onward: dict[State, frozenset[State]] = {}
+        for node in config.nodes:
+            for plan in links_of(config, node):
+                self._followers[plan.peer].append((node, plan.wants))
+
+    def onward(self, node: str, topic: str) -> frozenset[State]:
+        """(puller, its name for the topic) of everyone that pulls it straight from the node."""
+        state = (node, topic)
+        if state not in self._onward:
+            names = (
+                (puller, want.local_name(topic)) for puller, wants in self._followers[node] for want in wants
+            )
+            self._onward[state] = frozenset((puller, name) for puller, name in names if name is not None)
+        return self._onward[state]
+
+    def reach(self, node: str, topic: str) -> set[State]:
+        """(node, name there) of everywhere that the topic's records come to, the start included."""
+        seen: set[State] = {(node, topic)}
+        todo = [(node, topic)]
+        while todo:
+            new = self.onward(*todo.pop()) - seen
+            seen |= new
+            todo.extend(new)
+        return seen
+
+
+def warnings(config: Config) -> list[str]:
+    """What works as written but may be meant otherwise, one line each, for ``mirrord check``."""
+    if len(config.nodes) < 2:
+        return []
+    return [*_one_way_nodes(config), *_stranded_topics(config), *_differences(config), *_bottlenecks(config)]
+
+
+def _one_way_nodes(config: Config) -> Iterator[str]:
+    travel = edges(config)
+    for node in config.nodes:
+        serves, pulls = any(edge[0] == node for edge in travel), any(edge[1] == node for edge in travel)
+        if not serves and not pulls:
+            yield f"{node} has no link: it mirrors nothing"
+        elif not serves:
+            yield f"nobody pulls from {node}: what is written there stays there"
+        elif not pulls:
+            yield f"{node} pulls from nobody: what is written elsewhere does not come to it"
+
+
+def _stranded_topics(config: Config) -> Iterator[str]:
+    flow, wants = Flow(config), {want for link in config.links for want in link.wants}
+    serving, pulling = ({edge[end] for edge in edges(config)} for end in (0, 1))
+    stranded: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for topic in config.topics:
+        if not any(
+            matches(topic, want.source) or want.local_name(_sample(topic)) is not None for want in wants
+        ):
+            yield f"no link carries {topic}: its records stay on the node where they are written"
+        elif any(want.local_name(_sample(topic)) is not None for want in wants):
+            for origin in (node for node in config.nodes if node in serving):
+                there = {node for node, _ in flow.reach(origin, _sample(topic))}
+                missing = tuple(node for node in config.nodes if node in pulling and node not in there)
+                if missing:
+                    stranded.setdefault((origin, missing), []).append(topic)
+    for (origin, missing), topics in stranded.items():
+        yield f"what is written to {', '.join(topics)} on {origin} does not come to {', '.join(missing)}"
+
+
+def _differences(config: Config) -> Iterator[str]:
+    flow = Flow(config)
+    shown: dict[str, Callable[[int], str]] = {"ttl_ms": as_duration, "cap_records": str, "cap_bytes": as_size}
+    for topic in dict.fromkeys(
+        (*config.topics, *(name for node in config.nodes.values() for name in node.topics))
+    ):
+        held = {state for node in config.nodes for state in flow.onward(node, _sample(topic))}
+        held |= {(node, _sample(topic)) for node in config.nodes if flow.onward(node, _sample(topic))}
+        for field, write in shown.items():
+            values: dict[int, list[str]] = {}
+            for node, name in sorted(held):
+                values.setdefault(getattr(topic_config_for(config, node, name), field), []).append(node)
+            if len(values) > 1:
+                told = "; ".join(
+                    f"{write(value) if value else 'off'} on {', '.join(values[value])}" for value in values
+                )
+                yield (
+                    f"{topic}: {field} differs between nodes that mirror it ({told}): a node that comes late "
+                    "may be shown a gap where another still has the records"
+                )
+
+
+def _bottlenecks(config: Config) -> Iterator[str]:
+    near: dict[str, set[str]] = {node: set() for node in config.nodes}
+    for source, puller in edges(config):
+        near[source].add(puller)
+        near[puller].add(source)
+    for node in config.nodes:
+        left, parts = set(near[node]), []
+        while left:
+            part = _connected(near, min(left), without=node)
+            left -= part
+            parts.append([name for name in config.nodes if name in part])
+        if len(parts) > 1:
+            sides = " / ".join(", ".join(part) for part in parts)
+            yield f"{node} is the only way between {sides}: while it is down they exchange nothing"
+
+
+def _connected(near: Mapping[str, set[str]], start: str, without: str) -> set[str]:
+    seen, todo = {start}, [start]
+    while todo:
+        new = near[todo.pop()] - seen - {without}
+        seen |= new
+        todo.extend(new)
+    return seen
+
+
+def _sample(pattern: str) -> str:
+    """A name that stands for all that a pattern means."""
+    return pattern.removesuffix("*")
