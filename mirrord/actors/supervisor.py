@@ -6,7 +6,7 @@ counts, is what ``GET /v0/actors`` shows. This is the one place of the code that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, Protocol
 
@@ -119,6 +119,21 @@ class Supervisor:
     def statistics(self) -> list[dict[str, Any]]:
         """The tree of actors with counts, by name."""
         return [_describe(kept) for _, kept in sorted(self._kept.items())]
+
+
+async def shielded(
+    note: Callable[[BaseException], None], fn: Callable[..., Awaitable[object]], *args: object
+) -> BaseException | None:
+    """Run ``fn``, whose fault must stay its own (one connection of many): an Exception is noted and returned.
+
+    Cancellation and the like pass.
+    """
+    try:
+        await fn(*args)
+    except Exception as error:  # noqa: BLE001 -- the one catch-all (law 8), for what is not worth an actor
+        note(error)
+        return error
+    return None
 
 
 def _describe(kept: _Kept) -> dict[str, Any]:

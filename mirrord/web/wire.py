@@ -1,0 +1,221 @@
+"""The bytes of one connection: a non-blocking socket, deadlines, and the outgoing side of one answer.
+
+Plain sockets with ``trio.lowlevel`` waits instead of ``trio.SocketStream``: the common case, where the kernel has
+the bytes or takes them at once, then costs one system call and no scheduling.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import termios
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import islice
+from math import inf
+
+import trio
+from trio.lowlevel import wait_readable, wait_writable
+
+from .message import (
+    ClientGone,
+    Headers,
+    Request,
+    Response,
+    Stream,
+    length_framing,
+    may_have_body,
+    response_head,
+)
+
+MOST_BUFFERS = 1000  # below IOV_MAX, which is 1024 on Linux
+JOIN_BYTES = 16 * 1024
+
+
+class Wire:
+    """One accepted socket. Nothing here waits without ``deadline``, which the server's patrol enforces."""
+
+    __slots__ = ("bytes_in", "bytes_out", "deadline", "sock", "stall_s")
+
+    def __init__(self, sock: socket.socket, stall_s: float) -> None:
+        self.sock = sock
+        self.stall_s = stall_s
+        """A client that takes nothing for so long is gone."""
+        self.deadline = inf
+        """On trio's clock; whoever is past it is cancelled."""
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def receive_now(self, size: int) -> bytes | None:
+        """What the kernel holds; nothing yet is None, the client's end is empty. Raises ClientGone."""
+        try:
+            data = self.sock.recv(size)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+        self.bytes_in += len(data)
+        return data
+
+    async def readable(self) -> None:
+        """Wait until there is something to receive, an end included."""
+        await wait_readable(self.sock)
+
+    async def send(self, buffers: Sequence[bytes]) -> None:
+        """Returns when the kernel took it all; no checkpoint if it did at once. Raises ClientGone."""
+        total = sum(map(len, buffers))
+        sent = self._send_some(buffers)
+        if sent < total:
+            await self._send_rest(buffers, sent)
+        self.bytes_out += total
+
+    def send_now(self, data: bytes) -> None:
+        """Last words: what the kernel takes at once, and no complaint about the rest."""
+        with suppress(OSError):
+            self.bytes_out += self.sock.send(data)
+
+    def _send_some(self, buffers: Sequence[bytes | memoryview]) -> int:
+        try:
+            if len(buffers) == 1:
+                return self.sock.send(buffers[0])
+            return self.sock.sendmsg(buffers if len(buffers) <= MOST_BUFFERS else buffers[:MOST_BUFFERS])
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+
+    async def _send_rest(self, buffers: Sequence[bytes], sent: int) -> None:
+        rest = deque(memoryview(buffer) for buffer in buffers)
+        while True:
+            while rest and sent >= len(rest[0]):
+                sent -= len(rest.popleft())
+            if not rest:
+                return
+            rest[0] = rest[0][sent:]
+            sent = self._send_some(list(islice(rest, MOST_BUFFERS)))
+            if sent == 0:
+                self.deadline = trio.current_time() + self.stall_s
+                await wait_writable(self.sock)
+                self.deadline = inf
+
+    def unacknowledged(self) -> int:
+        """Bytes in the kernel's hands that the client's machine has not acknowledged."""
+        try:
+            answer = fcntl.ioctl(self.sock, termios.TIOCOUTQ, b"\0\0\0\0")
+        except (OSError, ValueError) as error:
+            raise ClientGone(str(error)) from error
+        return int(struct.unpack("i", answer)[0])
+
+    def low_latency(self, unsent_bytes: int) -> None:
+        """Let the kernel hold at most about so much unsent; more is refused until the line has taken some."""
+        with suppress(OSError):
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent_bytes)
+
+    async def linger(self, seconds: float) -> None:
+        """Say that nothing follows and read the client out: else its kernel may throw our last words away."""
+        with trio.move_on_after(seconds), suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+            while self.receive_now(1 << 16) != b"":
+                await wait_readable(self.sock)
+
+    def close(self) -> None:
+        """Wake whoever waits on the socket, and give it back."""
+        trio.lowlevel.notify_closing(self.sock)
+        self.sock.close()
+
+
+class Reply:
+    """The outgoing side of one request: decides the framing, once, and keeps to it. A Writer for streams."""
+
+    __slots__ = ("_chunked", "_left", "_mute", "_wire", "begun", "close", "date", "request")
+
+    def __init__(self, wire: Wire, request: Request, close: bool, date: Callable[[], bytes]) -> None:
+        self._wire = wire
+        self.request = request
+        self.close = close
+        """The connection ends behind this answer."""
+        self.date = date
+        self.begun = False
+        self._mute = request.method == "HEAD"
+        self._chunked = False
+        self._left: int | None = None
+        """Bytes still owed to a content-length that was promised."""
+
+    async def whole(self, response: Response) -> None:
+        """Send a complete answer, in one system call when the kernel has room. Raises ClientGone."""
+        buffers = self._encode(response)
+        self.begun = True
+        await self._wire.send(buffers)
+
+    async def stream(self, stream: Stream) -> None:
+        """Send an answer whose length nobody knows. Raises ClientGone, and what its writer raises."""
+        await self.begin(stream.status, stream.content_type, stream.headers)
+        if not self._mute:
+            await stream.write(self)
+        await self.finish()
+
+    def last_words(self, response: Response) -> None:
+        """Send what the kernel takes at once of a small answer, and no more after it."""
+        self.close = True
+        self._wire.send_now(b"".join(self._encode(response)))
+
+    def _encode(self, response: Response) -> list[bytes]:
+        body = response.body if isinstance(response.body, list) else [response.body]
+        length = sum(map(len, body))
+        head = self._head(response.status, response.content_type, response.headers, length)
+        if self._mute:
+            return [head]
+        return [b"".join([head, *body])] if length < JOIN_BYTES else [head, *body]
+
+    def _head(self, status: int, content_type: bytes, headers: Headers, length: int | None) -> bytes:
+        """``length`` None: chunked, or over HTTP/1.0, which knows no chunks, to the end of the connection."""
+        self._mute = self._mute or not may_have_body(status)
+        if length is not None:
+            framing = length_framing(status, length)
+        else:
+            self._chunked = self.request.http_1_1 and may_have_body(status)
+            self.close = self.close or not self.request.http_1_1
+            framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+        self.close = self.close or self.request.draining.is_set()
+        return response_head(status, content_type, headers, framing, self.date(), self.close)
+
+    async def begin(
+        self, status: int, content_type: bytes, headers: Headers, length: int | None = None
+    ) -> None:
+        """Send the head of an answer whose body follows in pieces; ``length`` if it is known. Raises ClientGone."""
+        head = self._head(status, content_type, headers, length)
+        self._left = length
+        self.begun = True
+        await self._wire.send([head])
+
+    async def send(self, buffers: Sequence[bytes]) -> None:
+        """Send a piece of the body; always a checkpoint, so that a fast client does not starve others.
+
+        Raises ClientGone; ValueError when more comes than was promised.
+        """
+        length = sum(map(len, buffers))
+        if self._left is not None and not self._mute:
+            if length > self._left:
+                raise ValueError("the body is longer than its content-length")
+            self._left -= length
+        if length and not self._mute:
+            framed = [b"%x\r\n" % length, *buffers, b"\r\n"] if self._chunked else buffers
+            await self._wire.send(framed)
+        await trio.lowlevel.checkpoint()
+
+    async def finish(self) -> None:
+        """Say that the body is complete. Raises ClientGone; ValueError when less came than was promised."""
+        if self._left and not self._mute:
+            raise ValueError("the body is shorter than its content-length")
+        if self._chunked and not self._mute:
+            await self._wire.send([b"0\r\n\r\n"])
+
+    def unacknowledged(self) -> int:
+        """See ``Writer``."""
+        return self._wire.unacknowledged()
+
+    def low_latency(self, unsent_bytes: int) -> None:
+        """See ``Writer``."""
+        self._wire.low_latency(unsent_bytes)
