@@ -1,0 +1,153 @@
+"""``mirrord topics``: list topics, show one, create one, delete one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...client import call
+from ...client.answer import Answer
+from ...config.option import duration_ms, size_bytes
+from ...errors import ConfigError
+from ..figures import count, moment, size
+from ..screen import say_json, show, table
+from ..target import Target, speaks_to_a_node
+
+if TYPE_CHECKING:
+    from ...client.api import Api
+
+
+class _ListOrShow(click.Group):
+    """A group whose unknown words are names of topics: ``topics orders`` is ``topics show orders``."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None:
+            args = ["show", *args]
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_ListOrShow)
+def topics() -> None:
+    """List the topics of a node (`mirrord topics`), or show one (`mirrord topics NAME`)."""
+
+
+@topics.command("list")
+@click.option("--prefix", default="", help="Only topics that begin so.")
+@speaks_to_a_node
+def list_topics(target: Target, prefix: str) -> None:
+    """All topics by name. With --json one line per page of the API."""
+    with target.api() as api:
+        pages = all_pages(api, prefix)
+        if target.as_json:
+            for page in pages:
+                say_json(page)
+            return
+        rows = [topic_row(found) for page in pages for found in page.object()["topics"]]
+    show(table(None, ["topic", "#records", "#bytes", "#first seq", "#last seq", "durable"], rows))
+
+
+@topics.command("show")
+@click.argument("name")
+@speaks_to_a_node
+def show_topic(target: Target, name: str) -> None:
+    """The state and the configuration of one topic."""
+    with target.api() as api:
+        answer = api.ask(call.topic(name))
+    if target.as_json:
+        say_json(answer)
+        return
+    state = answer.object()
+    facts = [
+        (word, _fact(word, state[word])) for word in state if word not in ("config", "performance", "topic")
+    ]
+    facts += [(word, str(value)) for word, value in state.get("config", {}).items() if value not in (None, 0)]
+    show(table(name, ["", ""], facts))
+
+
+@topics.command("create")
+@click.argument("name")
+@click.option("--ttl", help="Records older than this go: 90s, 12h, 7d.")
+@click.option("--cap-records", type=click.IntRange(0), help="The oldest go beyond so many records.")
+@click.option("--cap-bytes", help="The oldest go beyond so many bytes: 500MB, 2GiB.")
+@click.option("--durability", type=click.Choice(["ephemeral", "memory", "disk", "fsync"]))
+@click.option("--idempotency-window", help="For how long a key is remembered: 2m.")
+@speaks_to_a_node
+def create_topic(target: Target, name: str, **options: Any) -> None:
+    """Create a topic, or configure it anew: what is not given goes back to its default."""
+    with target.api() as api:
+        answer = api.ask(call.put_topic(name, _config(options)))
+    if target.as_json:
+        say_json(answer)
+    else:
+        done = "created" if answer.object()["created"] else "was there; configured"
+        click.echo(f"{name}: {done}")
+
+
+@topics.command("delete")
+@click.argument("name")
+@click.option("--forget", is_flag=True, help="Forget its positions too: what peers hold comes again.")
+@click.option("--if-empty", is_flag=True, help="Only when it holds no record.")
+@speaks_to_a_node
+def delete_topic(target: Target, name: str, forget: bool, if_empty: bool) -> None:
+    """Delete a topic on this node. Peers keep theirs; only records newer than the delete come again."""
+    with target.api() as api:
+        answer = api.ask(call.delete_topic(name, if_empty=if_empty, forget=forget))
+    if target.as_json:
+        say_json(answer)
+    else:
+        click.echo(f"{name}: {'deleted' if answer.object()['deleted'] else 'was not there'}")
+
+
+def all_pages(api: Api, prefix: str = "") -> Iterator[Answer]:
+    """The list of topics, page by page."""
+    cursor: str | None = None
+    while True:
+        page = api.ask(call.topics(prefix, cursor=cursor))
+        yield page
+        cursor = page.object().get("next_cursor")
+        if cursor is None:
+            return
+
+
+def topic_row(topic: dict[str, Any]) -> tuple[str, ...]:
+    durable = "yes" if topic.get("durable") else ""
+    seqs = (str(topic["earliest_seq"]), str(topic["head_seq"]))
+    return (topic["topic"], count(topic["count"]), size(topic["bytes"]), *seqs, durable)
+
+
+def _fact(word: str, value: Any) -> str:
+    if word.endswith("_ts") and value is not None:
+        return moment(value)
+    return size(value) if word == "bytes" else "-" if value is None else str(value)
+
+
+def _config(options: dict[str, Any]) -> dict[str, Any]:
+    """Command-line options as fields of PUT; durations and sizes as people write them."""
+    config = {word: options[word] for word in ("cap_records", "durability") if options[word] is not None}
+    for option, field, read in _AS_WRITTEN:
+        if options[option] is not None:
+            config[field] = _read(option, options[option], read)
+    return config
+
+
+def _read(option: str, written: str, read: Callable[[object], int]) -> int:
+    try:
+        return read(int(written) if written.isdecimal() else written)
+    except ConfigError as error:
+        raise click.UsageError(f"--{option.replace('_', '-')}: {error}") from None
+
+
+_AS_WRITTEN: tuple[tuple[str, str, Callable[[object], int]], ...] = (
+    ("ttl", "ttl_ms", duration_ms),
+    ("cap_bytes", "cap_bytes", size_bytes),
+    ("idempotency_window", "idempotency_window_ms", duration_ms),
+)

@@ -1,0 +1,37 @@
+"""What a command reaches the world through, handed in so that a test can hand in its own."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from ..clock import Clock, SystemClock
+
+if TYPE_CHECKING:  # httpx takes a quarter of a second to import: only commands that speak to a node do
+    import httpx
+
+    from ..client.api import Api
+
+
+def _token() -> str:
+    return secrets.token_hex(16)
+
+
+class Doors(Struct, frozen=True):
+    """Network, time, randomness and standard input."""
+
+    transport: httpx.BaseTransport | None = None
+    clock: Clock = SystemClock()
+    pause: Callable[[float], None] = time.sleep  # seconds
+    token: Callable[[], str] = _token
+    stdin_fd: int = 0
+
+    def api(self, url: str, key: str | None) -> Api:
+        """A connection to one node."""
+        from ..client.api import Api
+
+        return Api(url, key=key, transport=self.transport)

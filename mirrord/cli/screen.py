@@ -1,0 +1,70 @@
+"""Prints tables for people, through rich, imported only when a table is drawn, and JSON for machines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ..client.answer import Answer
+from .figures import harmless
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+Cell = str | tuple[str, str]  # text, or text and a style of rich
+
+_WIDE = 400  # columns when nobody looks: a pipe gets every cell whole
+
+STATE_STYLES = {
+    "caught-up": "green", "ready": "green", "alive": "green", "up": "green",
+    "catching-up": "cyan", "connecting": "yellow", "starting": "yellow", "paused": "yellow",
+    "stalled": "yellow", "unreachable": "red", "refused": "red", "halted": "red", "dead": "red",
+    "died": "red", "not ready": "red",
+}  # fmt: skip
+
+
+def state(word: str) -> Cell:
+    """A state in its colour; what stands behind the word in brackets does not matter."""
+    return word, STATE_STYLES.get(word.split("(")[0].strip(), "")
+
+
+def say_json(answer: Answer) -> None:
+    """The node's own words."""
+    sys.stdout.write(answer.raw.decode() + "\n")
+    sys.stdout.flush()
+
+
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+    """A table; a column whose name begins with ``#`` is right-aligned (and loses the mark)."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        drawn.add_column(column.removeprefix("#"), justify="right" if column.startswith("#") else "left")
+    for row in rows:
+        drawn.add_row(*(_text(cell) for cell in row))
+    return drawn
+
+
+def show(*things: RenderableType) -> None:
+    """Draw tables or lines on stdout."""
+    out = console()
+    for thing in things:
+        out.print(thing, highlight=False)
+
+
+def console() -> Console:
+    """Stdout as rich sees it."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=_WIDE)
+
+
+def _text(cell: Cell) -> RenderableType:
+    from rich.text import Text
+
+    text, style = cell if isinstance(cell, tuple) else (cell, "")
+    return Text(harmless(text), style=style)

@@ -1,0 +1,139 @@
+"""Sends calls to one node and hands back answers: ``Api`` blocks, ``AsyncApi`` runs under trio and asyncio.
+
+    with Api("http://127.0.0.1:4001") as fra:
+        page = fra.ask(call.diff("orders", call.DiffQuery(from_seq=17))).page()
+
+Both raise the class of ``mirrord.errors`` that the node names, PeerUnreachable when nothing answers within
+the deadline, ProtocolViolation when something else than mirrord does.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from ..errors import InvalidRequest, MirrordError, PeerUnreachable
+from .answer import Answer, error_in
+from .call import Call
+
+CONNECT_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 15.0
+
+
+class Api:
+    """One node, spoken to from ordinary code. Keeps its connection until closed; one thread at a time."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.url = checked_url(url)
+        self._timeout_s = timeout_s
+        self._http = httpx.Client(transport=transport, **_settings(key))
+
+    def ask(self, call: Call) -> Answer:
+        """Send the call and wait for its answer: ``timeout_s`` + ``call.wait_ms`` at most without a sign."""
+        try:
+            reply = self._http.request(**_request(self.url, call, self._timeout_s))
+        except httpx.HTTPError as error:
+            raise _unreachable(self.url, error) from error
+        return _answer(self.url, reply)
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._http.close()
+
+    def __enter__(self) -> Api:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncApi:
+    """One node, spoken to from async code. Tasks may share it."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url = checked_url(url)
+        self._timeout_s = timeout_s
+        self._http = httpx.AsyncClient(transport=transport, **_settings(key))
+
+    async def ask(self, call: Call) -> Answer:
+        """Send the call and wait for its answer: ``timeout_s`` + ``call.wait_ms`` at most without a sign."""
+        try:
+            reply = await self._http.request(**_request(self.url, call, self._timeout_s))
+        except httpx.HTTPError as error:
+            raise _unreachable(self.url, error) from error
+        return _answer(self.url, reply)
+
+    async def aclose(self) -> None:
+        """Let the connections go."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> AsyncApi:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def checked_url(url: str) -> str:
+    """The URL without its last slash. Raises InvalidRequest unless it is ``http[s]://host[:port]``."""
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise InvalidRequest(f"{url!r} is no URL ({error}); write it as http://HOST:PORT") from None
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise InvalidRequest(f"{url!r} is no URL of a node; write it as http://HOST:PORT")
+    return url.rstrip("/")
+
+
+def _settings(key: str | None) -> dict[str, Any]:
+    """A node is reached as its URL says: proxies and netrc of the environment are for the outside world."""
+    headers = {"user-agent": "mirrord", "accept": "application/json"}
+    if key:
+        headers["authorization"] = f"Bearer {key}"
+    return {"headers": headers, "trust_env": False, "follow_redirects": False}
+
+
+def _request(url: str, call: Call, timeout_s: float) -> dict[str, Any]:
+    return {
+        "method": call.method,
+        "url": url + call.path,
+        "params": dict(call.query) or None,
+        "content": call.body,
+        "headers": {"content-type": "application/json"} if call.body is not None else None,
+        "timeout": httpx.Timeout(timeout_s + call.wait_ms / 1000, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
+    }
+
+
+def _answer(url: str, reply: httpx.Response) -> Answer:
+    if reply.is_success:
+        return Answer(url, reply.status_code, reply.content)
+    raise error_in(url, reply.status_code, reply.content, reply.headers.get("retry-after"))
+
+
+def _unreachable(url: str, error: httpx.HTTPError) -> MirrordError:
+    why = (
+        "no answer in time"
+        if isinstance(error, httpx.TimeoutException)
+        else str(error) or type(error).__name__
+    )
+    return PeerUnreachable(f"{url} does not answer ({why}); is the node up and the address right?")

@@ -1,0 +1,149 @@
+"""What can be asked of a node, as values: built here without waiting, sent by ``api.py``, blocking or async.
+
+A payload is JSON text and stays the bytes it is: mirrord never re-encodes what a writer wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+LONGEST_WAIT_MS = 30_000  # a node cuts longer waits down to this
+ALL_DEFAULTS: Mapping[str, Any] = {}
+
+
+class Draft(Struct, frozen=True, omit_defaults=True):
+    """A record that is to be written. ``data`` and ``meta`` are JSON text; the node numbers and dates it."""
+
+    data: Raw
+    tag: str | UnsetType = UNSET
+    node: str | UnsetType = UNSET
+    meta: Raw | UnsetType = UNSET
+
+
+class Call(Struct, frozen=True):
+    """One request. ``wait_ms`` is how long the node may take on purpose; the deadline is that much later."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = ALL_DEFAULTS
+    body: bytes | None = None
+    wait_ms: int = 0
+
+
+class DiffQuery(Struct, frozen=True, omit_defaults=True):
+    """What ``POST /v0/topics/:t/diff`` takes. ``from_seq`` is exclusive: the last seq that was read."""
+
+    from_seq: int = 0
+    limit: int | UnsetType = UNSET
+    log_id: str | UnsetType = UNSET
+    node: Sequence[str] | UnsetType = UNSET
+    include_tags: bool | UnsetType = UNSET
+    include_meta: bool | UnsetType = UNSET
+    include_origin: bool | UnsetType = UNSET
+    max_batch_bytes: int | UnsetType = UNSET
+    wait_ms: int | UnsetType = UNSET
+
+
+class _Append(Struct, frozen=True, omit_defaults=True):
+    records: Sequence[Draft]
+    node: str | UnsetType = UNSET
+    idempotency_key: str | UnsetType = UNSET
+
+
+def health() -> Call:
+    """Alive, with version and uptime."""
+    return Call("GET", "/v0/health")
+
+
+def ready() -> Call:
+    """Able to work; raises NotReady with the reasons in ``detail`` while it is not."""
+    return Call("GET", "/v0/ready")
+
+
+def topics(prefix: str = "", page_size: int = 1000, cursor: str | None = None) -> Call:
+    """One page of the topics by name; ``next_cursor`` in the answer leads to the next."""
+    query = {"page_size": str(page_size)}
+    if prefix:
+        query["prefix"] = prefix
+    if cursor:
+        query["cursor"] = cursor
+    return Call("GET", "/v0/topics", query)
+
+
+def topic(name: str) -> Call:
+    """A topic's state; leaves no trace as a read. Raises TopicNotFound."""
+    return Call("GET", _topic_path(name), {"touch": "false"})
+
+
+def put_topic(name: str, config: Mapping[str, Any]) -> Call:
+    """Create a topic, or replace its configuration over the defaults."""
+    return Call("PUT", _topic_path(name), body=msgspec.json.encode(config))
+
+
+def delete_topic(name: str, *, if_empty: bool = False, forget: bool = False) -> Call:
+    """Drop the topic's log; with ``forget`` its positions too, so that peers' old records come again."""
+    query = {word: "true" for word, wanted in (("if_empty", if_empty), ("forget", forget)) if wanted}
+    return Call("DELETE", _topic_path(name), query)
+
+
+def append(
+    name: str,
+    records: Sequence[Draft],
+    *,
+    node: str | None = None,
+    key: str | None = None,
+    return_seqs: bool = False,
+) -> Call:
+    """Write 1 to 10 000 records as one. With an idempotency ``key`` a repeat is written once."""
+    body = _Append(records, node if node else UNSET, key if key else UNSET)
+    return Call("POST", _topic_path(name), {"return_seqs": _word(return_seqs)}, msgspec.json.encode(body))
+
+
+def diff(name: str, query: DiffQuery) -> Call:
+    """The records after a cursor."""
+    wait_ms = min(query.wait_ms, LONGEST_WAIT_MS) if isinstance(query.wait_ms, int) else 0
+    return Call("POST", _topic_path(name) + "/diff", body=msgspec.json.encode(query), wait_ms=wait_ms)
+
+
+def digest(name: str, at: Mapping[str, int] | None = None, *, deep: bool = False) -> Call:
+    """Positions and hashes of every strand. ``at``: strand to the oseq at which its hash is wanted too.
+
+    ``deep`` makes the node read everything back and check it, which may take long (10 minutes at most).
+    """
+    query = {"at": ",".join(f"{strand}:{oseq}" for strand, oseq in sorted(at.items()))} if at else {}
+    if deep:
+        query["deep"] = "true"
+    return Call("GET", _topic_path(name) + "/digest", query, wait_ms=600_000 if deep else 0)
+
+
+def links() -> Call:
+    """What this node pulls, from whom, and how that goes."""
+    return Call("GET", "/v0/links")
+
+
+def lag() -> Call:
+    """The matrix origin x holder, as this node knows it."""
+    return Call("GET", "/v0/lag")
+
+
+def topology() -> Call:
+    """The topology that the node runs."""
+    return Call("GET", "/v0/topology")
+
+
+def actors() -> Call:
+    """The supervision tree with counts."""
+    return Call("GET", "/v0/actors")
+
+
+def _topic_path(name: str) -> str:
+    return "/v0/topics/" + quote(name, safe=":")
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"
