@@ -1,8 +1,8 @@
 """Which small packs become one, and what it then says: arithmetic over rows, the same for every store.
 
-A single append makes a pack of its own. Later, neighbours are merged into packs of up to ``PACK_BYTES``; bodies are
-concatenated byte for byte, so chunks and their hashes stay as they are. Only full groups are merged: the tail of a
-log waits until it fills a pack, so each byte is rewritten once, however slowly a topic grows.
+A single append makes a pack of its own. Later, neighbours are merged into packs of up to ``PACK_BYTES``;
+bodies are concatenated byte for byte, so chunks and their hashes stay as they are. Only full groups are
+merged: the tail of a log waits until it fills a pack, so each byte is rewritten once at most.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Extent(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """Groups of neighbours to merge, each by its seqs ``(first pack, last pack)``; ``done`` is where to look next."""
+    """Groups of neighbours, each by the seqs of its first and last pack; ``done`` is where to look next."""
 
     groups: list[tuple[int, int]]
     done: int
 
 
 def plan(extents: Sequence[Extent], pack_bytes: int = PACK_BYTES) -> Plan:
-    """Group neighbours in log order. ``done`` is the seq of the first pack that may still grow (0: no packs)."""
+    """Group neighbours in log order. ``done`` is the first pack that may still grow (0: no packs)."""
     groups: list[tuple[int, int]] = []
     begin = previous = None
     size = 0

@@ -1,26 +1,29 @@
 """The store's promise: a list of changes commits as one, and reads come back in key order.
 
-Above this file nothing knows SQL. Both stores (``sqlite.py``, ``memory.py``) pass ``tests/contract/test_store.py``.
+Above this file nothing knows SQL. Both stores (``sqlite/``, ``memory.py``) pass
+``tests/contract/test_store.py``.
 
-A topic is known here by a small number (``tid``), a strand *of a topic* by another (``sid``): both are given out by the
-caller, unique in the store, never re-used. Strand ids are positive 63-bit integers, hashes are 16 bytes.
+A topic is known here by a small number (``tid``), a strand *of a topic* by another (``sid``): both are given
+out by the caller, unique in the store, never re-used. Strand ids are positive 63-bit
+integers, hashes are 16 bytes.
 """
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
-MANY_TAGS = "\0"  # stands in ``PutPack.tags`` (and in the index) for "too many tags to tell"
+MANY_TAGS = ""  # stands in ``PutPack.tags`` (and in the index) for "too many tags to tell"
 
 SEQ_BITS = 40  # a pack's row key is ``tid << SEQ_BITS | first seq``: one b-tree, in log order
 MAX_SEQ = (1 << SEQ_BITS) - 1
 
 
 class TopicRow(Struct, frozen=True):
-    """A topic's identity and configuration: changes rarely. ``blob`` is the topic layer's own (opaque here)."""
+    """A topic's identity and configuration: changes rarely. ``blob`` is the topic layer's own."""
 
     tid: int
     name: str
@@ -75,7 +78,7 @@ class Pack(Struct, frozen=True):
     records: int  # as many as seqs, less what a mask took out
     bytes: int  # JSON text of the records, as ``HeadRow.bytes`` counts it
     ts_last: int  # ms, origin's commit time of its newest record
-    body: bytes
+    body: builtins.bytes
 
 
 class Gap(Struct, frozen=True):
@@ -105,7 +108,7 @@ class IdempotencyRow(Struct, frozen=True):
     ts: int  # ms, when it was first used
 
 
-# ---- changes: what one transaction is made of; applied in the order in which they stand --------------------------
+# ---- changes: what one transaction is made of; applied in the order in which they stand
 
 
 class PutMeta(Struct, frozen=True):
@@ -140,8 +143,8 @@ class PutPack(Struct, frozen=True):
 class DropPack(Struct, frozen=True):
     """The pack that begins at ``seq`` and ends at ``last`` goes, with its parts and tags.
 
-    ``last`` is what the caller saw. Where neighbours were merged in the meantime (packs are private to the store) the
-    commit is refused with StoreCorrupt instead of dropping records that nobody meant.
+    ``last`` is what the caller saw. Where neighbours were merged in the meantime (packs are private to the
+    store) the commit is refused with StoreCorrupt instead of dropping records that nobody meant.
     """
 
     tid: int
@@ -182,7 +185,7 @@ class DropMark(Struct, frozen=True):
 
 
 class DropLog(Struct, frozen=True):
-    """The topic's packs, parts, tags, gaps, idempotency keys go; its topic, head, strand and vector rows stay."""
+    """The topic's packs, parts, tags, gaps, idempotency keys go; topic, head, strand and vector rows stay."""
 
     tid: int
 
@@ -202,8 +205,9 @@ Change = (
 class Store(Protocol):
     """Commits are atomic and visible to reads as soon as ``commit`` returns, and never before.
 
-    Reads run on the event loop and must not wait for a writer. A part that is already there (same sid and first), a
-    pack key that is taken, or a value out of range raises StoreCorrupt and nothing of the commit is kept.
+    Reads run on the event loop and must not wait for a writer. A part that is already there (same sid
+    and first), a pack key that is taken, or a value out of range raises StoreCorrupt and nothing of the
+    commit is kept.
     """
 
     def commit(self, changes: Sequence[Change], *, sync: bool) -> None:
@@ -230,8 +234,11 @@ class Store(Protocol):
         ...
 
     def packs(self, tid: int, seq: int, max_bytes: int) -> list[Pack]:
-        """Packs in log order from the one that holds ``seq`` (or the next one after it); at least one if there is
-        any, then more as long as all bodies fit into ``max_bytes``. Raises ChunkCorrupt when a body fails its checksum."""
+        """Packs in log order from the one that holds ``seq`` (or the next one after it); at least one if
+        there is any, then more as long as all bodies fit into ``max_bytes``.
+
+        Raises ChunkCorrupt when a body fails its checksum.
+        """
         ...
 
     def pack_sizes(self, tid: int, seq: int, limit: int) -> list[Pack]:
@@ -250,8 +257,12 @@ class Store(Protocol):
         """Gaps of the strand that end at or after ``oseq``, in order."""
         ...
 
-    def seq_gaps(self, tid: int, seq_from: int, seq_to: int) -> list[Gap]:
-        """Gaps that occupy local seqs within ``seq_from..seq_to``, in seq order."""
+    def last_seq_gap(self, tid: int) -> int:
+        """The highest local seq that a gap occupies; 0 when none does."""
+        ...
+
+    def seq_gaps(self, tid: int, seq_from: int, seq_to: int, limit: int) -> list[Gap]:
+        """Gaps that occupy any local seq within ``seq_from..seq_to``, in seq order."""
         ...
 
     def packs_with_tag(self, tid: int, tag: str, limit: int) -> list[int]:

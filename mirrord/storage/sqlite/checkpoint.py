@@ -1,0 +1,50 @@
+"""The side connection: copies pages from the WAL into the database on its own thread; no commit waits."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import apsw
+
+from .connection import connect
+from .directory import Settings
+
+
+class Checkpointer:
+    """Runs one PASSIVE checkpoint each time it is woken."""
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        self._path = path
+        self._settings = settings
+        self._wake = threading.Event()
+        self.copying = threading.Lock()  # SQLite lets only one connection copy, and refuses the other at once
+        self._ended = False
+        self.trouble = False  # set here, taken back by the writer when the WAL could be emptied
+        self._thread = threading.Thread(target=self._work, name="mirrord checkpoint", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something to copy."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """End the thread after the checkpoint in hand."""
+        self._ended = True
+        self._wake.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        connection: apsw.Connection | None = None
+        while self._wake.wait() and not self._ended:
+            self._wake.clear()
+            try:
+                connection = connection or connect(self._path, self._settings, cache_bytes=1 << 20, wait_ms=0)
+                with self.copying:
+                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            except (apsw.BusyError, apsw.LockedError):
+                continue  # the writer starts the WAL anew just now
+            except apsw.Error:
+                self.trouble = True
+        if connection is not None:
+            connection.close()

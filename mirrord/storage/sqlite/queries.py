@@ -1,0 +1,154 @@
+"""Reads, on the event loop: each fetches all and closes its cursor, so that no snapshot outlives a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import apsw
+
+from ...errors import ChunkCorrupt
+from ..store import (
+    MANY_TAGS,
+    MAX_SEQ,
+    Gap,
+    HeadRow,
+    IdempotencyRow,
+    Pack,
+    Part,
+    StrandRow,
+    TopicRow,
+    VectorRow,
+)
+from .connection import named, rows
+from .statements import checksum, pack_key, parts_of
+
+_PACK_COLUMNS = "key, last, records, bytes, ts_last"
+_START = "SELECT key, last FROM packs WHERE key BETWEEN ? AND ? ORDER BY key DESC LIMIT 1"
+_BODIES = f"SELECT {_PACK_COLUMNS}, checksum, body FROM packs WHERE key BETWEEN ? AND ? ORDER BY key"
+_SIZES = f"SELECT {_PACK_COLUMNS} FROM packs WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?"
+# Runs of a strand do not overlap, so at most one that begins before ``oseq`` ends at or after it.
+_PARTS = """SELECT sid, first, last, pack FROM parts WHERE sid = ?1 AND last >= ?2 AND first >= coalesce(
+    (SELECT first FROM parts WHERE sid = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1), ?2) ORDER BY first
+    LIMIT ?3"""
+_GAP_COLUMNS = "tid, sid, first, last, reason, prev_hash, hash, seq_from, seq_to, ends"
+_GAPS = f"""SELECT {_GAP_COLUMNS} FROM gaps WHERE tid = ?1 AND sid = ?2 AND last >= ?3 AND first >=
+    coalesce((SELECT first FROM gaps WHERE tid = ?1 AND sid = ?2 AND first <= ?3 ORDER BY first DESC LIMIT 1),
+    ?3) ORDER BY first LIMIT ?4"""
+_SEQ_GAPS = f"""SELECT {_GAP_COLUMNS} FROM gaps WHERE tid = ?1 AND seq_from > 0 AND seq_from <= ?3
+    AND seq_to >= ?2 AND seq_from >= coalesce((SELECT seq_from FROM gaps
+    WHERE tid = ?1 AND seq_from > 0 AND seq_from <= ?2 ORDER BY seq_from DESC LIMIT 1), ?2) ORDER BY seq_from LIMIT ?4"""
+
+
+class Queries:
+    """The reading half of the store. Raises StorageFailed or StoreCorrupt when the database does."""
+
+    def __init__(self, reader: apsw.Connection) -> None:
+        self._reader = reader
+
+    def _rows(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+        try:
+            return rows(self._reader, sql, *args)
+        except apsw.Error as error:
+            raise named(error) from error
+
+    def meta(self, key: str) -> bytes | None:
+        found = self._rows("SELECT value FROM meta WHERE key = ?", key)
+        return found[0][0] if found else None
+
+    def topics(self) -> list[TopicRow]:
+        return [TopicRow(*row) for row in self._rows("SELECT * FROM topics ORDER BY tid")]
+
+    def heads(self) -> list[HeadRow]:
+        return [HeadRow(*row) for row in self._rows("SELECT * FROM heads ORDER BY tid")]
+
+    def head(self, tid: int) -> HeadRow | None:
+        found = self._rows("SELECT * FROM heads WHERE tid = ?", tid)
+        return HeadRow(*found[0]) if found else None
+
+    def strands(self, tid: int) -> list[StrandRow]:
+        return [StrandRow(*row) for row in self._rows("SELECT * FROM strands WHERE tid = ? ORDER BY sid",
+        tid)]
+
+    def vectors(self, tid: int) -> list[VectorRow]:
+        sql = "SELECT v.* FROM strands s JOIN vectors v USING (sid) WHERE s.tid = ? ORDER BY sid"
+        return [VectorRow(*row) for row in self._rows(sql, tid)]
+
+    def top_ids(self) -> tuple[int, int]:
+        sql = "SELECT coalesce((SELECT max(tid) FROM topics), 0), coalesce((SELECT max(sid) FROM strands), 0)"
+        ((tid, sid),) = self._rows(sql)
+        return tid, sid
+
+    def _start(self, tid: int, seq: int) -> int:
+        """The key from which to read packs so that the one that holds ``seq`` comes first."""
+        wanted = pack_key(tid, min(max(seq, 0), MAX_SEQ))
+        found = self._rows(_START, pack_key(tid, 0), wanted)
+        return found[0][0] if found and found[0][1] >= seq else wanted
+
+    def packs(self, tid: int, seq: int, max_bytes: int) -> list[Pack]:
+        start = self._start(tid, seq)
+        try:
+            cursor = self._reader.execute(_BODIES, (start, pack_key(tid, MAX_SEQ)))
+            try:
+                return list(self._within(tid, cursor, max_bytes))
+            finally:
+                cursor.close()
+        except apsw.Error as error:
+            raise named(error) from error
+
+    def _within(self, tid: int, cursor: apsw.Cursor, max_bytes: int) -> Iterator[Pack]:
+        first = True
+        for key, last, records, text_bytes, ts_last, check, body in cursor:
+            max_bytes -= len(body)
+            if max_bytes < 0 and not first:
+                return
+            if checksum(body) != check:
+                raise self._corrupt(tid, key & MAX_SEQ, last)
+            yield Pack(tid, key & MAX_SEQ, last, records, text_bytes, ts_last, body)
+            first = False
+
+    def _corrupt(self, tid: int, seq: int, last: int) -> ChunkCorrupt:
+        found = self._rows("SELECT name FROM topics WHERE tid = ?", tid)
+        topic = found[0][0] if found else f"number {tid}"
+        return ChunkCorrupt(
+            f"topic {topic}, seqs {seq}..{last}: the chunks fail their checksum; fetch them from a peer",
+            {"topic": topic, "seq": seq, "last": last},
+        )
+
+    def pack_sizes(self, tid: int, seq: int, limit: int) -> list[Pack]:
+        sizes = self._rows(_SIZES, self._start(tid, seq), pack_key(tid, MAX_SEQ), limit)
+        return [Pack(tid, row[0] & MAX_SEQ, row[1], row[2], row[3], row[4], b"") for row in sizes]
+
+    def parts(self, sid: int, oseq: int, limit: int) -> list[tuple[Part, int]]:
+        return [(Part(*row), pack & MAX_SEQ) for *row, pack in self._rows(_PARTS, sid, oseq, limit)]
+
+    def parts_of_pack(self, tid: int, seq: int) -> list[Part]:
+        found = self._rows("SELECT parts FROM packs WHERE key = ?", pack_key(tid, seq))
+        return sorted(parts_of(found[0][0]), key=lambda part: (part.sid, part.first)) if found else []
+
+    def gaps(self, tid: int, sid: int, oseq: int, limit: int) -> list[Gap]:
+        return [Gap(*row) for row in self._rows(_GAPS, tid, sid, oseq, limit)]
+
+    def last_seq_gap(self, tid: int) -> int:
+        sql = "SELECT seq_to FROM gaps WHERE tid = ? AND seq_from > 0 ORDER BY seq_from DESC LIMIT 1"
+        found = self._rows(sql, tid)
+        return found[0][0] if found else 0
+
+    def seq_gaps(self, tid: int, seq_from: int, seq_to: int, limit: int) -> list[Gap]:
+        return [Gap(*row) for row in self._rows(_SEQ_GAPS, tid, seq_from, seq_to, limit)]
+
+    def packs_with_tag(self, tid: int, tag: str, limit: int) -> list[int]:
+        sql = "SELECT DISTINCT pack FROM tags WHERE tid = ? AND tag IN (?, ?) ORDER BY pack LIMIT ?"
+        return [pack for (pack,) in self._rows(sql, tid, tag, MANY_TAGS, limit)]
+
+    def idempotency(self, tid: int, key: str) -> IdempotencyRow | None:
+        found = self._rows("SELECT * FROM idempotency WHERE tid = ? AND key = ?", tid, key)
+        return IdempotencyRow(*found[0]) if found else None
+
+    def mark(self, reader: str) -> bytes | None:
+        found = self._rows("SELECT value FROM marks WHERE reader = ?", reader)
+        return found[0][0] if found else None
+
+    def marks(self, prefix: str) -> list[tuple[str, bytes]]:
+        sql = "SELECT * FROM marks WHERE reader >= ?1 AND substr(reader, 1, ?2) = ?1 ORDER BY reader"
+        return [(reader, value) for reader, value in self._rows(sql, prefix, len(prefix))]

@@ -1,0 +1,232 @@
+"""A list of changes as SQL: one statement per table where the order of the changes allows it.
+
+Puts into different tables do not touch each other, so they are gathered by table and go in together. A drop
+acts at once. It must come after the puts that stand before it, so what was gathered goes in first if it
+belongs to the same topic (or reader); puts of other topics stay gathered. That keeps the meaning of the order
+with few statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import apsw
+import xxhash
+from msgspec import msgpack
+
+from ...errors import StoreCorrupt
+from ..bounds import check
+from ..packing import index_tags
+from ..store import (
+    SEQ_BITS,
+    Change,
+    DropGap,
+    DropIdempotency,
+    DropLog,
+    DropMark,
+    DropPack,
+    DropTopic,
+    Part,
+    PutGap,
+    PutHead,
+    PutIdempotency,
+    PutMark,
+    PutMeta,
+    PutPack,
+    PutStrand,
+    PutTopic,
+    PutVector,
+)
+from .connection import rows
+
+META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+TOPIC = "INSERT OR REPLACE INTO topics VALUES (?, ?, ?)"
+HEAD = "INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?, ?)"
+STRAND = "INSERT OR REPLACE INTO strands VALUES (?, ?, ?, ?)"
+VECTOR = "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)"
+PACK = "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+PART = "INSERT INTO parts VALUES (?, ?, ?, ?)"
+TAG = "INSERT INTO tags VALUES (?, ?, ?)"
+GAP = "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+IDEMPOTENCY = "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?, ?, ?)"
+MARK = "INSERT OR REPLACE INTO marks VALUES (?, ?)"
+
+DROP_PACK = "DELETE FROM packs WHERE key = ?"
+DROP_PART = "DELETE FROM parts WHERE sid = ? AND first = ?"
+DROP_TAG = "DELETE FROM tags WHERE tid = ? AND tag = ? AND pack = ?"
+DROP_LOG = (
+    "DELETE FROM parts WHERE sid IN (SELECT sid FROM strands WHERE tid = ?1)",
+    f"DELETE FROM packs WHERE key >= ?1 << {SEQ_BITS} AND key < (?1 + 1) << {SEQ_BITS}",
+    "DELETE FROM tags WHERE tid = ?1",
+    "DELETE FROM gaps WHERE tid = ?1",
+    "DELETE FROM idempotency WHERE tid = ?1",
+    "DELETE FROM merged WHERE tid = ?1",
+)
+DROP_TOPIC = (
+    "DELETE FROM vectors WHERE sid IN (SELECT sid FROM strands WHERE tid = ?1)",
+    "DELETE FROM strands WHERE tid = ?1",
+    "DELETE FROM heads WHERE tid = ?1",
+    "DELETE FROM topics WHERE tid = ?1",
+)
+
+_Runs = list[tuple[int, int, int]]
+_encode = msgpack.Encoder().encode
+_runs = msgpack.Decoder(_Runs).decode
+_tags = msgpack.Decoder(list[str]).decode
+
+
+def pack_key(tid: int, seq: int) -> int:
+    """The row of the pack that begins at ``seq``."""
+    return tid << SEQ_BITS | seq
+
+
+def checksum(body: bytes) -> int:
+    """What a body must hash to whenever it is read: xxh3, 64 bits, as SQLite's signed integer."""
+    return xxhash.xxh3_64_intdigest(body) - (1 << 63)
+
+
+def parts_of(blob: bytes) -> list[Part]:
+    """The runs that a pack's row tells."""
+    return [Part(sid, first, last) for sid, first, last in _runs(blob)]
+
+
+def tags_of(blob: bytes | None) -> list[str]:
+    """The tags under which a pack's row is indexed."""
+    return _tags(blob) if blob else []
+
+
+class Transaction:
+    """Changes on their way into an open transaction. Raises StoreCorrupt for what cannot be true, else
+    apsw.Error.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+        self._executemany = connection.executemany
+        self._rows: dict[str, list[tuple[Any, ...]]] = {}
+        self._touched: set[Hashable] = set()
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Everything, in the order in which it stands."""
+        for change in changes:
+            check(change)
+            _STEPS[type(change)](self, change)
+        self._settle()
+
+    def _put(self, sql: str, *row: Any) -> None:
+        self._rows.setdefault(sql, []).append(row)
+
+    def _settle(self) -> None:
+        for sql, gathered in self._rows.items():
+            self._executemany(sql, gathered)
+        self._rows.clear()
+        self._touched.clear()
+
+    def _settle_if(self, touched: Hashable) -> None:
+        if touched in self._touched:
+            self._settle()
+
+    def put_pack(self, change: PutPack) -> None:
+        pack, parts = change.pack, change.parts
+        key = pack_key(pack.tid, pack.seq)
+        tags = index_tags(change.tags) if change.tags else ()
+        self._touched.add(pack.tid)
+        self._put(
+            PACK, key, pack.last, pack.records, pack.bytes, pack.ts_last, checksum(pack.body),
+            _encode([(part.sid, part.first, part.last) for part in parts]), _encode(list(tags)) if tags else
+        None, pack.body, )  # fmt: skip
+        for part in parts:
+            self._put(PART, part.sid, part.first, part.last, key)
+        for tag in tags:
+            self._put(TAG, pack.tid, tag, pack.seq)
+
+    def drop_pack(self, change: DropPack) -> None:
+        self._settle_if(change.tid)
+        key = pack_key(change.tid, change.seq)
+        found = rows(self._connection, "SELECT last, parts, tags FROM packs WHERE key = ?", key)
+        if not found or found[0][0] != change.last:
+            raise StoreCorrupt(f"there is no pack {change.seq}..{change.last} to drop; read the packs again")
+        _, parts, tags = found[0]
+        self._execute(DROP_PACK, (key,))
+        self._executemany(DROP_PART, [(part.sid, part.first) for part in parts_of(parts)])
+        self._executemany(DROP_TAG, [(change.tid, tag, change.seq) for tag in tags_of(tags)])
+
+    def put_gap(self, change: PutGap) -> None:
+        gap = change.gap
+        self._touched.add(gap.tid)
+        self._put(
+            GAP, gap.tid, gap.sid, gap.first, gap.last, gap.reason, gap.prev_hash, gap.hash, gap.seq_from,
+            gap.seq_to, gap.ends,
+        )  # fmt: skip
+
+    def drop_gap(self, change: DropGap) -> None:
+        self._settle_if(change.tid)
+        self._execute(
+            "DELETE FROM gaps WHERE tid = ? AND sid = ? AND first = ?", (change.tid, change.sid, change.first)
+        )
+
+    def put_head(self, change: PutHead) -> None:
+        row = change.row
+        self._put(HEAD, row.tid, row.head, row.ceiling, row.floor, row.count, row.bytes, row.last_ts)
+
+    def put_vector(self, change: PutVector) -> None:
+        row = change.row
+        self._put(VECTOR, row.sid, row.last, row.hash, row.whole_from, row.ts)
+
+    def put_strand(self, change: PutStrand) -> None:
+        row = change.row
+        self._put(STRAND, row.sid, row.tid, row.strand, row.descriptor)
+
+    def put_topic(self, change: PutTopic) -> None:
+        self._put(TOPIC, change.row.tid, change.row.name, change.row.blob)
+
+    def put_idempotency(self, change: PutIdempotency) -> None:
+        row = change.row
+        self._touched.add(row.tid)
+        self._put(IDEMPOTENCY, row.tid, row.key, row.first, row.last, row.head, row.digest, row.ts)
+
+    def drop_idempotency(self, change: DropIdempotency) -> None:
+        self._settle_if(change.tid)
+        self._execute("DELETE FROM idempotency WHERE tid = ? AND ts < ?", (change.tid, change.before))
+
+    def put_meta(self, change: PutMeta) -> None:
+        self._put(META, change.key, change.value)
+
+    def put_mark(self, change: PutMark) -> None:
+        self._touched.add(change.reader)
+        self._put(MARK, change.reader, change.value)
+
+    def drop_mark(self, change: DropMark) -> None:
+        self._settle_if(change.reader)
+        self._execute("DELETE FROM marks WHERE reader = ?", (change.reader,))
+
+    def drop_log(self, change: DropLog | DropTopic) -> None:
+        self._settle()
+        for sql in DROP_LOG:
+            self._execute(sql, (change.tid,))
+
+    def drop_topic(self, change: DropTopic) -> None:
+        self.drop_log(change)
+        for sql in DROP_TOPIC:
+            self._execute(sql, (change.tid,))
+
+
+_STEPS: dict[type, Callable[[Transaction, Any], None]] = {
+    PutMeta: Transaction.put_meta,
+    PutTopic: Transaction.put_topic,
+    PutHead: Transaction.put_head,
+    PutStrand: Transaction.put_strand,
+    PutVector: Transaction.put_vector,
+    PutPack: Transaction.put_pack,
+    DropPack: Transaction.drop_pack,
+    PutGap: Transaction.put_gap,
+    DropGap: Transaction.drop_gap,
+    PutIdempotency: Transaction.put_idempotency,
+    DropIdempotency: Transaction.drop_idempotency,
+    PutMark: Transaction.put_mark,
+    DropMark: Transaction.drop_mark,
+    DropLog: Transaction.drop_log,
+    DropTopic: Transaction.drop_topic,
+}
