@@ -14,6 +14,11 @@ from .model import Config, Fields, OnGap, Want
 from .option import as_duration, as_size
 from .topic import TopicConfig, topic_config
 
+__all__ = [
+    "Flow", "LinkPlan", "Want", "carries", "declared", "edges", "links_of", "pulled_by", "topic_config_for",
+    "topology_hash", "unite", "warnings",
+]  # fmt: skip
+
 State = tuple[str, str]  # a node and a topic's name there
 
 
