@@ -29,7 +29,7 @@ _SIZES = {
     "TiB": 1 << 40,
 }
 _DURATIONS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-_QUANTITY = re.compile(r"([0-9]{1,3}(?:_[0-9]{3}){1,6}|[0-9]{1,20})(\.[0-9]{1,9})? ?([A-Za-z]{1,3})", re.ASCII)
+_QUANTITY = re.compile(r"([0-9]{1,3}(?:_[0-9]{3}){1,6}|[0-9]{1,20})(\.[0-9]{1,9})? ?([A-Za-z]{1,3})")
 _KINDS: dict[Kind, str] = {
     "size": 'a size such as "64MiB" or a whole number of bytes',
     "duration": 'a duration such as "60s", "7d" or a whole number of milliseconds',

@@ -50,7 +50,7 @@ def as_mermaid(config: Config) -> str:
 
 
 def as_svg(config: Config) -> str:
-    """A self-contained SVG: nodes on a circle, an arrow for each link, a colour for each selection of topics."""
+    """A self-contained SVG: nodes on a circle, an arrow per link, a colour per selection of topics."""
     carried = _carried(config)
     selections = list(dict.fromkeys(carried.values()))
     colours = {topics: _COLOURS[number % len(_COLOURS)] for number, topics in enumerate(selections)}

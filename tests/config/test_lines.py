@@ -9,13 +9,21 @@ from hypothesis import strategies as st
 
 from mirrord.config.lines import Path, key_lines, nearest, shown
 
-keys = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=6) | st.sampled_from(["a", "b-c", "a.b", '"', "#", "[["])
+keys = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=6) | st.sampled_from(
+    ["a", "b-c", "a.b", '"', "#", "[["]
+)
 scalars = (
-    st.integers(-5, 10**6) | st.booleans() | st.floats(allow_nan=False) | st.datetimes() | st.dates()
+    st.integers(-5, 10**6)
+    | st.booleans()
+    | st.floats(allow_nan=False)
+    | st.datetimes()
+    | st.dates()
     | st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=12)
-)  # fmt: skip
+)
 values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=12
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=12,
 )
 trees = st.dictionaries(keys, values, max_size=5)
 
@@ -45,8 +53,21 @@ def test_lines_move_with_the_text(tree: dict[str, Any], above: int) -> None:
     assert moved == {path: line + above + 1 for path, line in key_lines(text).items()}
 
 
-@given(st.lists(st.sampled_from(["k{n} = 1", "'q.{n}'.x = '''\n\n'''", '[t{n}]', "[[a]]\nv = [1,\n 2, # ]\n {{z = '}}'}}]",
-                                 '[a.sub{n}]', 's{n} = """\\"""\n#"""']), max_size=12))  # fmt: skip
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "k{n} = 1",
+                "'q.{n}'.x = '''\n\n'''",
+                "[t{n}]",
+                "[[a]]\nv = [1,\n 2, # ]\n {{z = '}}'}}]",
+                "[a.sub{n}]",
+                's{n} = """\\"""\n#"""',
+            ]
+        ),
+        max_size=12,
+    )
+)
 def test_lines_are_those_on_which_the_keys_stand(parts: list[str]) -> None:
     """A key's line is the line of the text that holds it, also after strings and lists over several lines."""
     text = "[[a]]\n" + "\n".join(part.format(n=number) for number, part in enumerate(parts))
@@ -58,11 +79,12 @@ def test_lines_are_those_on_which_the_keys_stand(parts: list[str]) -> None:
 
 
 def test_a_file_with_everything() -> None:
-    """The forms that people mix: dotted keys, inline tables, lists of tables, tables below a list's last element."""
+    """The forms that people mix: dotted keys, inline tables, lists of tables, tables below a list's last
+    element."""
     text = (
         "a.b = 1\n"
         "[t] # c\n"
-        "'q k' = \"\"\"\n[x]\n\"\"\"\n"
+        '\'q k\' = """\n[x]\n"""\n'
         "m = [ # ]\n"
         "  'one',\n"
         "  {from = 'x', as = 'y'},\n"

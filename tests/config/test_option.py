@@ -18,15 +18,18 @@ def test_every_size_and_duration_can_be_written_and_read_back(number: int) -> No
     assert size_bytes(number) == duration_ms(number) == number
 
 
-@given(st.integers(0, 10**6), st.sampled_from([("KiB", 1 << 10), ("MB", 10**6), ("TiB", 1 << 40)]), st.booleans())
+@given(
+    st.integers(0, 10**6), st.sampled_from([("KiB", 1 << 10), ("MB", 10**6), ("TiB", 1 << 40)]), st.booleans()
+)
 def test_a_unit_multiplies(number: int, unit: tuple[str, int], space: bool) -> None:
-    """"3MB" and "3 MB" are three million bytes."""
+    """ "3MB" and "3 MB" are three million bytes."""
     assert size_bytes(f"{number}{' ' * space}{unit[0]}") == number * unit[1]
     assert size_bytes(f"{number:_}{unit[0]}") == number * unit[1]
 
 
 @pytest.mark.parametrize(
-    ("text", "ms"), [("250ms", 250), ("60s", 60_000), ("1.5h", 5_400_000), ("7d", 604_800_000), ("1w", 604_800_000)]
+    ("text", "ms"),
+    [("250ms", 250), ("60s", 60_000), ("1.5h", 5_400_000), ("7d", 604_800_000), ("1w", 604_800_000)],
 )
 def test_durations(text: str, ms: int) -> None:
     """The units that people use for time are known."""
@@ -35,11 +38,33 @@ def test_durations(text: str, ms: int) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    ["", "64", "MiB", "-1MB", "1e3B", "64mib", "64 MiB ", "1.MB", ".5MB", "0.5B", "1_0MB", "٣MB", "2MB/s", "9" * 20 + "TiB",
-     "9" * 400 + "B", -1, 1.5, True, None, [], MAX_INT + 1],
-)  # fmt: skip
+    [
+        "",
+        "64",
+        "MiB",
+        "-1MB",
+        "1e3B",
+        "64mib",
+        "64 MiB ",
+        "1.MB",
+        ".5MB",
+        "0.5B",
+        "1_0MB",
+        "٣MB",
+        "2MB/s",
+        "9" * 20 + "TiB",
+        "9" * 400 + "B",
+        -1,
+        1.5,
+        True,
+        None,
+        [],
+        MAX_INT + 1,
+    ],
+)
 def test_what_is_no_size_is_refused_by_name(wrong: object) -> None:
-    """Nothing is guessed: a wrong unit, a fraction of a byte, a sign or a number that is too large is an error."""
+    """Nothing is guessed: a wrong unit, a fraction of a byte, a sign or a number that is too large is an
+    error."""
     with pytest.raises(ConfigError, match="expected a size such as"):
         size_bytes(wrong)
 
@@ -48,14 +73,17 @@ def test_what_is_no_size_is_refused_by_name(wrong: object) -> None:
 def test_no_text_breaks_the_reader(text: object) -> None:
     """Any value is a quantity or a ConfigError, never another exception."""
     for reader in (size_bytes, duration_ms):
+        told = ""
         try:
             assert reader(text) >= 0
         except ConfigError as error:
-            assert quoted(text) in str(error)
+            told = str(error)
+        assert not told or told.endswith(f"found {quoted(text)}")
 
 
 def test_ranges_are_told_in_the_units_of_the_option() -> None:
-    """A value out of range is refused with the bound as a person would write it; 0 is off only where it says so."""
+    """A value out of range is refused with the bound as a person would write it; 0 is off only where it
+    says so."""
     option = Option("size", "x", least=4096, most=1 << 20)
     assert read(option, "4KiB") == 4096
     with pytest.raises(ConfigError, match='expected at least 4KiB, found "1B"'):
@@ -69,10 +97,17 @@ def test_ranges_are_told_in_the_units_of_the_option() -> None:
 
 @pytest.mark.parametrize(
     ("option", "wrong"),
-    [(Option("flag", "x"), 1), (Option("count", "x"), True), (Option("count", "x"), "7"), (Option("text", "x"), 3),
-     (Option("word", "x", words=("a", "b")), "c"), (Option("list", "x"), "a"), (Option("table", "x"), [])],
-)  # fmt: skip
+    [
+        (Option("flag", "x"), 1),
+        (Option("count", "x"), True),
+        (Option("count", "x"), "7"),
+        (Option("text", "x"), 3),
+        (Option("word", "x", words=("a", "b")), "c"),
+        (Option("list", "x"), "a"),
+        (Option("table", "x"), []),
+    ],
+)
 def test_a_value_of_another_kind_is_refused(option: Option, wrong: object) -> None:
     """Kinds are not converted into each other."""
-    with pytest.raises(ConfigError, match="expected .*, found"):
+    with pytest.raises(ConfigError, match=r"expected .*, found"):
         read(option, wrong)
