@@ -20,8 +20,10 @@ def test_the_text_says_who_pulls_what_from_whom() -> None:
         "\nplant   http://127.0.0.1:4002\n  <- floor   measurements\n"
         "\noffice  http://127.0.0.1:4003\n  <- plant   measurements as measurements-plant  on_gap halt\n"
     )
-    via = "[nodes.a]\n[nodes.b]\nlisten = 'h:1'\n[[links]]\nv
-    vpull = 'a'\nfrom = 'b'\ntopics = ['x']\nvia = 'http://t:9'\n"
+    via = (
+        "[nodes.a]\n[nodes.b]\nlisten = 'h:1'\n"
+        "[[links]]\npull = 'a'\nfrom = 'b'\ntopics = ['x']\nvia = 'http://t:9'\n"
+    )
     assert "<- b  x  via http://t:9\n" in as_text(parse(via))
 
 
