@@ -9,10 +9,10 @@ import click
 import trio
 
 from ...client.api import AsyncApi
-from ..board import tables
+from ..cluster.board import tables
+from ..cluster.survey import LOOK_TIMEOUT_S, Survey, look
 from ..main import FAILED, UNREACHABLE
 from ..screen import show, table
-from ..survey import LOOK_TIMEOUT_S, Survey, look
 from ..target import Target, speaks_to_a_node
 from .topics import topic_row
 

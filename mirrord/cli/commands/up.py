@@ -15,10 +15,10 @@ from ...clock import Clock, SystemClock, system_random
 from ...config import topology
 from ...config.load import load
 from ...config.model import Config
-from ..board import Run, changes, tables
-from ..harness import GRACE_S, LOG_NAME, Harness, Settings, stop_on_signal
+from ..cluster.board import Run, changes, tables
+from ..cluster.harness import GRACE_S, LOG_NAME, Harness, Settings, stop_on_signal
+from ..cluster.survey import LOOK_TIMEOUT_S, Survey, look
 from ..main import FAILED
-from ..survey import LOOK_TIMEOUT_S, Survey, look
 from ..target import Place
 
 LOOK_EVERY_S = 0.5

@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from ...client import call
+from ...client.comparison import MEANINGS, Digest, Finding, compare, questions
 from ...errors import ProtocolViolation, TopicNotFound
-from ..comparison import MEANINGS, Digest, Finding, compare, questions
 from ..doors import Doors
 from ..figures import count
 from ..main import FAILED

@@ -19,9 +19,9 @@ from random import Random
 import trio
 from msgspec import Struct, structs
 
-from ..actors.restart import RestartPolicy
-from ..clock import Clock
-from ..config.model import Config, NodeConfig
+from ...actors.restart import RestartPolicy
+from ...clock import Clock
+from ...config.model import Config, NodeConfig
 from .board import Run
 
 GRACE_S = 10.0
@@ -34,6 +34,7 @@ class Settings(Struct, frozen=True):
 
     restart: bool = True
     grace_s: float = GRACE_S
+    first_wait_s: float = 0.2  # until a node that died starts again; longer with each further death
 
 
 class Harness:
@@ -57,7 +58,7 @@ class Harness:
         return sum(run.state == "died" for run in self.runs.values())
 
     async def _keep(self, node: NodeConfig) -> None:
-        policy = RestartPolicy()
+        policy = RestartPolicy(first_wait_s=self._settings.first_wait_s)
         while not self._stopping.is_set():
             log = _Log(Path(node.data_dir) / LOG_NAME)
             code = await self._live(node, log)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..client import call
-from ..client.answer import Answer
-from ..client.call import Call, Draft
-from ..errors import MirrordError, PeerUnreachable, Throttled, Unavailable
-from .doors import Doors
+from ...client import call
+from ...client.answer import Answer
+from ...client.call import Call, Draft
+from ...errors import MirrordError, PeerUnreachable, Throttled, Unavailable
+from ..doors import Doors
 
 if TYPE_CHECKING:
-    from ..client.api import Api
+    from ...client.api import Api
 
 PATIENCE_S = 90.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0

@@ -8,12 +8,12 @@ from typing import Any
 import trio
 from msgspec import Struct
 
-from ..client import call
-from ..client.answer import Answer
-from ..client.api import AsyncApi
-from ..client.call import Call
-from ..errors import MirrordError, NotReady, PeerError, PeerUnreachable
-from .target import Place
+from ...client import call
+from ...client.answer import Answer
+from ...client.api import AsyncApi
+from ...client.call import Call
+from ...errors import MirrordError, NotReady, PeerError, PeerUnreachable
+from ..target import Place
 
 LOOK_TIMEOUT_S = 2.0
 

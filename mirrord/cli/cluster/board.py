@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from .commands.links import lag_cell
-from .figures import count, duration, rate, size
-from .screen import Cell, state, table
+from ..commands.links import lag_cell
+from ..figures import count, duration, rate, size
+from ..screen import Cell, state, table
 from .survey import Sight, Survey
 
 if TYPE_CHECKING:

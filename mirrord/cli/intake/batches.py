@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from ..client.call import Draft
-from ..errors import InvalidRequest
+from ...client.call import Draft
+from ...errors import InvalidRequest
 
 MAX_LINE_BYTES = 8 << 20  # a node's limit is 1 MiB unless its [limits] say more
 _BLOCK_BYTES = 256 << 10

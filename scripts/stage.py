@@ -1,0 +1,63 @@
+"""Where the story is shown: a live table below what is said, or plain lines where nobody looks."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+
+from mirrord.cli.cluster.board import Run, changes, tables
+from mirrord.cli.cluster.survey import Survey
+from mirrord.cli.screen import console
+
+
+class Stage(Protocol):
+    """Where the story is shown."""
+
+    def say(self, what: RenderableType) -> None:
+        """One line (with rich's markup), or a table, that stays."""
+        ...
+
+    def draw(self, survey: Survey, before: Survey | None, runs: Mapping[str, Run]) -> None:
+        """How the nodes are now."""
+        ...
+
+
+@contextlib.contextmanager
+def stage() -> Iterator[Stage]:
+    """A live table below what is said, or plain lines where nobody looks."""
+    if not sys.stdout.isatty():
+        yield _Lines()
+        return
+    with Live(auto_refresh=False) as live:
+        yield _Tables(live)
+
+
+class _Tables:
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def say(self, what: RenderableType) -> None:
+        self._live.console.print(what, highlight=False)
+
+    def draw(self, survey: Survey, before: Survey | None, runs: Mapping[str, Run]) -> None:
+        self._live.update(Group(*tables(survey, before, runs)), refresh=True)
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._console = console()
+        self._runs: dict[str, Run] = {}
+
+    def say(self, what: RenderableType) -> None:
+        self._console.print(what, highlight=False)
+
+    def draw(self, survey: Survey, before: Survey | None, runs: Mapping[str, Run]) -> None:
+        for line in changes(survey, before, runs, self._runs):
+            self._console.print(f"    {escape(line)}", highlight=False)
+        self._runs = dict(runs)
