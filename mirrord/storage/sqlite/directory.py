@@ -74,12 +74,12 @@ class Ballast:
         self._path = path
         self._size = settings.ballast_bytes
         self._room = settings.room
-        self.held = False
+        self.held = not self._size
         self.make()
 
     def make(self) -> bool:
         """Take the space if there is twice as much, so that appends have room too. Whether it is held."""
-        if self.held or not self._size:
+        if self.held:
             return True
         if self._path.exists() and self._path.stat().st_size == self._size:
             self.held = True
@@ -103,4 +103,4 @@ class Ballast:
     def free(self) -> None:
         """Give the space to whoever needs it now."""
         self._path.unlink(missing_ok=True)
-        self.held = False
+        self.held = not self._size

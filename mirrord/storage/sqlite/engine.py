@@ -74,7 +74,7 @@ class SqliteStore(Queries):
     @property
     def state(self) -> str:
         """``ok``, ``full`` (only deletes are let in) or ``failed`` (nothing is)."""
-        return "failed" if self.failed else "ok" if self._ballast.held or self._ballast.make() else "full"
+        return "failed" if self.failed else "ok" if self._ballast.held else "full"
 
     @property
     def wal_bytes(self) -> int:
@@ -154,10 +154,11 @@ class SqliteStore(Queries):
 
     def tidy(self) -> bool:
         """One small step of idle work: merge packs, give space back, copy the WAL. Whether more may wait."""
-        if self.failed or not self._ballast.held:
+        if self.failed:
             return False
+        roomy = self._ballast.held or self._ballast.make()
         try:
-            if self._upkeep.merge_some() or self._upkeep.vacuum_some():
+            if (roomy and self._upkeep.merge_some()) or self._upkeep.vacuum_some():
                 self._copied = False
                 self._wal.tend()
                 return True

@@ -32,12 +32,12 @@ _PARTS = """SELECT sid, first, last, pack FROM parts WHERE sid = ?1 AND last >= 
     (SELECT first FROM parts WHERE sid = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1), ?2) ORDER BY first
     LIMIT ?3"""
 _GAP_COLUMNS = "tid, sid, first, last, reason, prev_hash, hash, seq_from, seq_to, ends"
-_GAPS = f"""SELECT {_GAP_COLUMNS} FROM gaps WHERE tid = ?1 AND sid = ?2 AND last >= ?3 AND first >=
-    coalesce((SELECT first FROM gaps WHERE tid = ?1 AND sid = ?2 AND first <= ?3 ORDER BY first DESC LIMIT 1),
-    ?3) ORDER BY first LIMIT ?4"""
+_GAPS = f"""SELECT {_GAP_COLUMNS} FROM gaps WHERE tid = ?1 AND sid = ?2 AND last >= ?3
+    AND first >= coalesce((SELECT first FROM gaps WHERE tid = ?1 AND sid = ?2 AND first <= ?3
+    ORDER BY first DESC LIMIT 1), ?3) ORDER BY first LIMIT ?4"""
 _SEQ_GAPS = f"""SELECT {_GAP_COLUMNS} FROM gaps WHERE tid = ?1 AND seq_from > 0 AND seq_from <= ?3
-    AND seq_to >= ?2 AND seq_from >= coalesce((SELECT seq_from FROM gaps
-    WHERE tid = ?1 AND seq_from > 0 AND seq_from <= ?2 ORDER BY seq_from DESC LIMIT 1), ?2) ORDER BY seq_from LIMIT ?4"""
+    AND seq_to >= ?2 AND seq_from >= coalesce((SELECT seq_from FROM gaps WHERE tid = ?1 AND seq_from > 0
+    AND seq_from <= ?2 ORDER BY seq_from DESC LIMIT 1), ?2) ORDER BY seq_from LIMIT ?4"""
 
 
 class Queries:

@@ -1,6 +1,6 @@
 """Work for idle moments: merging small packs, and giving free pages back to the file system.
 
-A step is small (a quarter of a MiB of bodies, or 256 pages), so a turn that comes
+A step is small (two packs full, or 64 pages), so a turn that comes
 meanwhile waits a few ms.
 """
 
@@ -16,9 +16,9 @@ from ..store import MAX_SEQ, Change, Pack, PutPack
 from .connection import rows
 from .statements import DROP_PART, DROP_TAG, Transaction, checksum, pack_key, parts_of, tags_of
 
-STEP_BYTES = 256 << 10
+STEP_BYTES = 2 * PACK_BYTES
 ROW_BYTES = 64  # what a row costs besides its body; keeps a group of tiny packs bounded too
-VACUUM_PAGES = 256
+VACUUM_PAGES = 64
 SPARE_PAGES = 64  # free pages that are kept for the next appends
 
 _EXTENTS = "SELECT key, last, length(body) FROM packs WHERE key BETWEEN ? AND ? ORDER BY key"

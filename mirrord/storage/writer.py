@@ -1,0 +1,185 @@
+"""The one writer's decisions: which turns share a transaction, when to sync, what a failure means for whom.
+
+It holds no thread and no loop: ``journal.py`` drives it from a thread, ``inline.py`` from the event loop.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Protocol
+
+from msgspec import Struct
+
+from ..clock import Clock
+from ..errors import DiskFull, MirrordError, StorageFailed, StoreCorrupt
+from .store import Store
+from .turns import Turn, TurnQueue
+
+
+class WritableStore(Store, Protocol):
+    """What a store offers to its one writer, besides the promise."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether commits are refused until ``heal`` succeeds."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """``ok``, ``full`` or ``failed``."""
+        ...
+
+    @property
+    def wal_bytes(self) -> int:
+        """How much of the write-ahead log is in use."""
+        ...
+
+    def heal(self) -> None:
+        """Try to leave the state ``failed``. Raises StorageFailed."""
+        ...
+
+    def tidy(self) -> bool:
+        """A small step of idle work. Whether more may wait."""
+        ...
+
+
+class JournalSettings(Struct, frozen=True):
+    """How the journal groups and syncs. Seconds are those of the clock that it is given."""
+
+    transaction_bytes: int = 4 << 20  # one transaction writes at most this, or one turn
+    disk_sync_ms: int = 1_000  # at the latest so long after a commit without sync, one with sync follows
+    ageing_ms: int = 20  # a link's turn lets writers' turns pass that came up to so much later
+    waiting_bytes: int = 64 << 20  # what may wait; more is refused
+    tidy_ms: int = 100  # idle work begins so long after a turn; under load a step is made so often
+    first_wait_ms: int = 50  # before the first attempt to heal a failed store; doubled at each failure
+    longest_wait_ms: int = 5_000
+
+
+class Tally(Struct):
+    """What the writer has done so far."""
+
+    commits: int = 0
+    syncs: int = 0
+    turns: int = 0
+    bytes: int = 0
+    failures: int = 0
+    commit_s: float = 0.0  # time in all commits
+    last_commit_ms: float = 0.0
+    fsync_ms: float = 0.0  # of commits with a sync, smoothed over about ten
+
+
+Outcome = tuple[Turn, MirrordError | None]
+
+
+class Writer:
+    """All methods belong to one thread, except that ``tally`` may be read from anywhere."""
+
+    def __init__(self, store: WritableStore, clock: Clock, settings: JournalSettings) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._queue = TurnQueue(settings.ageing_ms / 1e3)
+        self._unsynced_since: float | None = None
+        self._heal_at: float | None = None
+        self._heal_wait_s = settings.first_wait_ms / 1e3
+        self._tidy_at = inf
+        self.tally = Tally()
+
+    def put(self, turn: Turn) -> None:
+        """A turn has come."""
+        self._queue.put(turn)
+
+    @property
+    def waiting(self) -> int:
+        """Turns that were put and not yet taken."""
+        return len(self._queue)
+
+    def deadline(self) -> float:
+        """When ``step`` must be called even if no turn comes (monotonic seconds, perhaps infinite)."""
+        if self._store.failed:
+            return self._heal_at or 0.0  # nothing else is possible before
+        return min(self._sync_at(), self._tidy_at)
+
+    def step(self) -> list[Outcome]:
+        """Commit one group if turns wait; else what is due: healing, the sync, or idle work."""
+        now = self._clock.monotonic()
+        if self._store.failed and not self._heal(now):
+            return [(turn, self._refusal(now)) for turn in self._queue.take(self._settings.waiting_bytes)]
+        sync_due = self._sync_at() <= now
+        group = self._queue.take(self._settings.transaction_bytes)
+        outcomes = self._commit(group, sync_due) if group or sync_due else []
+        if sync_due and self._unsynced_since is not None:
+            self._unsynced_since = now  # it failed: again when as much time has passed
+        self._tidy_if_due(now, busy=bool(group))
+        return outcomes
+
+    def _sync_at(self) -> float:
+        since = self._unsynced_since
+        return inf if since is None else since + self._settings.disk_sync_ms / 1e3
+
+    def sync(self) -> None:
+        """Make everything committed so far survive power loss. Raises StorageFailed."""
+        self._store.heal()
+        if self._unsynced_since is not None:
+            self._attempt([], sync=True)
+
+    def _heal(self, now: float) -> bool:
+        """Try if it is time; waits grow while it fails. Whether the store works."""
+        if self._heal_at is None:
+            self._heal_at = now + self._heal_wait_s
+        if now < self._heal_at:
+            return False
+        try:
+            self._store.heal()
+        except StorageFailed:
+            self._heal_wait_s = min(2 * self._heal_wait_s, self._settings.longest_wait_ms / 1e3)
+            self._heal_at = now + self._heal_wait_s
+            return False
+        self._heal_at = None
+        self._heal_wait_s = self._settings.first_wait_ms / 1e3
+        return True
+
+    def _refusal(self, now: float) -> StorageFailed:
+        wait_s = max(0.0, (self._heal_at or now) - now)
+        return StorageFailed("the disk refused a commit and has not recovered yet", retry_after_s=wait_s)
+
+    def _commit(self, group: list[Turn], sync_due: bool) -> list[Outcome]:
+        """The whole group at once; singly if one alone may be at fault, or may pass on a full disk."""
+        sync = sync_due or any(turn.sync for turn in group)
+        error = self._attempt(group, sync)
+        if len(group) > 1 and isinstance(error, StoreCorrupt | DiskFull):
+            return [(turn, self._attempt([turn], sync)) for turn in group]
+        return [(turn, error) for turn in group]
+
+    def _attempt(self, group: list[Turn], sync: bool) -> MirrordError | None:
+        begin = self._clock.monotonic()
+        try:
+            self._store.commit([change for turn in group for change in turn.changes], sync=sync)
+        except (StorageFailed, StoreCorrupt) as error:
+            self.tally.failures += 1
+            return error
+        self._count(group, sync, begin, self._clock.monotonic())
+        return None
+
+    def _count(self, group: list[Turn], sync: bool, begin: float, end: float) -> None:
+        tally = self.tally
+        tally.commits += 1
+        tally.turns += len(group)
+        tally.bytes += sum(turn.size for turn in group)
+        tally.commit_s += end - begin
+        tally.last_commit_ms = (end - begin) * 1e3
+        if sync:
+            tally.syncs += 1
+            tally.fsync_ms += (tally.last_commit_ms - tally.fsync_ms) / min(tally.syncs, 10)
+            self._unsynced_since = None
+        elif self._unsynced_since is None:
+            self._unsynced_since = end
+
+    def _tidy_if_due(self, now: float, *, busy: bool) -> None:
+        """After the last turn wait a little, then step by step; under load a step now and then."""
+        later = now + self._settings.tidy_ms / 1e3
+        if now >= self._tidy_at:
+            more = self._store.tidy()
+            self._tidy_at = later if busy else now if more else inf
+        elif busy:
+            self._tidy_at = min(self._tidy_at, later)
