@@ -106,7 +106,7 @@ class Exchange:
 
 
 def _told(raw: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, Headers, int | None]:
-    """An application's headers as content type, the others, content length; without what the server writes."""
+    """An application's headers: content type, the others but what the server writes, content length."""
     content_type, length, others = b"", None, []
     for name, value in raw:
         match name.lower():

@@ -112,7 +112,7 @@ class Writer(Protocol):
 
 
 class Stream(Struct, frozen=True):
-    """An answer that ends when ``write`` returns; it is cut off, visibly to the client, if ``write`` raises."""
+    """An answer that ends when ``write`` returns, and is cut off, visibly to the client, if it raises."""
 
     write: Callable[[Writer], Awaitable[None]]
     status: int = 200
@@ -126,10 +126,10 @@ def may_have_body(status: int) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _opening(status: int, content_type: bytes) -> bytes:
+def _opening(status: int, content_type: bytes, date: bytes) -> bytes:
     reason = _REASONS.get(status, b"Unknown")
     typed = b"content-type: " + content_type + b"\r\n" if content_type and may_have_body(status) else b""
-    return b"HTTP/1.1 %d %b\r\nserver: mirrord\r\n%b" % (status, reason, typed)
+    return b"HTTP/1.1 %d %b\r\nserver: mirrord\r\ndate: %b\r\n%b" % (status, reason, date, typed)
 
 
 def response_head(
@@ -139,14 +139,9 @@ def response_head(
 
     Raises ValueError when a header would break out of its line.
     """
-    head = b"%bdate: %b\r\n%b" % (_opening(status, content_type), date, framing)
+    head = _opening(status, content_type, date) + framing
     for name, value in headers:
         if b"\r" in value or b"\n" in value or b"\r" in name or b"\n" in name:
             raise ValueError(f"header {name!r} holds a line break")
         head += b"%b: %b\r\n" % (name, value)
     return head + (b"connection: close\r\n\r\n" if close else b"\r\n")
-
-
-def length_framing(status: int, length: int) -> bytes:
-    """The line that tells a body's length; none where a body is not allowed."""
-    return b"content-length: %d\r\n" % length if may_have_body(status) else b""

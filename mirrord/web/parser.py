@@ -7,7 +7,8 @@ beside chunks, folded headers, bare line feeds, odd chunk sizes. What it lets th
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import httptools
@@ -17,11 +18,12 @@ from .message import Line, Request, ServerLimits
 
 IDLE, HEAD, BODY = 0, 1, 2
 MOST_HEADERS = 256
+SHORT_TARGET_BYTES = 256
 PROGRESS_BYTES = 16 * 1024
 
 
 class RequestParser:
-    """One connection's requests. Take from ``requests`` first; then ``fault``, behind which nothing is read."""
+    """Take from ``requests`` first, then ``fault``, behind which nothing is read."""
 
     def __init__(
         self, limits: ServerLimits, line: Line | None = None, peer: tuple[Any, ...] | None = None
@@ -35,17 +37,15 @@ class RequestParser:
         self.stage = IDLE
         self.expects_continue = False
         self.started = 0
-        self._fresh()
-
-    def _fresh(self) -> None:
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
-        self._header_count = 0
-        self._head_bytes = 0
+        self._repeats = 0
+        self._fed_bytes = self._piece_bytes = 0
+        """Of this message, too many by what came before it in the same piece; and of this piece."""
         self._dry_bytes = 0
+        self._progress = (0, IDLE, 0)
         self._body: bytes | bytearray = b""
         self._request: Request | None = None
-        self.expects_continue = False
 
     @property
     def progress(self) -> tuple[int, int, int]:
@@ -53,11 +53,12 @@ class RequestParser:
         return self.started, self.stage, len(self._body) // PROGRESS_BYTES
 
     def feed(self, data: bytes) -> None:
-        """Parse what came. Never raises: what is wrong is in ``fault``, behind the requests before it."""
+        """Parse what came. What is wrong with it is in ``fault``, behind the requests before it."""
         if self.upgraded is not None:
             self.upgraded += data
             return
-        before = self.started, self.stage, len(self._body)
+        self._piece_bytes = len(data)
+        self._fed_bytes += len(data)
         try:
             self._http.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -67,11 +68,13 @@ class RequestParser:
         except httptools.HttpParserError as error:
             self.fault = InvalidRequest(f"this is not a valid HTTP/1.1 request: {error}")
         if self.stage != IDLE:
-            self._count_dry(len(data), before == (self.started, self.stage, len(self._body)))
+            self._count_dry(len(data))
 
-    def _count_dry(self, length: int, dry: bool) -> None:
+    def _count_dry(self, length: int) -> None:
         """Bounds what httptools may hold of a header, a chunk extension or a trailer that never ends."""
-        self._dry_bytes = self._dry_bytes + length if dry else 0
+        progress = self.started, self.stage, len(self._body)
+        self._dry_bytes = self._dry_bytes + length if progress == self._progress else 0
+        self._progress = progress
         if self._dry_bytes > self._limits.max_header_bytes and self.fault is None:
             self.fault = HeadersTooLarge()
 
@@ -92,50 +95,55 @@ class RequestParser:
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._header_count += 1
-        self._count_head(len(name) + len(value) + 4)
-        if self.stage == BODY:
-            return  # a trailer: counted, and otherwise without meaning here
         name = name.lower()
-        if name in self._headers:
-            if name == b"host":
-                raise InvalidRequest("there are two Host headers; send one")
-            value = self._headers[name] + b", " + value
-        self._headers[name] = value
+        headers = self._headers
+        if name in headers:
+            value = self._join(name, value)
+        headers[name] = value
 
-    def _count_head(self, length: int) -> None:
-        self._head_bytes += length
-        if self._head_bytes > self._limits.max_header_bytes or self._header_count > MOST_HEADERS:
+    def _join(self, name: bytes, value: bytes) -> bytes:
+        self._repeats += 1
+        if self._repeats > MOST_HEADERS:
             raise HeadersTooLarge()
+        if name == b"host":
+            raise InvalidRequest("there are two Host headers; send one")
+        return self._headers[name] + b", " + value
 
     def on_headers_complete(self) -> None:
         headers, http = self._headers, self._http
         version = http.get_http_version()
         self._check_framing(version)
-        method = http.get_method().decode("ascii")
-        raw_path, query = _split_target(self._url, method)
-        upgrade = http.should_upgrade() and headers.get(b"upgrade", b"").lower() == b"websocket"
+        method = http.get_method().decode()
+        if method == "CONNECT":
+            raise MethodNotAllowed("CONNECT is for proxies; this is none")
+        raw_path, path, query = parse_target(self._url)
         self._request = Request(
             method=method,
-            path=_decode_path(raw_path),
+            path=path,
             raw_path=raw_path,
             query=query,
             headers=headers,
             peer=self._peer,
             connection=self._line,
             http_1_1=version == "1.1",
-            keep_alive=http.should_keep_alive(),
-            websocket=upgrade and method == "GET" and version == "1.1",
+            keep_alive=version == "1.1" and http.should_keep_alive(),
+            websocket=b"upgrade" in headers and self._wants_websocket(method, version),
         )
-        self.expects_continue = headers.get(b"expect", b"").lower() == b"100-continue"
+        self.expects_continue = b"expect" in headers and headers[b"expect"].lower() == b"100-continue"
+        self._headers = {}  # trailers land here, and mean nothing
         self.stage = BODY
+
+    def _wants_websocket(self, method: str, version: str) -> bool:
+        named = self._headers[b"upgrade"].lower() == b"websocket"
+        return named and method == "GET" and version == "1.1" and self._http.should_upgrade()
 
     def _check_framing(self, version: str) -> None:
         headers = self._headers
-        if version not in ("1.1", "1.0"):
+        if self._fed_bytes > self._limits.max_header_bytes or len(headers) > MOST_HEADERS:
+            self._check_size()
+        if version != "1.1" and version != "1.0":
             raise InvalidRequest(f"HTTP/{version} is not spoken here; use HTTP/1.1")
         if b"host" not in headers and version == "1.1":
             raise InvalidRequest("the Host header is missing")
@@ -145,6 +153,11 @@ class RequestParser:
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._limits.max_body_bytes:
             raise self._too_large()
+
+    def _check_size(self) -> None:
+        size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers.items())
+        if size > self._limits.max_header_bytes or len(self._headers) > MOST_HEADERS:
+            raise HeadersTooLarge()
 
     def _too_large(self) -> PayloadTooLarge:
         most = self._limits.max_body_bytes
@@ -163,14 +176,19 @@ class RequestParser:
             raise self._too_large()
 
     def on_message_complete(self) -> None:
-        request = self._request
+        request, body = self._request, self._body
         if request is None:
             return
-        body = self._body
-        request.body = body if isinstance(body, bytes) else bytes(body)
+        if body:
+            request.body = body if isinstance(body, bytes) else bytes(body)
+            self._body = b""
         self.requests.append(request)
+        self._request = None
+        self._url = b""
+        self._fed_bytes = self._piece_bytes
+        self._repeats = 0
         self.stage = IDLE
-        self._fresh()
+        self.expects_continue = False
 
 
 def _own_fault(error: httptools.HttpParserCallbackError) -> MirrordError:
@@ -180,21 +198,32 @@ def _own_fault(error: httptools.HttpParserCallbackError) -> MirrordError:
     raise error
 
 
-def _split_target(target: bytes, method: str) -> tuple[bytes, str]:
-    """Path and query of a request target. Raises MethodNotAllowed for CONNECT, InvalidRequest for a bad one."""
-    if method == "CONNECT":
-        raise MethodNotAllowed("CONNECT is for proxies; this is none")
-    if not target.startswith(b"/") and target != b"*":
+class Target(NamedTuple):
+    """What a request is aimed at."""
+
+    raw_path: bytes
+    path: str
+    query: str
+
+
+def parse_target(target: bytes) -> Target:
+    """Split and decode a request target. Raises InvalidRequest."""
+    return _parse_short_target(target) if len(target) <= SHORT_TARGET_BYTES else _parse_target(target)
+
+
+def _parse_target(target: bytes) -> Target:
+    if target[:1] != b"/" and target != b"*":
         scheme, mark, rest = target.partition(b"://")
         if not mark or scheme.lower() not in (b"http", b"https"):
             raise InvalidRequest("the request target must begin with /")
         target = b"/" + rest.partition(b"/")[2]
     raw_path, _, query = target.partition(b"?")
-    return raw_path, query.decode("ascii")
-
-
-def _decode_path(raw_path: bytes) -> str:
     try:
-        return (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode()
+        path = (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode()
     except UnicodeDecodeError:
         raise InvalidRequest("the path is not UTF-8 when its %-codes are read") from None
+    return Target(raw_path, path, query.decode())
+
+
+# The same few paths are asked for again and again.
+_parse_short_target = lru_cache(maxsize=1024)(_parse_target)

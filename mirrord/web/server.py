@@ -1,4 +1,4 @@
-"""The HTTP server: listeners, the connections they bring, the patrol of their deadlines, the drain at the end."""
+"""The HTTP server: listeners, connections, the patrol of their deadlines, the drain at the end."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class ServerStatistics(Struct, frozen=True):
 class Server:
     """Serves HTTP/1.1 and WebSockets on listening sockets.
 
-    ``fast`` names the handler that runs in the connection's own task; where it names none, the ASGI ``app`` is
-    called. ``errors`` makes an answer of a named error, ``note`` hears of every other exception, which costs its
-    connection.
+    ``fast`` names the handler that runs in the connection's own task; where it names none, the ASGI ``app``
+    is called. ``errors`` makes an answer of a named error, ``note`` hears of every other exception, which
+    costs its connection.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Server:
             self._ended.set()
 
     async def drain(self) -> None:
-        """Stop accepting, let requests in flight end within ``drain_timeout_ms``; returns when ``serve`` ended.
+        """Stop accepting, let what is in flight end within ``drain_timeout_ms``; returns when ``serve`` has.
 
         Idle connections are closed at once, streams are told by ``Request.draining``, answers say
         ``Connection: close``.
@@ -155,7 +155,7 @@ class Server:
             self._connections.add(connection)
             nursery.start_soon(self._attend, connection)
             return
-        connection.refuse(Unavailable("the node has all the connections it may have; try again", retry_after_s=1.0))
+        connection.refuse(Unavailable("all [limits] max_connections are taken; try again", retry_after_s=1.0))
         if self._refusals < REFUSALS_AT_ONCE:
             self._refusals += 1
             nursery.start_soon(self._see_off, connection)

@@ -1,7 +1,7 @@
 """One WebSocket through an ASGI application: wsproto does the framing, this file the waiting.
 
-Messages are bounded by ``max_body_bytes`` (close code 1009) and are not compressed. A client that is silent is
-pinged once per ``keep_alive_timeout_ms``; silent for two of them, it is gone. A draining node says 1001.
+Messages are bounded by ``max_body_bytes`` (close code 1009) and are not compressed. A silent client is pinged
+once per ``keep_alive_timeout_ms``; silent for two of them, it is gone. A draining node says 1001.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class WebSocket:
         self._nursery: trio.Nursery
 
     async def run(self, app: ASGIApp) -> None:
-        """Live until the application returns. Raises InvalidRequest for a bad handshake; what the app raises."""
+        """Live until the app returns. Raises InvalidRequest for a bad handshake, and what the app raises."""
         scope = asgi_scope(self._reply.request, "websocket")
         scope["subprotocols"] = self._handshake().subprotocols
         await self._inbox_in.send({"type": "websocket.connect"})

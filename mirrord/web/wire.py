@@ -1,7 +1,7 @@
 """The bytes of one connection: a non-blocking socket, deadlines, and the outgoing side of one answer.
 
-Plain sockets with ``trio.lowlevel`` waits instead of ``trio.SocketStream``: the common case, where the kernel has
-the bytes or takes them at once, then costs one system call and no scheduling.
+Plain sockets with ``trio.lowlevel`` waits instead of ``trio.SocketStream``: the common case, where the kernel
+has the bytes or takes them at once, then costs one system call and no scheduling.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from .message import (
     Request,
     Response,
     Stream,
-    length_framing,
     may_have_body,
     response_head,
 )
@@ -65,7 +64,7 @@ class Wire:
 
     async def send(self, buffers: Sequence[bytes]) -> None:
         """Returns when the kernel took it all; no checkpoint if it did at once. Raises ClientGone."""
-        total = sum(map(len, buffers))
+        total = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
         sent = self._send_some(buffers)
         if sent < total:
             await self._send_rest(buffers, sent)
@@ -162,20 +161,23 @@ class Reply:
         self._wire.send_now(b"".join(self._encode(response)))
 
     def _encode(self, response: Response) -> list[bytes]:
-        body = response.body if isinstance(response.body, list) else [response.body]
-        length = sum(map(len, body))
+        body = response.body
+        length = len(body) if isinstance(body, bytes) else sum(map(len, body))
         head = self._head(response.status, response.content_type, response.headers, length)
         if self._mute:
             return [head]
+        if isinstance(body, bytes):
+            return [head + body] if length < JOIN_BYTES else [head, body]
         return [b"".join([head, *body])] if length < JOIN_BYTES else [head, *body]
 
     def _head(self, status: int, content_type: bytes, headers: Headers, length: int | None) -> bytes:
         """``length`` None: chunked, or over HTTP/1.0, which knows no chunks, to the end of the connection."""
-        self._mute = self._mute or not may_have_body(status)
-        if length is not None:
-            framing = length_framing(status, length)
+        if not may_have_body(status):
+            self._mute, framing = True, b""
+        elif length is not None:
+            framing = b"content-length: %d\r\n" % length
         else:
-            self._chunked = self.request.http_1_1 and may_have_body(status)
+            self._chunked = self.request.http_1_1
             self.close = self.close or not self.request.http_1_1
             framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
         self.close = self.close or self.request.draining.is_set()
@@ -184,7 +186,7 @@ class Reply:
     async def begin(
         self, status: int, content_type: bytes, headers: Headers, length: int | None = None
     ) -> None:
-        """Send the head of an answer whose body follows in pieces; ``length`` if it is known. Raises ClientGone."""
+        """Send the head; the body follows in pieces. ``length`` if it is known. Raises ClientGone."""
         head = self._head(status, content_type, headers, length)
         self._left = length
         self.begun = True
