@@ -164,7 +164,7 @@ def _nodes(faults: Faults, found: object, folder: str) -> dict[str, NodeConfig]:
 
 
 def _node(faults: Faults, path: Path, name: str, values: dict[str, Any], folder: str) -> NodeConfig:
-    listen = values.get("listen", NodeConfig.__struct_defaults__[0])
+    listen = values.get("listen", NodeConfig(name).listen)
     address = _LISTEN.fullmatch(listen)
     if address is None or int(address[2]) > 65535:
         faults.add((*path, "listen"), f'expected host:port such as "127.0.0.1:4001", found {quoted(listen)}')

@@ -56,10 +56,11 @@ def as_svg(config: Config) -> str:
     colours = {topics: _COLOURS[number % len(_COLOURS)] for number, topics in enumerate(selections)}
     ring = max(120.0, len(config.nodes) * _RADIUS * 3 / (2 * pi))
     side = 2 * (ring + 2 * _RADIUS)
-    places = _places(list(config.nodes), ring, side / 2)
+    width = max([side, *(60 + 8 * len(topics) for topics in selections)])
     height = side + 24 * len(selections) + 8
+    places = _places(list(config.nodes), ring, (width / 2, side / 2))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side:.0f} {height:.0f}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img">',
         f"<title>{escape(config.cluster)}</title><style>{_STYLE}</style>",
         *(_arrow(places[source], places[puller], colours[topics], f"{source} to {puller}: {topics}")
           for (source, puller), topics in carried.items()),
@@ -76,10 +77,10 @@ def _carried(config: Config) -> dict[tuple[str, str], str]:
     return {edge: ", ".join(map(str, plans[edge].wants)) for edge in edges(config)}
 
 
-def _places(names: list[str], ring: float, centre: float) -> dict[str, tuple[float, float]]:
+def _places(names: list[str], ring: float, centre: tuple[float, float]) -> dict[str, tuple[float, float]]:
     step = 2 * pi / len(names)
     return {
-        name: (centre + ring * sin(number * step), centre - ring * cos(number * step))
+        name: (centre[0] + ring * sin(number * step), centre[1] - ring * cos(number * step))
         for number, name in enumerate(names)
     }
 

@@ -167,7 +167,9 @@ def _stranded_topics(config: Config) -> Iterator[str]:
             yield f"no link carries {topic}: its records stay on the node where they are written"
         elif any(want.local_name(_sample(topic)) is not None for want in wants):
             for origin in (node for node in config.nodes if node in serving):
-                there = {node for node, _ in flow.reach(origin, _sample(topic))}
+                there = {origin} | {node for node, _ in flow.onward(origin, _sample(topic))}
+                if not there >= pulling:  # else a mesh: everyone pulls straight from it
+                    there = {node for node, _ in flow.reach(origin, _sample(topic))}
                 missing = tuple(node for node in config.nodes if node in pulling and node not in there)
                 if missing:
                     stranded.setdefault((origin, missing), []).append(topic)
