@@ -35,6 +35,7 @@ class Settings(Struct, frozen=True):
     restart: bool = True
     grace_s: float = GRACE_S
     first_wait_s: float = 0.2  # until a node that died starts again; longer with each further death
+    command: tuple[str, ...] = (sys.executable, "-m", "mirrord", "run")
 
 
 class Harness:
@@ -93,6 +94,8 @@ class Harness:
             return code
         finally:
             _signal_group(process.pid, signal.SIGKILL)
+            with trio.CancelScope(shield=True):
+                await process.wait()
 
     async def _end_when_told(self, pid: int) -> None:
         await self._stopping.wait()
@@ -102,8 +105,7 @@ class Harness:
         _signal_group(pid, signal.SIGKILL)
 
     def _command(self, node: NodeConfig) -> list[str]:
-        run = [sys.executable, "-m", "mirrord", "run", self._file]
-        return [*run, "--node", node.name, "--parent", str(os.getpid())]
+        return [*self._settings.command, self._file, "--node", node.name, "--parent", str(os.getpid())]
 
     def _note(self, node: NodeConfig, **facts: object) -> None:
         self.runs[node.name] = structs.replace(self.runs[node.name], **facts)
@@ -129,6 +131,12 @@ class _Log:
             file.write(block)
         lines = [line for line in block[-2000:].decode(errors="replace").splitlines() if line.strip()]
         self.last_line = lines[-1] if lines else self.last_line
+
+
+def make_data_dirs(config: Config) -> None:
+    """Where the nodes' stores and logs will be. Raises OSError."""
+    for node in config.nodes.values():
+        os.makedirs(node.data_dir, exist_ok=True)
 
 
 def _signal_group(pid: int, number: int) -> None:

@@ -26,11 +26,14 @@ def run(args: Sequence[str]) -> int:
 
 def run_file(file: str, node: str | None) -> int:
     """Serve as one node of a configuration file."""
-    from ...serve import run_node
-
     config = load(file)
+    name = node_of(config, node)
+    from ...serve import (
+        run_node,
+    )  # here, so that a mistake in the file is told before all of a node is loaded
+
     sys.excepthook = sys.__excepthook__  # a daemon's log is where its tracebacks belong
-    return run_node(config, node_of(config, node), ready=_say_ready)
+    return run_node(config, name, ready=_say_ready)
 
 
 def node_of(config: Config, node: str | None) -> str:

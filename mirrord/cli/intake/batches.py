@@ -94,27 +94,28 @@ def lines(source: Iterable[bytes]) -> Iterator[bytes | None]:
 def batches(
     source: Iterable[bytes | None], draft: Callable[[bytes], Draft], most: int, most_bytes: int = 4 << 20
 ) -> Iterator[Batch]:
-    """Drafts of the lines, up to ``most`` together; empty lines are no records. An error names its line."""
+    """Drafts of the lines, up to ``most`` together; empty lines are no records.
+
+    Raises InvalidRequest naming a line that makes no draft, after those before it.
+    """
     drafts: list[Draft] = []
     taken = number = 0
     for line in source:
+        wrong: InvalidRequest | None = None
         if line is not None:
             number += 1
             taken += len(line) + 1
-            if line.strip():
-                drafts.append(_numbered(draft, line, number))
-        if drafts and (line is None or len(drafts) >= most or taken >= most_bytes):
+            try:
+                drafts += [draft(line.rstrip(b"\r"))] if line.strip() else []
+            except InvalidRequest as error:
+                wrong = error
+        if drafts and (line is None or wrong or len(drafts) >= most or taken >= most_bytes):
             yield Batch(tuple(drafts), taken)
             drafts, taken = [], 0
+        if wrong is not None:
+            raise InvalidRequest(f"line {number}: {wrong}; the records before it are written")
     if drafts:
         yield Batch(tuple(drafts), taken)
-
-
-def _numbered(draft: Callable[[bytes], Draft], line: bytes, number: int) -> Draft:
-    try:
-        return draft(line.rstrip(b"\r"))
-    except InvalidRequest as error:
-        raise InvalidRequest(f"line {number}: {error}; the records before it are written") from None
 
 
 def _draft(data: bytes, tag: str | None) -> Draft:

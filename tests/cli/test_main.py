@@ -1,0 +1,123 @@
+"""Exit codes, complaints, and what is not imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from mirrord.cli.main import EXIT_CODES, REFUSED, UNREACHABLE, USAGE, exit_code
+from mirrord.cli.verbs import LATER, VERBS
+from mirrord.errors import ConfigError, DataDirLocked, PeerUnreachable, TopicNotFound
+
+
+def _modules_after(args: list[str]) -> set[str]:
+    """What a fresh process has imported when the command is done."""
+    code = (
+        "import sys\nfrom mirrord.cli.main import answer\n"
+        f"try:\n    answer({args!r})\nexcept SystemExit:\n    pass\n"
+        "print('\\n'.join(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stderr.split())
+
+
+def test_help_is_quick_because_it_imports_little() -> None:
+    """`mirrord --help` and a verb's help load neither the HTTP client, nor rich, nor trio."""
+    for args in (["--help"], ["append", "--help"], ["verify", "--help"]):
+        assert not {"httpx", "rich", "trio"} & _modules_after(args)
+
+
+def test_a_daemon_loads_nothing_that_only_people_need() -> None:
+    """`mirrord run` goes past click and rich, until a node is to be built."""
+    assert not {"click", "rich", "httpx"} & _modules_after(["run", "--help"])
+    assert not {"click", "rich", "httpx"} & _modules_after(["run", "/nowhere.toml"])
+
+
+@pytest.mark.parametrize("verb", sorted(LATER))
+def test_a_verb_of_a_later_version_is_refused_by_name(shell: Any, verb: str) -> None:
+    """What is not there yet says so, and is not offered."""
+    code, _, err = shell.run(verb, "anything", "--at", "all")
+    assert code == USAGE
+    assert f"`{verb}` is not yet in this version" in err
+    assert verb not in VERBS
+
+
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"run", "bench"}))
+def test_every_verb_can_explain_itself(shell: Any, verb: str) -> None:
+    """Each row of the table of verbs leads to a command with help."""
+    code, out, _ = shell.run(verb, "--help")
+    assert code == 0
+    assert out.startswith(f"Usage: mirrord {verb}")
+
+
+def test_help_tells_the_exit_codes(shell: Any) -> None:
+    """Scripts can rely on them, so they stand where people look."""
+    _, out, _ = shell.run("--help")
+    for code, meaning in EXIT_CODES.items():
+        assert f"{code}  {meaning}" in out
+
+
+def test_without_words_there_is_help(shell: Any) -> None:
+    """A first-time user types `mirrord`."""
+    code, out, _ = shell.run()
+    assert code == 0
+    assert "Commands:" in out
+
+
+def test_mistakes_are_one_line_and_where_to_look(shell: Any) -> None:
+    """A typo costs no traceback and no page of usage."""
+    code, _, err = shell.run("append")
+    assert code == USAGE
+    assert err.splitlines() == ["mirrord: Missing argument 'TOPIC'.", "see: mirrord append --help"]
+
+
+def test_exit_codes_tell_errors_apart() -> None:
+    """A script can tell its own mistake, an absent node and a refusal apart."""
+    assert exit_code(ConfigError("x")) == USAGE
+    assert exit_code(PeerUnreachable("x")) == UNREACHABLE
+    assert exit_code(TopicNotFound("x")) == REFUSED
+    assert exit_code(DataDirLocked("x")) == 1
+
+
+def test_an_absent_node_is_named_with_its_url(shell: Any) -> None:
+    """`connection refused` alone helps nobody."""
+    code, _, err = shell.run("links", "--url", "http://127.0.0.1:1")
+    assert code == UNREACHABLE
+    assert "http://127.0.0.1:1 does not answer" in err
+
+
+def test_a_refusal_is_shown_in_the_nodes_words(shell: Any) -> None:
+    """The node's message says what to do; the command passes it on."""
+    code, _, err = shell.run("diff", "nothing")
+    assert code == REFUSED
+    assert err == "mirrord: no topic nothing\n"
+
+
+def test_something_else_at_the_address_is_recognised(shell: Any) -> None:
+    """A web server on the port is not taken for a node."""
+    import httpx
+
+    shell.node.trouble.append(lambda _: httpx.Response(200, text="<html>"))
+    code, _, err = shell.run("diff", "orders")
+    assert code == UNREACHABLE
+    assert "not mirrord's" in err
+
+
+def test_one_node_commands_do_not_guess_among_several(shell: Any) -> None:
+    """Two URLs for an append could mean anything."""
+    code, _, err = shell.run("append", "t", "1", "--url", "http://a", "--url", "http://b")
+    assert code == USAGE
+    assert "one node" in err
+
+
+@pytest.mark.parametrize("url", ["foo", "http://", "ftp://x", "http://a:b", ""])
+def test_a_url_that_is_none_is_a_usage_error(shell: Any, url: str) -> None:
+    """It is the caller's mistake, found before anything is sent."""
+    code, _, err = shell.run("links", "--url", url)
+    assert code == USAGE
+    assert "no URL" in err
