@@ -185,10 +185,11 @@ def _differences(config: Config) -> Iterator[str]:
     ):
         held = {state for node in config.nodes for state in flow.onward(node, _sample(topic))}
         held |= {(node, _sample(topic)) for node in config.nodes if flow.onward(node, _sample(topic))}
+        configs = {state: topic_config_for(config, *state) for state in sorted(held)}
         for field, write in shown.items():
             values: dict[int, list[str]] = {}
-            for node, name in sorted(held):
-                values.setdefault(getattr(topic_config_for(config, node, name), field), []).append(node)
+            for (node, _), made in configs.items():
+                values.setdefault(getattr(made, field), []).append(node)
             if len(values) > 1:
                 told = "; ".join(
                     f"{write(value) if value else 'off'} on {', '.join(values[value])}" for value in values
