@@ -79,9 +79,10 @@ class Mailbox(Generic[M]):
         self._reader: trio.lowlevel.Task | None = None
         self._handled = 0
 
-    def put(self, message: M) -> Envelope[M]:
-        """Leave a message. Raises Throttled when the box is full."""
-        if len(self._waiting) >= self._room:
+    def put(self, message: M, *, bounded_elsewhere: bool = False) -> Envelope[M]:
+        """Leave a message. Raises Throttled when the box is full, unless the sender is bounded by a window of its own
+        (links are: limits bind writers only)."""
+        if len(self._waiting) >= self._room and not bounded_elsewhere:
             raise Throttled("too many requests wait for this topic; try again", retry_after_s=1.0)
         envelope = Envelope(message, self)
         self._waiting.append(envelope)

@@ -1,0 +1,208 @@
+"""What all links of a node together know: each peer's positions, who brings which strand, which covers are held back.
+
+A value without a task: links write what they hear, and read what to do. One upstream per strand (design §3.5): among
+links whose peer told a position not below ours, first one that has not already answered our next record with a cover,
+then one that holds it whole, then the origin's own, then the one that is furthest. The upstream stays unless another is
+of a better kind, so that equals do not take turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct, field, structs
+
+from ..actors.bell import Bell
+from ..records.gap import Cover
+from ..records.strand import Descriptor, Position
+from .covers import Offer, Witness
+
+
+class Told(Struct, frozen=True):
+    """A peer's position in a strand, as it told it."""
+
+    oseq: int
+    hash: bytes | None
+    whole_from: int
+    ts: int
+    before: int = 0  # the oseq that it told one heartbeat earlier
+
+
+class Halt(Struct, frozen=True):
+    """Why a strand stands still on one link, with both positions."""
+
+    kind: str  # "fork" or "gap"
+    mine: Position
+    theirs: Position
+
+
+class Side(Struct):
+    """One link's view of one local topic."""
+
+    source: str
+    told: dict[int, Told] = field(default_factory=dict)
+    covered: dict[int, int] = field(default_factory=dict)
+    offers: dict[int, Offer] = field(default_factory=dict)
+    halted: dict[int, Halt] = field(default_factory=dict)
+    pending: dict[int, tuple[int, int]] = field(default_factory=dict)
+    asked: dict[int, bool] = field(default_factory=dict)  # what the feed was told: True serve, False not from here
+    refused: str | None = None
+    behind: dict[int, int] = field(default_factory=dict)  # strand: commit time (ms) of about the first record we lack
+    average_bytes: float = 0.0  # of a record at the peer, to tell lag in bytes
+
+
+class Line(Struct):
+    """One link as the others see it."""
+
+    peer: str
+    patience_s: float
+    wants: Callable[[str], bool]  # whether the link brings a local topic of this name
+    origin_id: bytes = b""
+    up: bool = False  # hello is complete and bytes came within the last heartbeats
+    paused: bool = False
+    down_since: float = 0.0
+    sides: dict[str, Side] = field(default_factory=dict)
+    bell: Bell = field(default_factory=Bell)  # rung when what its feed should be told may have changed
+
+
+class Board:
+    """Shared by the links of a node. ``place`` tells where our log stands in (topic, strand): oseq, and commit time
+    (ms) of the last record there."""
+
+    def __init__(self, place: Callable[[str, int], tuple[int, int]], descriptor: Callable[[str, int], Descriptor | None]) -> None:
+        self.lines: dict[str, Line] = {}
+        self._place, self._descriptor = place, descriptor
+        self._upstream: dict[tuple[str, int], str] = {}
+        self.moved_at: dict[tuple[str, int], float] = {}
+
+    # ---- what links hear ---------------------------------------------------------------------------------------------
+
+    def hear(self, peer: str, topic: str, strand: int, told: Told, now: float) -> None:
+        """A peer told its position."""
+        side = self.lines[peer].sides[topic]
+        old = side.told.get(strand)
+        if old is None or old.oseq != told.oseq:
+            self.moved_at[topic, strand] = now
+        whole_from = told.whole_from or (old.whole_from if old is not None else 1)
+        before = old.oseq if old is not None else told.oseq
+        side.told[strand] = Told(told.oseq, told.hash, whole_from, told.ts, before)
+        ours, ts = self._place(topic, strand)
+        if told.oseq <= ours:
+            side.behind.pop(strand, None)
+        elif strand not in side.behind:
+            side.behind[strand] = ts if ts and told.whole_from else told.ts
+
+    def delivered(self, peer: str, topic: str, strand: int, oseq: int) -> None:
+        """A link brought records up to here, so its peer has them, whatever its last heartbeat told."""
+        side = self.lines[peer].sides[topic]
+        told = side.told.get(strand)
+        if told is None:
+            side.told[strand] = Told(oseq, None, 1, 0, oseq)
+        elif told.oseq <= oseq:
+            side.told[strand] = structs.replace(told, oseq=oseq, hash=None)
+            side.behind.pop(strand, None)
+
+    def up(self, peer: str) -> None:
+        """The link's hello is complete."""
+        self.lines[peer].up = True
+        self.rejudge_all()
+
+    def down(self, peer: str, now: float) -> None:
+        """The link lost its feed; what its peer covered is forgotten, what it told is not."""
+        line = self.lines[peer]
+        if line.up or not line.down_since:
+            line.down_since = now
+        line.up = False
+        for side in line.sides.values():
+            side.covered.clear()
+            side.offers.clear()
+            side.pending.clear()
+            side.asked.clear()
+        self.rejudge_all()
+
+    def offer(self, peer: str, topic: str, cover: Cover, now: float) -> None:
+        """A link's peer covers a range: remembered until its next hello, applied when its time has come."""
+        side = self.lines[peer].sides[topic]
+        side.covered[cover.strand] = max(side.covered.get(cover.strand, 0), cover.last)
+        side.offers[cover.strand] = Offer(cover, now)
+        self.rejudge(topic, cover.strand)
+
+    def halt(self, peer: str, topic: str, strand: int, halt: Halt) -> None:
+        """The strand stands still on this link; everything else goes on."""
+        self.lines[peer].sides[topic].halted[strand] = halt
+        self.rejudge(topic, strand)
+
+    # ---- one upstream per strand --------------------------------------------------------------------------------------
+
+    def rejudge_all(self) -> None:
+        """After a link came or went: every strand that any peer told."""
+        strands = {(topic, s) for line in self.lines.values() for topic, side in line.sides.items() for s in side.told}
+        for topic, strand in sorted(strands):
+            self.rejudge(topic, strand)
+
+    def rejudge(self, topic: str, strand: int) -> None:
+        """Choose the strand's upstream anew, and ring the links whose feeds must be told."""
+        best = self._best(topic, strand, self._place(topic, strand)[0])
+        if best is not None and self._upstream.get((topic, strand)) != best:
+            self._upstream[topic, strand] = best
+        for line in self.lines.values():
+            if line.up and topic in line.sides and self.serves(line, topic, strand) is not line.sides[topic].asked.get(strand, True):
+                line.bell.ring()
+
+    def _best(self, topic: str, strand: int, ours: int) -> str | None:
+        current = self._upstream.get((topic, strand))
+        current = current if current is not None and self._is_live(current, topic) else None
+        descriptor = self._descriptor(topic, strand)
+        ranked: list[tuple[tuple[bool, bool, bool, bool], bool, int, str]] = []
+        for line in self.lines.values():
+            side = line.sides.get(topic)
+            told = side.told.get(strand) if side is not None else None
+            if side is None or told is None or not line.up or line.paused or strand in side.halted or told.oseq < ours:
+                continue
+            direct = descriptor is not None and descriptor.origin_id == line.origin_id
+            # A peer that is not the upstream counts as ahead only if it was so a heartbeat ago: what the upstream is
+            # just about to bring must not make links take turns.
+            newest = told.oseq if current is None or current == line.peer else told.before
+            kind = (newest <= ours, side.covered.get(strand, 0) > ours, told.whole_from > ours + 1, not direct)
+            ranked.append((kind, line.peer != current, -told.oseq, line.peer))
+        return min(ranked)[3] if ranked else None
+
+    def serves(self, line: Line, topic: str, strand: int) -> bool:
+        """Whether this link should bring the strand: it is the upstream, or there is none."""
+        upstream = self._upstream.get((topic, strand))
+        return upstream is None or upstream == line.peer or not self._is_live(upstream, topic)
+
+    def _is_live(self, peer: str, topic: str) -> bool:
+        line = self.lines.get(peer)
+        return line is not None and line.up and not line.paused and topic in line.sides
+
+    def upstream(self, topic: str, strand: int) -> str | None:
+        """The link that brings the strand now."""
+        return self._upstream.get((topic, strand))
+
+    # ---- covers ---------------------------------------------------------------------------------------------------------
+
+    def witnesses(self, topic: str, strand: int, but: str) -> list[Witness]:
+        """Every other link of the topic, as it bears on the strand."""
+        found: list[Witness] = []
+        for line in self.lines.values():
+            if line.peer == but or not line.wants(topic):
+                continue
+            side = line.sides.get(topic)
+            told = side.told.get(strand) if side is not None else None
+            halted = line.paused or (side is not None and (strand in side.halted or side.refused is not None))
+            found.append(
+                Witness(
+                    line.peer, line.up, told.oseq if told is not None and line.up else None,
+                    side.covered.get(strand, 0) if side is not None else 0, halted,
+                    side.pending.get(strand) if side is not None else None, line.patience_s, line.down_since,
+                )  # fmt: skip
+            )
+        return found
+
+    def offers(self) -> Iterable[tuple[str, str, Offer]]:
+        """All covers that are held back: peer, topic, offer."""
+        for line in self.lines.values():
+            for topic, side in line.sides.items():
+                for offer in list(side.offers.values()):
+                    yield line.peer, topic, offer

@@ -1,0 +1,272 @@
+"""One topic on one feed: what to send next, decided by the caller's vector alone.
+
+Walks the local log once, in its order, from the first pack that the caller lacks: per strand that is the strand's own
+order. Chunks go out as the bytes that lie in the store. A strand rests while it is taken over another link, while the
+caller holds a cover of it back, or while it is forked here. No task, no clock: the feed asks, the lane answers.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from xxhash import xxh3_64_intdigest
+
+from ..records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, chunks_in
+from ..records.gap import LOST, Cover
+from ..records.strand import Identity, Position
+from ..storage.store import Pack
+from ..topics.log import Strand
+from ..topics.places import INSIDE, contradicts, hash_at
+from ..topics.topic import Topic
+from .wire import At, Chunks, CoverIs, ForkIs, Frame, Move, Rewound, StrandIs, Told, TopicInfo
+
+
+class Sent(Struct):
+    """How far the caller is known to have come in a strand: told by it, or sent to it."""
+
+    oseq: int
+    rests: bool = False  # a cover was sent and not answered yet
+
+
+class Piece(Struct, frozen=True):
+    """A frame to send: its header, and the body's buffers."""
+
+    header: Frame
+    body: tuple[bytes | memoryview, ...] = ()
+
+
+class Lane:
+    """What one caller gets of one topic. ``no`` is the topic's number on this connection."""
+
+    def __init__(self, no: int, topic: Topic, caller: Identity) -> None:
+        self.no, self.topic, self._caller = no, topic, caller
+        self.log_id = topic.about.log_id
+        self._sent: dict[int, Sent] = {}
+        self._skip: set[int] = set()
+        self._forked: set[int] = set()
+        self._introduced: set[int] = set()
+        self._told: dict[int, int] = {}
+        self.digest = 0
+        self._cursor = 0
+        self._looked = -1  # commits of the topic up to here were examined for what to send
+        self._moves_told = -1
+        self._stale = True  # positions changed from outside: find anew where to begin
+
+    # ---- what the caller says ----------------------------------------------------------------------------------------
+
+    def place(self, vector: list[At]) -> list[ForkIs]:
+        """The caller stands here now. Forks are what its positions contradict."""
+        forks: list[ForkIs] = []
+        for number, oseq, digest in vector:
+            self._sent[number] = Sent(oseq)
+            self._skip.discard(number)
+            self._forked.discard(number)
+            strand = self.topic.strands.get(number)
+            if strand is not None and contradicts(strand, self.topic.tid, Position(oseq, digest), self.topic.reads):
+                self._forked.add(number)
+                here = strand.durable
+                forks.append(ForkIs(self.no, number, (here.oseq, here.hash), (oseq, digest)))
+        self._stale = True
+        return forks
+
+    def skip(self, strands: list[int]) -> None:
+        """The caller takes these over another link. Only strands that it knows count."""
+        self._skip.update(strands)
+
+    def proves_rewind(self, vector: list[At]) -> int | None:
+        """Our open strand, if the caller stands above our head in it or holds other content there: we were rewound."""
+        own = self.topic.own_strand
+        for number, oseq, _ in vector:
+            if own is not None and number == own.descriptor.strand and (oseq > own.durable_last or number in self._forked):
+                return number
+        return None
+
+    def rewinds_of_caller(self) -> list[Rewound]:
+        """Strands that the caller writes in its present life and of which we hold more than it told. It compares this
+        with where it stands by then: only a node whose store was put back stands lower."""
+        found: list[Rewound] = []
+        for number, strand in self.topic.strands.items():
+            sent = self._sent.get(number)
+            told = sent.oseq if sent else 0
+            if strand.durable_last > told and self._caller.wrote(strand.descriptor):
+                found.append(Rewound(self.no, number, strand.durable_last, told))
+        return found
+
+    # ---- what to send ------------------------------------------------------------------------------------------------
+
+    def info(self) -> TopicInfo:
+        """The topic as ``hello`` tells it."""
+        topic = self.topic
+        vector: list[Told] = []
+        for number, strand in topic.strands.items():
+            if strand.durable_last:
+                vector.append(
+                    (number, strand.durable_last, strand.durable_hash, strand.durable_whole_from, strand.durable_ts)
+                )
+                self._tell(number, strand.durable_last)
+        self._moves_told = topic.moved_since(-1)[1]
+        config = topic.config
+        return TopicInfo(
+            self.no, topic.topic, topic.about.log_id, config.type, config.ttl_ms, config.durability,
+            topic.head, topic.count, topic.bytes, vector,
+        )  # fmt: skip
+
+    def _tell(self, number: int, oseq: int) -> None:
+        before = self._told.get(number)
+        if before is not None:
+            self.digest ^= position_digest(self.no, number, before)
+        self._told[number] = oseq
+        self.digest ^= position_digest(self.no, number, oseq)
+
+    def moves(self) -> list[Move]:
+        """Positions that changed since they were last told."""
+        numbers, newest = self.topic.moved_since(self._moves_told)
+        self._moves_told = newest
+        found: list[Move] = []
+        for number in numbers:
+            strand = self.topic.strands[number]
+            if strand.durable_last and strand.durable_last != self._told.get(number):
+                found.append((self.no, number, strand.durable_last, strand.durable_hash, strand.durable_ts))
+                self._tell(number, strand.durable_last)
+        return found
+
+    def next(self, budget_bytes: int) -> list[Piece]:
+        """Frames worth about ``budget_bytes``; empty when the caller has all that it wants of what is durable."""
+        pieces: list[Piece] = []
+        if self.topic.about.log_id != self.log_id:  # dropped and made anew: the old seqs mean nothing
+            self.log_id, self._stale = self.topic.about.log_id, True
+        if self._stale:
+            self._stale = False
+            self._begin(pieces, list(self.topic.strands.values()))
+        while not pieces and self._cursor < self.topic.head:
+            if not self._walk(pieces, budget_bytes) and not pieces:
+                self._begin(pieces, list(self.topic.strands.values()))
+        if pieces:
+            return pieces
+        # All packs are behind the cursor: a strand that moved and is still wanted ends in a gap.
+        numbers, self._looked = self.topic.moved_since(self._looked)
+        behind = [s for n in numbers if self._wanted(s := self.topic.strands[n])]
+        if behind:
+            self._begin(pieces, behind)
+        return pieces if pieces or self._cursor >= self.topic.head else self.next(budget_bytes)
+
+    def _wanted(self, strand: Strand) -> bool:
+        number = strand.descriptor.strand
+        if number in self._skip or number in self._forked or self._caller.wrote(strand.descriptor):
+            return False
+        sent = self._sent.get(number)
+        return strand.durable_last > (sent.oseq if sent else 0) and not (sent is not None and sent.rests)
+
+    def _begin(self, pieces: list[Piece], strands: list[Strand]) -> None:
+        """Set the cursor before the first pack that any wanted strand needs; covers for those that stand before a gap."""
+        starts: list[int] = []
+        for strand in strands:
+            if not self._wanted(strand):
+                continue
+            sent = self._sent.get(strand.descriptor.strand)
+            after = sent.oseq if sent else 0
+            found = self.topic.reads.parts(strand.sid, after + 1, 1)
+            if found and found[0][0].first <= after + 1:
+                starts.append(found[0][1])
+            else:
+                self._cover(pieces, strand, after, found[0][0].first - 1 if found else strand.durable_last)
+        self._cursor = min(starts) - 1 if starts else self.topic.head
+
+    def _walk(self, pieces: list[Piece], budget_bytes: int) -> bool:
+        """Send from the packs behind the cursor; whether any chunk is sent."""
+        body: list[bytes | memoryview] = []
+        room = budget_bytes
+        packs = self.topic.packs(self._cursor + 1, budget_bytes)
+        if not packs:
+            self._cursor = self.topic.head
+        for pack in packs:
+            room -= self._walk_pack(pack, pieces, body, room)
+            if room <= 0:
+                break
+        if body:
+            pieces.append(Piece(Chunks(self.no), tuple(body)))
+        return bool(body)
+
+    def _walk_pack(self, pack: Pack, pieces: list[Piece], body: list[bytes | memoryview], room: int) -> int:
+        """Collect what is to be sent of one pack, as few runs of bytes; how many bytes that is."""
+        view, seq = memoryview(pack.body), pack.seq
+        start = end = taken = 0
+        for at, size, header in chunks_in(pack.body):
+            if taken and taken + size > room:
+                break
+            number, first, count = header[STRAND], header[FIRST], header[COUNT]
+            verdict = self._verdict(number, first, count)
+            if verdict is SEND:
+                self._introduce(pieces, number)
+                if at != end:
+                    if end > start:
+                        body.append(view[start:end])
+                    start = at
+                end = at + size
+                taken += size
+                self._sent_to(number, first + count - 1)
+            elif verdict is GAP:
+                sent = self._sent.get(number)
+                self._cover(pieces, self.topic.strands[number], sent.oseq if sent else 0, first - 1)
+            if header[KIND] == RECORDS:
+                seq += count
+        else:
+            seq = pack.last + 1
+        if end > start:
+            body.append(view[start:end] if end - start < len(view) else pack.body)
+        self._cursor = max(self._cursor, seq - 1)
+        return taken
+
+    def _verdict(self, number: int, first: int, count: int) -> str:
+        if number in self._skip or number in self._forked:
+            return PASS
+        sent = self._sent.get(number)
+        after = sent.oseq if sent is not None else 0
+        if first + count - 1 <= after or (sent is not None and sent.rests):
+            return PASS
+        if self._caller.wrote(self.topic.strands[number].descriptor):
+            return PASS
+        if first <= after:  # the caller stands inside a chunk, where no boundary can be
+            self._forked.add(number)
+            return PASS
+        return SEND if first == after + 1 else GAP
+
+    def _sent_to(self, number: int, oseq: int) -> None:
+        sent = self._sent.get(number)
+        if sent is None:
+            self._sent[number] = Sent(oseq)
+        else:
+            sent.oseq = oseq
+
+    def _introduce(self, pieces: list[Piece], number: int) -> None:
+        if number not in self._introduced:
+            self._introduced.add(number)
+            pieces.append(Piece(StrandIs(self.no, self.topic.strands[number].descriptor.encode())))
+
+    def _cover(self, pieces: list[Piece], strand: Strand, after: int, until: int) -> None:
+        """Tell the gap right behind ``after``; the strand rests until the caller says where it stands then."""
+        number = strand.descriptor.strand
+        self._introduce(pieces, number)
+        cover = self._gap_behind(strand, after, until)
+        self._sent.setdefault(number, Sent(after)).rests = True
+        pieces.append(
+            Piece(CoverIs(self.no, number, cover.first, cover.last, cover.reason, cover.prev_hash, cover.hash))
+        )
+
+    def _gap_behind(self, strand: Strand, after: int, until: int) -> Cover:
+        topic, number = self.topic, strand.descriptor.strand
+        before = hash_at(strand, topic.tid, after, topic.reads)
+        prev_hash = None if before is INSIDE else before
+        for gap in topic.reads.gaps(topic.tid, strand.sid, after + 1, 1):
+            if gap.first <= after + 1:
+                return Cover(number, after + 1, gap.last, gap.reason, prev_hash, gap.hash)
+            until = min(until, gap.first - 1)
+        # Neither records nor a gap row: a pack that could not be read back. Its hashes are not known here.
+        return Cover(number, after + 1, until, LOST, prev_hash, None)
+
+
+SEND, PASS, GAP = "send", "pass", "gap"
+
+
+def position_digest(no: int, strand: int, oseq: int) -> int:
+    """One position's share in the digest of all that was told: their xor."""
+    return xxh3_64_intdigest(b"%d %d %d" % (no, strand, oseq))

@@ -1,0 +1,255 @@
+"""A link: pulls from one peer what this node lacks, for ever. Carries out what the board says; decides nothing else.
+
+While a feed runs four tasks share it: the reader (bytes to frames), the applier (frames to the topics' mailboxes, in
+order, without waiting for the commits), the settler (what became of them) and the teller (what the feed must be told).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any
+
+import trio
+from msgspec import Struct
+
+from ..actors.bell import Ear
+from ..actors.mailbox import Envelope
+from ..clock import Clock
+from ..config.topology import LinkPlan
+from ..errors import MirrordError, PeerError, PeerRefused, PeerUnreachable
+from .board import Board, Line
+from .inlet import Inlet
+from .peer import Peer
+from .state import Backoff, Facts, LinkState, Meter, compute
+from .wire import Chunks, CoverIs, FeedRequest, Frame, FrameReader, StrandIs, encode
+
+OUTSTANDING = 4  # applies on their way through a topic, per link
+SILENCE_S = 5.0
+
+
+class LinkRules(Struct, frozen=True):
+    """What a link must know of the configuration."""
+
+    heartbeat_ms: int
+    max_frame_bytes: int
+    largest_body_bytes: int
+    buffer_bytes: int
+    backoff_min_ms: int
+    backoff_max_ms: int
+
+
+class Link:
+    """One peer's link. ``inlet`` holds what is particular to the feed in progress."""
+
+    def __init__(self, plan: LinkPlan, peer: Peer, inlet: Inlet, board: Board, rules: LinkRules, clock: Clock, rng: Random) -> None:
+        self.plan, self.name = plan, f"link:{plan.peer}"
+        self._peer, self.inlet, self._board, self._rules = peer, inlet, board, rules
+        self._clock, self._rng = clock, rng
+        self.facts, self.meter = Facts(), Meter()
+        self.connects = 0
+        self.tried = trio.Event()  # the first try has come to a hello, or failed
+        self._backoff = Backoff(rules.backoff_min_ms / 1000, rules.backoff_max_ms / 1000)
+        self._poke = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._failure: MirrordError | None = None
+        self._rtt_s = 0.1
+
+    # ---- life ---------------------------------------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """Try, and try again; never gives up, never dies of what a peer does."""
+        while True:
+            try:
+                await self._run_feed()
+            except PeerRefused as no:
+                self._lost(no, refused=no.reason)
+            except MirrordError as error:
+                self._lost(error)
+            self.tried.set()
+            await self._pause()
+
+    def _lost(self, error: MirrordError, refused: str | None = None) -> None:
+        now = self._clock.monotonic()
+        facts = self.facts
+        if facts.has_feed or facts.error is None:
+            facts.since = now
+        facts.has_feed = facts.hello = False
+        facts.error, facts.refused = str(error), refused
+        facts.waiting_for = None if isinstance(error, PeerError) else error.code
+        self._board.down(self.plan.peer, now)
+        self.inlet.note("lost", str(error))
+
+    async def _pause(self) -> None:
+        if self.inlet.again_at_once:
+            self.inlet.again_at_once = False
+            return
+        self._poke = trio.Event()
+        wait = self._backoff.wait_s(self._rng)
+        with trio.move_on_after(wait if not self.facts.paused else float("inf")):
+            await self._poke.wait()
+
+    def poke(self) -> None:
+        """Try now (a person asked, or another life began)."""
+        self._backoff.reset()
+        self._poke.set()
+
+    def restart(self, why: str) -> None:
+        """Close the feed in progress, if there is one, and open another at once."""
+        self._fail(PeerUnreachable(why))
+        self.poke()
+
+    # ---- one feed -------------------------------------------------------------------------------------------------------
+
+    async def _run_feed(self) -> None:
+        self._failure = None
+        request = await self.inlet.request(self._rules.heartbeat_ms, self._rules.max_frame_bytes)
+        asked_at = self._clock.monotonic()
+        silence = trio.CancelScope(deadline=trio.current_time() + self._patience_s())
+        with silence:
+            async with self._peer.feed(encode(request)) as stream:
+                self._rtt_s = max(0.001, self._clock.monotonic() - asked_at)
+                self._contact()
+                await self._share_feed(stream, request, silence)
+        if silence.cancelled_caught:
+            raise PeerUnreachable(f"no byte came for {self._patience_s():.0f} s")
+        raise self._failure or PeerUnreachable("the peer closed the feed")
+
+    def _patience_s(self) -> float:
+        return max(SILENCE_S, 20 * self._rtt_s, 3 * self._rules.heartbeat_ms / 1000)
+
+    def _contact(self) -> None:
+        self.connects += 1
+        self._backoff.reset()
+        facts = self.facts
+        facts.has_feed, facts.hello, facts.error, facts.refused, facts.waiting_for = True, False, None, None, None
+        facts.since = facts.byte_at = self._clock.monotonic()
+
+    async def _share_feed(self, stream: Any, request: FeedRequest, silence: trio.CancelScope) -> None:
+        room = max(1, self._rules.buffer_bytes // self._rules.max_frame_bytes)
+        frames_in, frames_out = trio.open_memory_channel[tuple[Frame, bytes]](room)
+        applied_in, applied_out = trio.open_memory_channel[tuple[str, Envelope[Any] | CoverIs]](OUTSTANDING)
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._guard, lambda: self._read(stream, frames_in, silence))
+            nursery.start_soon(self._guard, lambda: self._apply(frames_out, applied_in))
+            nursery.start_soon(self._guard, lambda: self._settle(applied_out))
+            nursery.start_soon(self._guard, lambda: self._tell(request.feed_no))
+        self._nursery = None
+
+    async def _guard(self, part: Callable[[], Awaitable[None]]) -> None:
+        """A part that fails ends the feed; the reason is kept for ``live``."""
+        try:
+            await part()
+        except MirrordError as error:
+            self._fail(error)
+
+    def _fail(self, error: MirrordError) -> None:
+        if self._failure is None:
+            self._failure = error
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    async def _read(self, stream: Any, frames: trio.MemorySendChannel[tuple[Frame, bytes]], silence: trio.CancelScope) -> None:
+        reader = FrameReader(self._rules.largest_body_bytes)
+        async for data in stream:
+            self.facts.byte_at = self._clock.monotonic()
+            self.meter.bytes += len(data)
+            for header, body in reader.feed(data):
+                if isinstance(header, Chunks | CoverIs | StrandIs):
+                    silence.deadline = float("inf")  # the peer is not silent while we are busy
+                    await frames.send((header, body))
+                else:
+                    await self.inlet.on_frame(header)
+                    self._look_at_hello()
+            silence.deadline = trio.current_time() + self._patience_s()
+        raise PeerUnreachable("the peer closed the feed")
+
+    def _look_at_hello(self) -> None:
+        if self.inlet.complete and not self.facts.hello:
+            self.facts.hello = True
+            self._board.up(self.plan.peer)
+            self.inlet.note("caught hold", f"feed {self.inlet.feed_no}")
+            self.tried.set()
+
+    async def _apply(
+        self, frames: trio.MemoryReceiveChannel[tuple[Frame, bytes]], applied: trio.MemorySendChannel[tuple[str, Envelope[Any] | CoverIs]]
+    ) -> None:
+        async for header, body in frames:
+            if isinstance(header, Chunks):
+                topic = self.inlet.local(header.topic)
+                if topic is not None:
+                    await applied.send((topic.topic, await self.inlet.hand_over(topic, body)))
+            elif isinstance(header, StrandIs):
+                await self.inlet.introduce(header)
+            elif isinstance(header, CoverIs):
+                await applied.send(("", header))  # in line: what came before it must be in the log first
+
+    async def _settle(self, applied: trio.MemoryReceiveChannel[tuple[str, Envelope[Any] | CoverIs]]) -> None:
+        async for topic, item in applied:
+            if isinstance(item, CoverIs):
+                self.inlet.offered(item)
+                continue
+            result = await item.wait()
+            now = self._clock.monotonic()
+            self.facts.waiting_for = None
+            if result.taken:
+                self.facts.progress_at = now
+                self.meter.add(result.taken, 0)
+            self.inlet.applied(topic, result)
+
+    async def _tell(self, feed_no: int) -> None:
+        """Covers whose time has come, and what the feed must serve or leave out; looked at when the board rings and
+        at every heartbeat."""
+        ear = self._board.lines[self.plan.peer].bell.attach(Ear())
+        try:
+            while True:
+                with trio.move_on_after(self._rules.heartbeat_ms / 1000):
+                    await ear.wait()
+                await self._judge_silence()
+                await self.inlet.apply_covers()
+                change = self.inlet.change()
+                if change is not None:
+                    await self._peer.change(feed_no, encode(change))
+        finally:
+            ear.close()
+
+    async def _judge_silence(self) -> None:
+        """Heartbeats that fail to come cost this link its strands before the watchdog costs it the feed."""
+        line = self._line
+        quiet_s = self._clock.monotonic() - self.facts.byte_at
+        if line.up and quiet_s > 2.5 * self._rules.heartbeat_ms / 1000:
+            line.up = False
+            line.down_since = self._clock.monotonic()
+            self._board.rejudge_all()
+        elif not line.up and self.facts.hello and quiet_s < self._rules.heartbeat_ms / 1000:
+            self._board.up(self.plan.peer)
+
+    # ---- for others -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _line(self) -> Line:
+        return self._board.lines[self.plan.peer]
+
+    def pause(self) -> None:
+        """Stop pulling until ``resume``."""
+        self.facts.paused = self._line.paused = True
+        self.restart("paused by hand")
+
+    def resume(self) -> None:
+        """Pull again."""
+        self.facts.paused = self._line.paused = False
+        self.poke()
+
+    def state(self) -> LinkState:
+        """What the link is doing now."""
+        now = self._clock.monotonic()
+        facts = self.facts
+        facts.lag_records, facts.halted = self.inlet.lag_records(), self.inlet.halted_count()
+        facts.rate = self.meter.tick(now)
+        if facts.lag_records and not facts.behind_since:
+            facts.behind_since = now
+        elif not facts.lag_records:
+            facts.behind_since = 0.0
+        return compute(facts, now)
+

@@ -1,0 +1,84 @@
+"""The lag matrix: how far every node is known to have come in every strand, gossiped with the heartbeats.
+
+Each sight is stamped by the node that it speaks of; the newest stamp wins, so a node that was wiped is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from .wire import Sight
+
+Key = tuple[str, str, int]  # node, topic (by its name there), strand
+
+
+class Seen(Struct, frozen=True):
+    """One node's place in one strand."""
+
+    oseq: int
+    ts: int  # ms, commit time of the record there at its origin
+    stamp: int  # ms, of the node's own clock
+
+
+class Matrix:
+    """Bounded: at most ``room`` sights; the oldest that changed goes first."""
+
+    def __init__(self, me: str, room: int = 200_000) -> None:
+        self._me, self._room = me, room
+        self._seen: dict[Key, Seen] = {}  # in order of change
+        self._change: dict[Key, int] = {}
+        self._changes = 0
+
+    def see(self, node: str, topic: str, strand: int, oseq: int, ts: int, stamp: int) -> bool:
+        """Take note; whether that was news."""
+        key = (node, topic, strand)
+        old = self._seen.get(key)
+        if old is not None and (stamp < old.stamp or old.oseq == oseq):
+            return False
+        self._seen.pop(key, None)
+        self._change.pop(key, None)
+        self._changes += 1
+        self._seen[key] = Seen(oseq, ts, stamp)
+        self._change[key] = self._changes
+        if len(self._seen) > self._room:
+            oldest = next(iter(self._seen))
+            del self._seen[oldest], self._change[oldest]
+        return True
+
+    def take(self, sights: Iterable[Sight], known_nodes: frozenset[str]) -> None:
+        """What a peer gossips; of ourselves we know better, of strangers we want nothing."""
+        for node, topic, strand, oseq, ts, stamp in sights:
+            if node != self._me and node in known_nodes:
+                self.see(node, topic, strand, oseq, ts, stamp)
+
+    def since(self, change: int, most: int, but: str) -> tuple[list[Sight], int]:
+        """Sights that changed after ``change``, oldest first, not of the node ``but``; and up to where that is."""
+        found: list[Sight] = []
+        newest = change
+        behind = [k for k in _newer(self._change, change)]
+        for key in reversed(behind):
+            if len(found) >= most:
+                break
+            newest = self._change[key]
+            if key[0] != but:
+                seen = self._seen[key]
+                found.append((*key, seen.oseq, seen.ts, seen.stamp))
+        return found, newest
+
+    def place(self, node: str, topic: str, strand: int) -> int | None:
+        """How far a node is known to have come; None when nothing is known."""
+        seen = self._seen.get((node, topic, strand))
+        return seen.oseq if seen is not None else None
+
+    def rows(self) -> Iterable[tuple[Key, Seen]]:
+        """All sights."""
+        return self._seen.items()
+
+
+def _newer(changes: dict[Key, int], change: int) -> Iterable[Key]:
+    for key in reversed(changes):
+        if changes[key] <= change:
+            return
+        yield key

@@ -1,0 +1,82 @@
+"""A peer as a link sees it: somewhere to open a feed and to change it. Over HTTP here, in memory in the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+import httpx
+import msgspec
+
+from ..errors import FeedNotFound, PeerRefused, PeerUnreachable
+
+MSGPACK = {"content-type": "application/msgpack"}
+
+
+class Peer(Protocol):
+    """``tests/contract/test_peer.py`` holds for every one of them."""
+
+    def feed(self, request: bytes) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open a feed; its bytes, as they come, cut anywhere. Raises PeerUnreachable, PeerRefused."""
+        ...
+
+    async def change(self, feed_no: int, change: bytes) -> None:
+        """Change the running feed of that number. Raises FeedNotFound, PeerUnreachable, PeerRefused."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class HttpPeer:
+    """A peer behind a URL."""
+
+    def __init__(self, url: str, connect_timeout_s: float) -> None:
+        self._url = url.rstrip("/")
+        # Silence on a feed is judged by the link's watchdog, which knows the heartbeat; here only connecting, and
+        # single writes and the answers to changes, have deadlines.
+        self._timeout = httpx.Timeout(connect_timeout_s, read=None, write=60.0)
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(connect_timeout_s, read=10.0),
+            limits=httpx.Limits(max_connections=4, max_keepalive_connections=2),
+            trust_env=False,
+        )
+
+    @asynccontextmanager
+    async def feed(self, request: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+        try:
+            async with self._client.stream(
+                "POST", f"{self._url}/v0/feed", content=request, headers=MSGPACK, timeout=self._timeout
+            ) as response:
+                if response.status_code != 200:
+                    raise refusal(response.status_code, await response.aread())
+                yield response.aiter_raw()
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
+
+    async def change(self, feed_no: int, change: bytes) -> None:
+        try:
+            response = await self._client.post(f"{self._url}/v0/feed/{feed_no}", content=change, headers=MSGPACK)
+        except httpx.HTTPError as error:
+            raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
+        if response.status_code != 200:
+            raise refusal(response.status_code, response.content)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+
+def refusal(status: int, body: bytes) -> PeerRefused | FeedNotFound | PeerUnreachable:
+    """An answer that is no feed, as the error that it means."""
+    try:
+        error = msgspec.json.decode(body)["error"]
+        code, message = str(error["code"]), str(error["message"])
+    except (msgspec.MsgspecError, KeyError, TypeError):
+        return PeerUnreachable(f"what answers there is no mirrord node: HTTP {status}")
+    if code == FeedNotFound.code:
+        return FeedNotFound(message)
+    if status == 503:
+        return PeerUnreachable(f"{code}: {message}")
+    return PeerRefused(code, message)

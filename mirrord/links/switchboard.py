@@ -1,0 +1,272 @@
+"""All links of a node, what they know together, and what is told of it: states, lag, the matrix, gossip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import trio
+
+from ..actors.supervisor import Supervisor
+from ..clock import Clock
+from ..config.model import Config
+from ..config.topic import TopicConfig
+from ..config.topology import LinkPlan, edges, links_of, topology_hash
+from ..errors import LinkNotFound
+from ..records.strand import Descriptor
+from ..storage.life import Life
+from ..topics.registry import Registry
+from .board import Board, Line
+from .covers import Witness, could_get
+from .inlet import Ground, Inlet
+from .link import Link, LinkRules
+from .matrix import Matrix
+from .peer import Peer
+from .state import state_json
+from .wire import Pending, Sight
+
+SIGHTS_PER_CHANGE = 64
+
+
+class Switchboard:
+    """Builds one link per peer of the plan, and answers for them."""
+
+    def __init__(
+        self, config: Config, life: Life, clock: Clock, rng: Random, registry: Registry,
+        peer_at: Callable[[LinkPlan], Peer], rewound: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._config, self._life, self._clock, self._registry = config, life, clock, registry
+        self._edges = edges(config)
+        self._nodes = frozenset(config.nodes)
+        self._rewound = rewound
+        self.matrix = Matrix(life.name)
+        self.board = Board(self._place, self._descriptor)
+        self._own_told: dict[tuple[str, int], int] = {}
+        self.links: dict[str, Link] = {}
+        self._peers: list[Peer] = []
+        for plan in links_of(config, life.name):
+            peer = peer_at(plan)
+            self._peers.append(peer)
+            self.board.lines[plan.peer] = _line(plan, clock)
+            inlet = Inlet(plan, self._ground(topology_hash(config)))
+            self.links[plan.peer] = Link(plan, peer, inlet, self.board, _rules(config), clock, rng)
+
+    def _ground(self, topology: bytes) -> Ground:
+        return Ground(
+            self._config.cluster, topology, self._life, self._clock, self._registry, self.board, self._declared,
+            self._rewound, self.matrix.see, self.saw, self._sights_for, self._worth_waiting,
+        )  # fmt: skip
+
+    def start(self, supervisor: Supervisor) -> None:
+        """Keep every link alive."""
+        for link in self.links.values():
+            supervisor.keep(link)
+
+    async def settle(self, deadline_s: float) -> None:
+        """Returns when every link has had a hello or has failed, at the latest after ``deadline_s``."""
+        with trio.move_on_after(deadline_s):
+            for link in self.links.values():
+                await link.tried.wait()
+
+    async def aclose(self) -> None:
+        """Let go of all connections."""
+        for peer in self._peers:
+            await peer.aclose()
+
+    def restart_all(self, why: str) -> None:
+        """Open every feed anew: who we are has changed."""
+        for link in self.links.values():
+            link.restart(why)
+
+    def link(self, peer: str) -> Link:
+        """Raises LinkNotFound."""
+        found = self.links.get(peer)
+        if found is None:
+            raise LinkNotFound(f"this node pulls from {', '.join(self.links) or 'nobody'}, not from {peer!r}", {"peer": peer})
+        return found
+
+    # ---- what the board asks --------------------------------------------------------------------------------------------
+
+    def _place(self, topic: str, strand: int) -> tuple[int, int]:
+        found = self._registry.any(topic)
+        known = found.strands.get(strand) if found is not None else None
+        return (known.durable_last, known.durable_ts) if known is not None else (0, 0)
+
+    def _descriptor(self, topic: str, strand: int) -> Descriptor | None:
+        found = self._registry.any(topic)
+        known = found.strands.get(strand) if found is not None else None
+        return known.descriptor if known is not None else None
+
+    def _declared(self, topic: str, told: TopicConfig) -> TopicConfig:
+        return self._registry.declared_over(topic, told)
+
+    def _worth_waiting(self, topic: str, strand: int, after: int, witness: Witness) -> bool:
+        """Whether the witness's peer could get the range otherwise than through us (design §3.3)."""
+        may_hold: set[str] = set()
+        for node in self._nodes - {self._life.name}:
+            line = self.board.lines.get(node)
+            side = line.sides.get(topic) if line is not None else None
+            lacks = side is not None and side.covered.get(strand, 0) > after
+            place = self.matrix.place(node, topic, strand)
+            if place is None or (place > after and not lacks):
+                may_hold.add(node)
+        return could_get(witness.link, self._life.name, may_hold, self._edges)
+
+    # ---- gossip: what heartbeats tell -----------------------------------------------------------------------------------
+
+    def pending(self, lanes: dict[str, int]) -> list[Pending]:
+        """Covers that this node holds back, for the topics of a feed."""
+        found: dict[tuple[str, int], tuple[int, int]] = {}
+        for _, topic, offer in self.board.offers():
+            if topic in lanes:
+                found[topic, offer.cover.strand] = (offer.cover.first, offer.cover.last)
+        return [(lanes[topic], strand, first, last) for (topic, strand), (first, last) in sorted(found.items())]
+
+    def sights(self, caller: str, since: int, most: int) -> tuple[list[Sight], int]:
+        """What is known of other nodes than the caller, as far as it changed."""
+        return self.matrix.since(since, most, caller)
+
+    def saw(self, sights: list[Sight]) -> None:
+        """What a peer told of other nodes, or a caller of itself."""
+        self.matrix.take(sights, self._nodes)
+
+    def _sights_for(self, peer: str, since: int) -> tuple[list[Sight], int]:
+        """For a peer that does not pull from us: our own positions, and what we know of others."""
+        if (self._life.name, peer) in self._edges:
+            return [], since
+        found, newest = self.matrix.since(since, SIGHTS_PER_CHANGE, peer)
+        now, me = self._clock.wall_ms(), self._life.name
+        own: list[Sight] = []
+        for topic in self._registry:
+            for number, strand in topic.strands.items() if topic.ready.is_set() else ():
+                if strand.durable_last and self._own_told.get((peer + "/" + topic.topic, number)) != strand.durable_last:
+                    self._own_told[peer + "/" + topic.topic, number] = strand.durable_last
+                    own.append((me, topic.topic, number, strand.durable_last, strand.durable_ts, now))
+                    if len(own) >= SIGHTS_PER_CHANGE:
+                        return found + own, newest
+        return found + own, newest
+
+    # ---- for people -------------------------------------------------------------------------------------------------------
+
+    def describe(self) -> list[dict[str, Any]]:
+        """``GET /v0/links``."""
+        return [self.describe_link(link) for link in self.links.values()]
+
+    def describe_link(self, link: Link) -> dict[str, Any]:
+        """One link, with the state of each topic on it."""
+        state, now, inlet = link.state(), self._clock.monotonic(), link.inlet
+        topics: dict[str, Any] = {}
+        lag_bytes, lag_seconds = 0.0, 0.0
+        for name, side in sorted(inlet.sides.items()):
+            records, seconds = inlet.lag_of(name)
+            lag_bytes += records * side.average_bytes
+            lag_seconds = max(lag_seconds, seconds)
+            topics[name] = _describe_side(side, records, seconds, state.word)
+        return {
+            "peer": link.plan.peer,
+            "url": link.plan.url,
+            **state_json(state),
+            "since_ms": int((now - link.facts.since) * 1000),
+            "lag_records": link.facts.lag_records,
+            "lag_bytes": int(lag_bytes),
+            "lag_seconds": round(lag_seconds, 3),
+            "rate_records_s": round(link.meter.rate, 1),
+            "records": link.meter.records,
+            "bytes": link.meter.bytes,
+            "connects": link.connects,
+            "clock_offset_ms": inlet.clock_offset_ms,
+            "same_topology": inlet.same_topology,
+            "topics": topics,
+        }
+
+    def lag(self) -> dict[str, Any]:
+        """``GET /v0/lag``: for every origin and holder, how many records the holder lacks of what any node has."""
+        heads, places, names = self._places()
+        holders = sorted({*self._config.nodes})
+        topics: dict[str, dict[str, dict[str, Any]]] = {}
+        for (topic, strand), (head, head_ts) in sorted(heads.items()):
+            row = topics.setdefault(topic, {}).setdefault(names.get((topic, strand), "?"), {})
+            for holder in holders:
+                at = places.get((holder, topic, strand))
+                cell = row.setdefault(holder, {"records": 0, "seconds": 0.0} if at is not None else {"records": None, "seconds": None})
+                _add_lag(cell, at, head, head_ts)
+        return {"node": self._life.name, "holders": holders, "topics": topics, "origins": _over_topics(topics)}
+
+    def _places(self) -> tuple[dict[Any, tuple[int, int]], dict[Any, tuple[int, int]], dict[Any, str]]:
+        heads: dict[tuple[str, int], tuple[int, int]] = {}
+        places: dict[tuple[str, str, int], tuple[int, int]] = {}
+        names: dict[tuple[str, int], str] = {}
+        for topic in self._registry:
+            for number, strand in topic.strands.items() if topic.ready.is_set() else ():
+                names[topic.topic, number] = strand.descriptor.origin
+                if strand.durable_last:
+                    places[self._life.name, topic.topic, number] = (strand.durable_last, strand.durable_ts)
+        for key, seen in self.matrix.rows():
+            places[key] = (seen.oseq, seen.ts)
+        for (_, name, number), at in places.items():
+            heads[name, number] = max(heads.get((name, number), (0, 0)), at)
+        for holder in self._config.nodes:  # a node that is heard of, but not in this strand, lacks all of it
+            if any(key[0] == holder for key in places):
+                for name, number in heads:
+                    places.setdefault((holder, name, number), (0, 0))
+        return heads, places, names
+
+
+def _line(plan: LinkPlan, clock: Clock) -> Line:
+    def wants(local: str) -> bool:
+        return any(want.source_name(local) is not None for want in plan.wants)
+
+    return Line(plan.peer, plan.gap_patience_ms / 1000, wants, down_since=clock.monotonic())
+
+
+def _rules(config: Config) -> LinkRules:
+    mirroring = config.mirroring
+    largest = mirroring.max_frame_bytes + 2 * config.limits.max_record_bytes + (1 << 20)
+    return LinkRules(
+        mirroring.heartbeat_ms, mirroring.max_frame_bytes, largest, mirroring.buffer_bytes,
+        mirroring.backoff_min_ms, mirroring.backoff_max_ms,
+    )  # fmt: skip
+
+
+def _describe_side(side: Any, records: int, seconds: float, word: str) -> dict[str, Any]:
+    told: dict[str, Any] = {"lag_records": records, "lag_seconds": round(seconds, 3)}
+    if side.refused is not None:
+        return told | {"state": "refused", "reason": side.refused}
+    if side.halted:
+        told["halted"] = [
+            {
+                "strand": f"{strand:016x}",
+                "kind": halt.kind,
+                "mine": {"oseq": halt.mine.oseq, "hash": halt.mine.hash.hex() if halt.mine.hash else None},
+                "theirs": {"oseq": halt.theirs.oseq, "hash": halt.theirs.hash.hex() if halt.theirs.hash else None},
+            }
+            for strand, halt in sorted(side.halted.items())
+        ]
+        return told | {"state": "halted"}
+    if word in ("caught-up", "catching-up", "stalled", "halted"):
+        word = "caught-up" if not records else ("catching-up" if word == "halted" else word)
+    return told | {"state": word}
+
+
+def _add_lag(cell: dict[str, Any], at: tuple[int, int] | None, head: int, head_ts: int) -> None:
+    if at is None:
+        return
+    if cell["records"] is None:
+        cell["records"], cell["seconds"] = 0, 0.0
+    lacks = max(0, head - at[0])
+    cell["records"] += lacks
+    if lacks:
+        cell["seconds"] = max(cell["seconds"], round(max(0, head_ts - at[1]) / 1000, 3) if at[1] else 0.0)
+
+
+def _over_topics(topics: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    origins: dict[str, dict[str, Any]] = {}
+    for row in topics.values():
+        for origin, cells in row.items():
+            for holder, cell in cells.items():
+                sum_ = origins.setdefault(origin, {}).setdefault(holder, {"records": None, "seconds": None})
+                if cell["records"] is not None:
+                    sum_["records"] = (sum_["records"] or 0) + cell["records"]
+                    sum_["seconds"] = max(sum_["seconds"] or 0.0, cell["seconds"])
+    return origins

@@ -1,0 +1,245 @@
+"""The feed protocol's words: what a caller asks, what frames say, and how they lie on the wire (docs/FEED.md).
+
+A frame is ``[u32 header_len][u32 body_len][header msgpack][body]``, little-endian. Lengths are checked before anything is
+kept, so a peer that lies about them costs no memory. Unknown keys of a header are skipped, unknown frames too.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ..errors import ProtocolViolation
+
+PROTO = 1
+MOST_HEADER_BYTES = 4 << 20
+_LENGTHS = struct.Struct("<II")
+
+At = tuple[int, int, bytes | None]  # strand, oseq, hash there
+Told = tuple[int, int, bytes | None, int, int]  # strand, oseq, hash, whole_from, ts of the last record (ms)
+Move = tuple[int, int, int, bytes | None, int]  # topic number, strand, oseq, hash, ts
+Pending = tuple[int, int, int, int]  # topic number, strand, first and last oseq of a cover held back
+Sight = tuple[str, str, int, int, int, int]  # node, topic, strand, oseq, ts, stamp (ms, of that node's clock)
+
+
+class FeedRequest(Struct, frozen=True, omit_defaults=True):
+    """Open a feed. ``wants`` maps a topic (or a prefix ``chat:*``, whose vector is empty) to the caller's vector."""
+
+    proto: int
+    cluster: str
+    node: str
+    origin_id: bytes
+    life: bytes
+    topology_hash: bytes
+    feed_no: int
+    wants: dict[str, list[At]]
+    features: list[str] = []
+    closed_strands_hash: bytes = b""
+    closed_strands: dict[str, list[At]] | None = None  # the list itself, after `need-closed`
+    not_from: dict[str, list[int]] = {}
+    max_frame_bytes: int = 1 << 20
+    heartbeat_ms: int = 1000
+
+
+class FeedChange(Struct, frozen=True, omit_defaults=True):
+    """Change a running feed: serve these strands from these positions on; do not serve those."""
+
+    origin_id: bytes
+    wants: dict[str, list[At]] = {}
+    not_from: dict[str, list[int]] = {}
+    sights: list[Sight] = []  # what the caller knows of other nodes and itself, when the peer does not pull from it
+
+
+class TopicInfo(Struct, frozen=True, omit_defaults=True):
+    """A topic of the serving node, with its number on this connection."""
+
+    no: int
+    name: str
+    log_id: bytes
+    type: str
+    ttl_ms: int
+    durability: str
+    head: int
+    count: int
+    text_bytes: int
+    vector: list[Told]
+
+
+class Hello(Struct, frozen=True, tag_field="f", tag="hello", omit_defaults=True):
+    """Who serves. ``topics`` of them follow in ``topic`` frames before anything else."""
+
+    proto: int
+    node: str
+    origin_id: bytes
+    life: bytes
+    clock_ms: int
+    topology_hash: bytes
+    topics: int
+
+
+class Topics(Struct, frozen=True, tag_field="f", tag="topic", omit_defaults=True):
+    """``there`` (after hello), ``created``, ``deleted`` or ``reconfigured``: information only."""
+
+    event: str
+    topics: list[TopicInfo]
+
+
+class StrandIs(Struct, frozen=True, tag_field="f", tag="strand", omit_defaults=True):
+    """A strand's descriptor, before its first chunk or cover on this connection."""
+
+    topic: int
+    descriptor: bytes
+
+
+class Chunks(Struct, frozen=True, tag_field="f", tag="chunks", omit_defaults=True):
+    """Chunks as they lie in the store, in the body; per strand in order."""
+
+    topic: int
+
+
+class CoverIs(Struct, frozen=True, tag_field="f", tag="cover", omit_defaults=True):
+    """A range that is not sent, why, and the hashes around it. The strand rests until the caller changes its wants."""
+
+    topic: int
+    strand: int
+    first: int
+    last: int
+    reason: str
+    prev_hash: bytes | None = None
+    hash: bytes | None = None
+
+
+class Head(Struct, frozen=True, tag_field="f", tag="head", omit_defaults=True):
+    """A heartbeat: only what changed since the last one, and a digest of all positions told."""
+
+    clock_ms: int
+    digest: int
+    moves: list[Move] = []
+    pending: list[Pending] | None = None  # all of them, when they changed
+    sights: list[Sight] = []
+
+
+class ForkIs(Struct, frozen=True, tag_field="f", tag="fork", omit_defaults=True):
+    """The caller's position contradicts what this node has in the strand: it halts on this link."""
+
+    topic: int
+    strand: int
+    here: tuple[int, bytes | None]
+    yours: tuple[int, bytes | None]
+
+
+class Rewound(Struct, frozen=True, tag_field="f", tag="rewound", omit_defaults=True):
+    """The caller's position is below what it told before in the same life: its store was put back."""
+
+    topic: int
+    strand: int
+    told: int
+    before: int
+
+
+class NeedClosed(Struct, frozen=True, tag_field="f", tag="need-closed", omit_defaults=True):
+    """The list of closed strands is not known here: open the feed again and send it."""
+
+
+class Refused(Struct, frozen=True, tag_field="f", tag="refused", omit_defaults=True):
+    """No, in a word of docs/FEED.md; with a topic: only that one."""
+
+    reason: str
+    message: str = ""
+    topic: str | None = None
+    retry_after_s: float | None = None
+
+
+Frame = Hello | Topics | StrandIs | Chunks | CoverIs | Head | ForkIs | Rewound | NeedClosed | Refused
+KNOWN = frozenset({"hello", "topic", "strand", "chunks", "cover", "head", "fork", "rewound", "need-closed", "refused"})
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_frame = msgspec.msgpack.Decoder(Frame).decode
+_decode_tag = msgspec.msgpack.Decoder(dict[str, Any]).decode
+_decode_request = msgspec.msgpack.Decoder(FeedRequest).decode
+_decode_change = msgspec.msgpack.Decoder(FeedChange).decode
+
+
+def encode(message: Struct) -> bytes:
+    """A request or change, as a body."""
+    return _encode(message)
+
+
+def decode_request(body: bytes) -> FeedRequest:
+    """Raises ProtocolViolation."""
+    try:
+        return _decode_request(body)
+    except msgspec.MsgspecError as error:
+        raise ProtocolViolation(f"the feed request cannot be read: {error}") from error
+
+
+def decode_change(body: bytes) -> FeedChange:
+    """Raises ProtocolViolation."""
+    try:
+        return _decode_change(body)
+    except msgspec.MsgspecError as error:
+        raise ProtocolViolation(f"the change of a feed cannot be read: {error}") from error
+
+
+def frame(header: Frame, body: Sequence[bytes | memoryview] = ()) -> list[bytes | memoryview]:
+    """A frame as buffers, so that chunks are sent from where they lie."""
+    packed = _encode(header)
+    return [_LENGTHS.pack(len(packed), sum(len(b) for b in body)) + packed, *body]
+
+
+def _decode(packed: bytes) -> Frame | None:
+    try:
+        found: Frame = _decode_frame(packed)
+        return found
+    except msgspec.ValidationError as error:
+        try:
+            tag = _decode_tag(packed).get("f")
+        except msgspec.MsgspecError:
+            tag = None
+        if isinstance(tag, str) and tag not in KNOWN:
+            return None  # a frame of a later version: skipped
+        raise ProtocolViolation(f"a frame cannot be read: {error}") from error
+    except msgspec.DecodeError as error:
+        raise ProtocolViolation(f"a frame cannot be read: {error}") from error
+
+
+class FrameReader:
+    """Bytes in, frames out. Holds at most one frame of ``max_body_bytes`` besides what was just fed."""
+
+    def __init__(self, max_body_bytes: int) -> None:
+        self._max_body = max_body_bytes
+        self._parts: list[bytes] = []
+        self._have = 0
+        self._need = _LENGTHS.size
+        self._lengths: tuple[int, int] | None = None
+
+    def feed(self, data: bytes) -> Iterator[tuple[Frame, bytes]]:
+        """All frames that are complete with ``data``. Raises ProtocolViolation at the first that cannot be."""
+        self._parts.append(data)
+        self._have += len(data)
+        while self._have >= self._need:
+            if self._lengths is None:
+                self._lengths = self._check(*_LENGTHS.unpack(self._pull(_LENGTHS.size)))
+                self._need = sum(self._lengths)
+                continue
+            header_len, body_len = self._lengths
+            header = _decode(self._pull(header_len))
+            body = self._pull(body_len)
+            self._lengths, self._need = None, _LENGTHS.size
+            if header is not None:
+                yield header, body
+
+    def _check(self, header_len: int, body_len: int) -> tuple[int, int]:
+        if header_len > MOST_HEADER_BYTES or body_len > self._max_body:
+            raise ProtocolViolation(f"a frame tells a length of {header_len} + {body_len} bytes: more than a frame may have")
+        return header_len, body_len
+
+    def _pull(self, size: int) -> bytes:
+        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._have -= size
+        self._parts = [data[size:]] if len(data) > size else []
+        return data if len(data) == size else data[:size]

@@ -1,0 +1,208 @@
+"""The composition root: configuration in, living node out. The one file that builds things and joins them.
+
+What a node needs of the world comes in as ``Outside``: in a daemon the real clock, disk and peers, in the simulator
+seeded ones. Start order is floor order: store, life, journal, topics, links; then the web server above opens its door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import trio
+from msgspec import Struct, to_builtins
+
+from .actors.supervisor import Death, Supervisor
+from .clock import Clock
+from .config.model import Config
+from .config.topology import LinkPlan, declared, links_of, pulled_by, topology_hash
+from .errors import MirrordError
+from .links.feed import FeedRules, Feeds
+from .links.peer import Peer
+from .links.switchboard import Switchboard
+from .storage.journal import Journal
+from .storage.life import META_LIFE, Life, StartMark, wake
+from .storage.store import PutMeta
+from .storage.writer import WritableStore
+from .topics.ground import Ground
+from .topics.registry import Registry
+from .topics.shelf import Shelf
+from .topics.sources import Sources
+from .topics.turn import Sizes
+
+Note = Callable[..., None]
+
+
+class Outside(Struct, frozen=True):
+    """The seams: everything that a node takes from the world around it."""
+
+    clock: Clock
+    rng: Random
+    store: WritableStore
+    journal: Callable[[WritableStore, Clock], Journal]
+    start_mark: StartMark
+    peer_at: Callable[[LinkPlan], Peer]
+    note: Note  # note("action", key=value, ...): one structured line per fact
+
+
+class Node:
+    """One node of a configuration. ``live`` runs it; its parts may be used from ``started`` on."""
+
+    def __init__(self, config: Config, name: str, outside: Outside) -> None:
+        self.config, self.name, self._outside = config, name, outside
+        self.clock = outside.clock
+        self.life: Life = wake(outside.store, outside.start_mark, name, outside.rng)
+        self.journal = outside.journal(outside.store, outside.clock)
+        self.supervisor = Supervisor(outside.clock, outside.rng, self._died)
+        self.settled = trio.Event()
+        self.draining = False
+        self.started_at = outside.clock.monotonic()
+        self._rewound_by: str | None = None
+        self._rewind = trio.Event()
+        self.registry = self._make_registry()
+        self.switchboard = Switchboard(
+            config, self.life, outside.clock, outside.rng, self.registry, outside.peer_at, self._on_rewound
+        )
+        self.feeds = Feeds(
+            self._feed_rules(), self.registry, self.life, outside.clock, self.switchboard, self._on_rewound
+        )
+
+    def _make_registry(self) -> Registry:
+        outside, limits, config = self._outside, self.config.limits, self.config
+        last_tid, last_sid = outside.store.top_ids()
+        ground = Ground(
+            self.life, outside.clock, outside.store, self.journal, Shelf(config.store.warm_tail_bytes),
+            Sources(last_tid, last_sid, outside.rng),
+            Sizes(config.store.pack_bytes, limits.max_strands_per_topic or 1 << 62), self.settled,
+        )  # fmt: skip
+        wants = [want for plan in links_of(config, self.name) for want in plan.wants]
+        return Registry(
+            ground, self.supervisor, lambda topic: declared(config, self.name, topic),
+            lambda topic: any(want.source_name(topic) is not None for want in wants),
+            limits.max_topics, limits.max_mailbox,
+        )  # fmt: skip
+
+    def _feed_rules(self) -> FeedRules:
+        config = self.config
+        return FeedRules(
+            config.cluster, topology_hash(config), frozenset(config.nodes) - {self.name},
+            config.mirroring.max_frame_bytes, config.mirroring.heartbeat_ms, config.limits.max_peers,
+        )  # fmt: skip
+
+    # ---- life -------------------------------------------------------------------------------------------------------
+
+    async def live(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until cancelled or ``stop``. Raises what the journal dies of: a node without a writer must not live."""
+        self._outside.note(
+            "node_started", node=self.name, life=self.life.record.number, new_life=self.life.reason or "", origin=self.life.origin_id.hex()
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.journal.run)
+            await nursery.start(self.supervisor.run)
+            self.registry.boot()
+            self.supervisor.keep(self.registry)
+            self.switchboard.start(self.supervisor)
+            nursery.start_soon(self._settle)
+            nursery.start_soon(self._begin_lives)
+            task_status.started()
+
+    async def _settle(self) -> None:
+        """Peers that answer within a second tell their positions in our strands before the first append."""
+        if self.life.reason is None:
+            await self.switchboard.settle(self.config.mirroring.settle_ms / 1000)
+        self.settled.set()
+
+    async def stop(self) -> None:
+        """Let go in the order upside down: links and feeds, then what waits in the journal, synced."""
+        self.draining = self.feeds.draining = True
+        self.feeds.end_all("draining")
+        with trio.move_on_after(5.0):
+            await self.switchboard.aclose()
+        await self.journal.aclose()
+        self._outside.note("node_stopped", node=self.name)
+
+    def _died(self, death: Death, error: BaseException) -> None:
+        self._outside.note("actor_died", actor=death.actor, error=death.error, lives_again_s=round(death.lives_again_s, 3), exc=error)
+
+    def note_fault(self, error: BaseException) -> None:
+        """A connection met a fault that nobody named."""
+        self._outside.note("connection_fault", error=f"{type(error).__name__}: {error}", exc=error)
+
+    # ---- lives ------------------------------------------------------------------------------------------------------
+
+    def _on_rewound(self, evidence: str) -> None:
+        """A peer proved that our store was put back. Further proofs of the same life are not needed."""
+        if self._rewound_by is None:
+            self._rewound_by = evidence
+            self._rewind.set()
+
+    async def _begin_lives(self) -> None:
+        while True:
+            await self._rewind.wait()
+            evidence = self._rewound_by or ""
+            self._outside.note("life_rewound", evidence=evidence)
+            try:
+                await self._begin_life(evidence)
+            except MirrordError as error:  # the disk refuses: the proof will come again with the next heartbeat
+                self._outside.note("life_not_begun", error=str(error))
+            self._rewind = trio.Event()
+            self._rewound_by = None
+
+    async def _begin_life(self, evidence: str) -> None:
+        record = self.life.begin_anew(evidence, self._outside.rng)
+        await self.journal.commit([PutMeta(META_LIFE, record.encode())], sync=True, urgent=True, size=256)
+        self.life.take(record)
+        await self.registry.begin_life(self.life)
+        self.feeds.end_all("draining")
+        self.switchboard.restart_all("a new life began")
+
+    # ---- for people -------------------------------------------------------------------------------------------------
+
+    def unwell(self) -> list[str]:
+        """Why the node is not ready; empty when it is."""
+        reasons = self.supervisor.unwell()
+        state = self.journal.statistics().state
+        if state != "ok":
+            reasons.append(f"storage is {state}")
+        if self.draining:
+            reasons.append("the node is draining")
+        return reasons
+
+    def topology(self) -> dict[str, Any]:
+        """``GET /v0/topology``."""
+        config = self.config
+        return {
+            "cluster": config.cluster,
+            "node": self.name,
+            "origin_id": self.life.origin_id.hex(),
+            "life": self.life.record.number,
+            "nodes": {name: {"url": node.url} for name, node in config.nodes.items()},
+            "links": [
+                {"peer": plan.peer, "url": plan.url, "topics": [_want(w) for w in plan.wants], "on_gap": plan.on_gap,
+                 "gap_patience_ms": plan.gap_patience_ms}
+                for plan in links_of(config, self.name)
+            ],
+            "pulled_by": list(pulled_by(config, self.name)),
+            "topology_hash": topology_hash(config).hex(),
+        }  # fmt: skip
+
+    def statistics(self) -> dict[str, Any]:
+        """The whole tree of numbers, pulled by metrics and status."""
+        return {
+            "node": self.name,
+            "uptime_ms": int((self.clock.monotonic() - self.started_at) * 1000),
+            "life": self.life.record.number,
+            "ready": not self.unwell(),
+            "journal": to_builtins(self.journal.statistics()),
+            "topics": self.registry.statistics(),
+            "links": self.switchboard.describe(),
+            "feeds": self.feeds.statistics(),
+            "actors": self.supervisor.statistics(),
+        }
+
+
+def _want(want: Any) -> str | dict[str, str]:
+    return want.source if want.source == want.local else {"from": want.source, "as": want.local}
+
+

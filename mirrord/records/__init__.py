@@ -1,0 +1,1 @@
+"""Records, chunks, strands, positions: what a log is made of. Pure functions of their arguments."""

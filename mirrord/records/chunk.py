@@ -1,0 +1,233 @@
+"""Chunks: consecutive records of one strand, committed together at their origin, immutable, the unit of replication.
+
+A chunk lies in the store, on the wire and in memory as the same bytes::
+
+    hash 16 | prev_hash 16 | version u8 | kind u8 | header_len u16 | flags u16 | tags_len u16
+    | strand u64 | first u64 | count u32 | body_len u32 | text_len u32 | ts_first i64 | ts_last i64 | tags | body
+
+all little-endian. ``hash = xxh3_128(everything after itself)``, so it covers ``prev_hash``: a chain per strand, whose
+first ``prev_hash`` is the hash of the strand's descriptor. The hash stands first so that one C call over one slice
+checks a chunk. It finds accidents (forks, rewinds, bit rot); it is no signature. ``header_len`` lets a later version add
+fields: unknown trailing header bytes are skipped. ``text_len`` is the JSON text of data and meta, which caps count.
+
+The body is the records one after the other, each a msgpack array ``[ts_delta_ms, tag, node, meta, data]``: ``meta`` and
+``data`` are msgpack ``str`` holding JSON text exactly as the writer sent it (``data`` may be ``bin``: opaque bytes).
+Nothing here loops over records except ``encode_body`` (at the origin) and ``records`` (for a reader).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import msgpack
+from msgspec import Raw, Struct
+from xxhash import xxh3_128_digest
+
+from ..errors import ChunkCorrupt, HashMismatch, ProtocolViolation
+
+VERSION = 1
+RECORDS, CONTROL = 0, 1  # kinds
+MANY_TAGS = 1  # flag: more than MOST_TAGS distinct tags, so the list is not there
+MOST_TAGS = 64
+
+_HEADER = struct.Struct("<16s16sBBHHHQQIIIqq")
+HEADER_LEN = _HEADER.size
+_AFTER_HASH = struct.Struct("<16sBBHHHQQIIIqq")
+HASH_LEN = 16
+LAST_OSEQ = (1 << 53) - 1  # so that JSON readers in any language can hold it
+
+# Indexes into the tuple that ``header_at`` returns: cheaper on the mirror path than an object per chunk.
+HASH: Final = 0
+PREV_HASH: Final = 1
+_VERSION: Final = 2
+KIND: Final = 3
+_HLEN: Final = 4
+FLAGS: Final = 5
+TAGS_LEN: Final = 6
+STRAND: Final = 7
+FIRST: Final = 8
+COUNT: Final = 9
+BODY_LEN: Final = 10
+TEXT_LEN: Final = 11
+TS_FIRST: Final = 12
+TS_LAST: Final = 13
+Header = tuple[bytes, bytes, int, int, int, int, int, int, int, int, int, int, int, int]
+
+
+class Draft(Struct):
+    """A record as its writer sent it. ``data`` and ``meta`` are JSON text, never parsed further."""
+
+    data: Raw
+    tag: str | None = None
+    node: str | None = None
+    meta: Raw | None = None
+
+    @property
+    def text_bytes(self) -> int:
+        """Its size as caps and limits count it."""
+        return len(self.data) + (len(self.meta) if self.meta is not None else 0)
+
+
+class Record(Struct, frozen=True):
+    """A record as a reader of a chunk finds it. ``data`` is JSON text, or bytes when the writer sent bytes."""
+
+    oseq: int
+    ts: int
+    tag: str | None
+    node: str | None
+    meta: str | None
+    data: str | bytes
+
+
+_PLAIN = b"\x95\x00\xc0\xc0\xc0"  # [0, nil, nil, nil, data]: most records
+_TEXT_HEADS = [bytes((0xA0 | n,)) if n < 32 else bytes((0xD9, n)) for n in range(256)]
+
+
+def _text_head(length: int) -> bytes:
+    if length < 256:
+        return _TEXT_HEADS[length]
+    return b"\xda" + length.to_bytes(2, "big") if length < 65536 else b"\xdb" + length.to_bytes(4, "big")
+
+
+def _text(raw: Raw | None) -> bytes:
+    if raw is None:
+        return b"\xc0"
+    return _text_head(len(raw)) + bytes(raw)
+
+
+_pack = msgpack.Packer(autoreset=True).pack
+
+
+def encode_body(drafts: Sequence[Draft], ts_delta_ms: int = 0) -> bytes:
+    """The records' bytes, one after the other. All of one commit share one time."""
+    parts: list[bytes] = []
+    add = parts.append
+    for draft in drafts:
+        data = draft.data
+        if draft.tag is None and draft.node is None and draft.meta is None and not ts_delta_ms:
+            add(_PLAIN)
+        else:
+            add(b"\x95" + _pack(ts_delta_ms) + _pack(draft.tag) + _pack(draft.node) + _text(draft.meta))
+        size = len(data)
+        add(_TEXT_HEADS[size] if size < 256 else _text_head(size))
+        add(bytes(data))
+    return b"".join(parts)
+
+
+def encode(
+    strand: int, first: int, prev_hash: bytes, ts: int, drafts: Sequence[Draft], kind: int = RECORDS
+) -> tuple[bytes, bytes, tuple[str, ...]]:
+    """A chunk of these drafts: its bytes, its hash, and the distinct tags (empty when there are too many to list)."""
+    tags = tuple(dict.fromkeys(d.tag for d in drafts if d.tag is not None))
+    flags = MANY_TAGS if len(tags) > MOST_TAGS else 0
+    tag_bytes = msgpack.packb(tags) if tags and not flags else b""
+    body = encode_body(drafts)
+    text_len = sum(d.text_bytes for d in drafts)
+    rest = (
+        _AFTER_HASH.pack(
+            prev_hash, VERSION, kind, HEADER_LEN, flags, len(tag_bytes), strand, first, len(drafts), len(body), text_len, ts, ts
+        )
+        + tag_bytes
+        + body
+    )
+    digest = xxh3_128_digest(rest)
+    return digest + rest, digest, tags
+
+
+def _unpack_header() -> Callable[[bytes | bytearray | memoryview, int], Header]:
+    return _HEADER.unpack_from  # typed once here; a wrapper around it would cost a call per chunk
+
+
+header_at = _unpack_header()
+
+
+def size_of(header: Header) -> int:
+    """Bytes of the whole chunk."""
+    return header[_HLEN] + header[TAGS_LEN] + header[BODY_LEN]
+
+
+def check_shape(header: Header, room: int) -> int:
+    """The size of the chunk, of which ``room`` bytes are there. Raises ProtocolViolation when the header cannot be true.
+
+    Never trusts a length that a peer tells before it has been compared with what is there.
+    """
+    size = header[_HLEN] + header[TAGS_LEN] + header[BODY_LEN]
+    if (
+        size > room
+        or header[_HLEN] < HEADER_LEN
+        or header[_VERSION] < VERSION
+        or header[COUNT] < 1
+        or header[FIRST] < 1
+        or header[COUNT] > header[BODY_LEN]
+        or header[FIRST] + header[COUNT] > LAST_OSEQ
+        or header[TS_LAST] < header[TS_FIRST]
+    ):
+        raise ProtocolViolation(f"a chunk header cannot be true: strand {header[STRAND]:016x} first {header[FIRST]} count {header[COUNT]}")
+    return size
+
+
+def check_hash(buffer: memoryview, at: int, size: int, header: Header) -> None:
+    """Raises HashMismatch when the bytes do not have the hash that the header tells."""
+    if xxh3_128_digest(buffer[at + HASH_LEN : at + size]) != header[HASH]:
+        raise HashMismatch(f"chunk {header[STRAND]:016x}/{header[FIRST]} does not have the hash that it tells")
+
+
+def chunks_in(body: bytes) -> Iterator[tuple[int, int, Header]]:
+    """``(offset, size, header)`` of each chunk of a pack. Raises ChunkCorrupt when the bytes are not chunks."""
+    at, end = 0, len(body)
+    while at < end:
+        if end - at < HEADER_LEN:
+            raise ChunkCorrupt("a pack ends inside a chunk header")
+        header = header_at(body, at)
+        size = header[_HLEN] + header[TAGS_LEN] + header[BODY_LEN]
+        if size <= 0 or at + size > end:
+            raise ChunkCorrupt("a pack ends inside a chunk")
+        yield at, size, header
+        at += size
+
+
+def tags_of(buffer: bytes | memoryview, at: int, header: Header) -> tuple[str, ...] | None:
+    """The distinct tags that the origin wrote beside the header; None when there were too many to list."""
+    if header[FLAGS] & MANY_TAGS:
+        return None
+    if not header[TAGS_LEN]:
+        return ()
+    start = at + header[_HLEN]
+    try:
+        tags = msgpack.unpackb(buffer[start : start + header[TAGS_LEN]], use_list=False)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise ProtocolViolation(f"the tags of chunk {header[STRAND]:016x}/{header[FIRST]} are not a list") from error
+    if not isinstance(tags, tuple) or len(tags) > MOST_TAGS or not all(isinstance(t, str) for t in tags):
+        raise ProtocolViolation(f"the tags of chunk {header[STRAND]:016x}/{header[FIRST]} are not a list of strings")
+    return tags
+
+
+def rows(body: bytes, at: int, header: Header) -> list[list[Any]]:
+    """The records of one chunk as the lists that they are: ``[ts_delta_ms, tag, node, meta, data]``.
+
+    Raises ChunkCorrupt when the body does not hold just ``count`` of them.
+    """
+    start = at + header[_HLEN] + header[TAGS_LEN]
+    unpacker = msgpack.Unpacker(None, max_buffer_size=header[BODY_LEN] or 1)
+    try:
+        unpacker.feed(memoryview(body)[start : start + header[BODY_LEN]])
+        found = list(unpacker)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise ChunkCorrupt(f"chunk {header[STRAND]:016x}/{header[FIRST]} does not hold msgpack") from error
+    if len(found) != header[COUNT] or unpacker.tell() != header[BODY_LEN]:
+        raise ChunkCorrupt(f"chunk {header[STRAND]:016x}/{header[FIRST]} holds {len(found)} records, its header tells {header[COUNT]}")
+    return found
+
+
+def records(body: bytes, at: int, header: Header) -> list[Record]:
+    """The records of one chunk. Raises ChunkCorrupt when they are not what a chunk holds."""
+    first, ts = header[FIRST], header[TS_FIRST]
+    try:
+        return [
+            Record(first + i, ts + delta, tag, node, meta, data)
+            for i, (delta, tag, node, meta, data) in enumerate(rows(body, at, header))
+        ]
+    except (TypeError, ValueError) as error:
+        raise ChunkCorrupt(f"chunk {header[STRAND]:016x}/{header[FIRST]} holds a record of another shape") from error

@@ -1,0 +1,1 @@
+"""Topics: one named append-only log each, changed only by its own task."""

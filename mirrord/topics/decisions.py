@@ -1,0 +1,199 @@
+"""What each message does to a turn. Pure, given reads of what is committed."""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+from msgspec import structs
+
+from ..errors import Conflict, IdempotencyConflict, TopicExistsIncompatible, TopicNotEmpty
+from ..records.gap import DELETED, END_LEN, pack_end
+from ..storage.life import Life
+from ..storage.store import (
+    Change,
+    DropGap,
+    DropIdempotency,
+    DropLog,
+    DropPack,
+    Gap,
+    IdempotencyRow,
+    Pack,
+    PutGap,
+    PutIdempotency,
+    PutTopic,
+    Store,
+)
+from . import retention, rules
+from .log import Identities, Log, Strand
+from .messages import (
+    Append,
+    Appended,
+    Apply,
+    ApplyCover,
+    BeginLife,
+    Configure,
+    DropTopic,
+    Introduce,
+    Message,
+    Sweep,
+)
+from .turn import Turn
+
+
+class Decisions:
+    """One turn's messages, one after the other."""
+
+    def __init__(self, turn: Turn, store: Store, life: Life) -> None:
+        self._turn, self._store, self._life = turn, store, life
+        self._keys: dict[str, IdempotencyRow] = {}
+
+    @property
+    def _log(self) -> Log:
+        return self._turn.log
+
+    @property
+    def answers_early(self) -> bool:
+        """Class `memory`: appends are acknowledged when they are queued."""
+        return self._log.about.config.durability == "memory"
+
+    def on(self, message: Message) -> Any:
+        """Decide one message; its answer, to be given after the commit. Raises what it must be refused with."""
+        match message:
+            case Append():
+                return self._append(message)
+            case Apply():
+                return self._turn.apply(message.chunks)
+            case Introduce():
+                return self._turn.introduce(message.descriptor)
+            case ApplyCover():
+                return self._turn.cover(message.cover)
+            case Configure():
+                return self._configure(message)
+            case DropTopic():
+                return self._drop(message)
+            case BeginLife():
+                return self.begin_life(message.life_no, message.new_log_id)
+            case Sweep():
+                return None
+            case _:
+                assert_never(message)
+
+    # ---- appends ----------------------------------------------------------------------------------------------------
+
+    def _append(self, message: Append) -> Appended:
+        key, log = message.key, self._log
+        if key is not None:
+            row = self._remembered(key.name)
+            if row is not None:
+                if log.about.config.idempotency_check and row.digest != key.digest:
+                    raise IdempotencyConflict(detail={"topic": log.name, "first_seq": row.first, "last_seq": row.last})
+                return Appended(row.first, row.last, row.head, deduped=True)
+        first, last = self._turn.append(message.drafts)
+        if key is not None:
+            row = IdempotencyRow(log.tid, key.name, first, last, last, key.digest, self._turn.now_ms)
+            self._keys[key.name] = row
+            self._turn.changes.append(PutIdempotency(row))
+        return Appended(first, last, last)
+
+    def _remembered(self, name: str) -> IdempotencyRow | None:
+        row = self._keys.get(name) or self._store.idempotency(self._log.tid, name)
+        window = self._log.about.config.idempotency_window_ms
+        return row if row is not None and self._turn.now_ms - row.ts <= window else None
+
+    # ---- configuration and lives ------------------------------------------------------------------------------------
+
+    def _configure(self, message: Configure) -> None:
+        log, about = self._log, self._log.about
+        if about.config.type != message.config.type and not about.deleted:
+            detail = {"topic": log.name, "existing_type": about.config.type, "requested_type": message.config.type}
+            raise TopicExistsIncompatible(detail=detail)
+        if "ephemeral" in {about.config.durability, message.config.durability} and about.config.durability != message.config.durability:
+            raise Conflict("a topic cannot become ephemeral, nor stop being so: delete it first (its log lives elsewhere)")
+        changed = structs.replace(about, config=message.config, put=about.put or message.put, deleted=False)
+        self._rewrite(changed)
+
+    def _rewrite(self, about: Identities) -> None:
+        log = self._log
+        if about != log.about:
+            log.about = about
+            self._turn.changes.append(PutTopic(log.topic_row))
+            self._turn.sync = True
+
+    def begin_life(self, life_no: int, new_log_id: bool) -> None:
+        """Our strand is closed, seqs go on above the ceiling (the jump is one `lost` tombstone), and the log id is made
+        anew when the store may have been put back."""
+        log, turn = self._log, self._turn
+        log.own = None
+        if log.ceiling:
+            turn.lose(rules.after_ceiling(log.head, log.ceiling))
+        fresh = new_log_id or log.about.config.durability == "ephemeral"
+        log_id = turn.sources.log_id() if fresh else log.about.log_id
+        self._rewrite(structs.replace(log.about, life_no=life_no, log_id=log_id))
+
+    def _drop(self, message: DropTopic) -> None:
+        log, turn = self._log, self._turn
+        if message.if_empty and log.count:
+            raise TopicNotEmpty(detail={"topic": log.name, "count": log.count})
+        turn.forget_packs()
+        turn.changes.append(DropLog(log.tid))
+        for strand in log.strands.values():
+            if strand.last:
+                turn.changes.append(PutGap(_deleted(log.tid, strand)))
+                strand.whole_from = strand.last + 1
+                turn.touch(strand)
+        log.own = None
+        log.head = log.ceiling = log.floor = log.count = log.bytes = log.last_ts = 0
+        closed = max((s.sid for s in log.strands.values()), default=0)
+        self._rewrite(structs.replace(log.about, deleted=True, log_id=turn.sources.log_id(), closed_sid=closed, put=False))
+
+    # ---- retention --------------------------------------------------------------------------------------------------
+
+    def let_go(self, oldest_ts: int) -> None:
+        """Enforce the topic's limits in this same turn, and forget idempotency keys that are past their window."""
+        log, turn = self._log, self._turn
+        if self._keys:
+            turn.changes.append(DropIdempotency(log.tid, turn.now_ms - log.about.config.idempotency_window_ms))
+        if not retention.has_limits(log.about.config):
+            return
+        fresh = turn.closed_packs()
+        if retention.due(log, turn.now_ms, oldest_ts):
+            swept = retention.sweep(log, turn.now_ms, self._store, fresh)
+            log.floor, log.count, log.bytes = swept.floor, swept.count, swept.bytes
+            for pack, reason in swept.drops:
+                self._let_pack_go(pack, reason)
+
+    def _let_pack_go(self, sized: Pack, reason: str) -> None:
+        log, turn = self._log, self._turn
+        pack = self._store.packs(log.tid, sized.seq, 1)[0]
+        if (pack.seq, pack.last) != (sized.seq, sized.last):
+            return  # merged with its neighbour meanwhile: it goes at a later turn, as a whole
+        turn.changes.append(DropPack(log.tid, pack.seq, pack.last))
+        for trail in retention.trails(pack.body):
+            strand = log.strands[trail.strand]
+            gap = Gap(log.tid, strand.sid, trail.first, trail.last, reason, trail.prev_hash, trail.hash, ends=trail.ends)
+            turn.changes.extend(self._merged(gap))
+            strand.whole_from = max(strand.whole_from, trail.last + 1)
+            turn.touch(strand)
+
+    def _merged(self, gap: Gap) -> list[Change]:
+        """The gap, joined with the one that ends right before it when both are of a kind and stay small."""
+        before = turn_gap(self._turn, gap) or next(iter(self._store.gaps(gap.tid, gap.sid, gap.first - 1, 1)), None)
+        joins = before is not None and before.last == gap.first - 1 and before.reason == gap.reason and not before.seq_from
+        if before is None or not joins or len(before.ends) + len(gap.ends) + END_LEN > retention.ENDS_BYTES:
+            return [PutGap(gap)]
+        ends = before.ends + (pack_end(before.last, before.hash) if before.hash else b"") + gap.ends
+        whole = structs.replace(gap, first=before.first, prev_hash=before.prev_hash, ends=ends)
+        return [DropGap(gap.tid, gap.sid, before.first), PutGap(whole)]
+
+
+def turn_gap(turn: Turn, gap: Gap) -> Gap | None:
+    """The newest gap that this turn itself put right before ``gap``."""
+    for change in reversed(turn.changes):
+        if isinstance(change, PutGap) and change.gap.sid == gap.sid and change.gap.last == gap.first - 1:
+            return change.gap
+    return None
+
+
+def _deleted(tid: int, strand: Strand) -> Gap:
+    return Gap(tid, strand.sid, 1, strand.last, DELETED, strand.descriptor.id_hash, strand.hash)
+

@@ -1,0 +1,134 @@
+"""The JSON face of a log: a page of records as ``POST /diff`` answers it. Payloads are copied as the text they came in.
+
+Written as strings, not as objects: a page of a thousand records is one join.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from ..records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, TS_FIRST, chunks_in, rows
+from ..records.gap import TOMBSTONE_WORDS
+from ..storage.store import Gap, Pack
+
+_quote = msgspec.json.Encoder().encode
+
+
+def quote(text: str) -> str:
+    """A JSON string."""
+    return _quote(text).decode()
+
+
+class View(Struct, frozen=True):
+    """What a reader asked to see."""
+
+    limit: int
+    max_bytes: int
+    skip_nodes: frozenset[str] = frozenset()
+    tags: bool = False
+    meta: bool = True
+    data: bool = True
+    origin: bool = False
+
+
+class Face(Struct):
+    """How one strand shows: its origin's name, and that name as JSON."""
+
+    origin: str
+    strand_hex: str
+
+    @property
+    def node_json(self) -> str:
+        """The origin's name, quoted."""
+        return quote(self.origin)
+
+
+class Page(Struct):
+    """A page under way: the records as JSON text, how far it came, and why it stopped."""
+
+    cursor: int
+    records: list[str]
+    size: int = 0
+    scanned: int = 0
+    full: bool = False
+
+    def add_pack(self, pack: Pack, floor: int, until: int, view: View, faces: dict[int, Face]) -> None:
+        """Records of the pack above the cursor and the floor and not beyond ``until``, as far as the page has room."""
+        seq, body = pack.seq, pack.body
+        for at, _, header in chunks_in(body):
+            if header[KIND] != RECORDS:
+                continue
+            count = header[COUNT]
+            if seq + count - 1 > max(self.cursor, floor):
+                face = faces[header[STRAND]]
+                self._add_rows(rows(body, at, header), seq, header[FIRST], header[TS_FIRST], max(self.cursor, floor), until, view, face)
+                if self.full:
+                    return
+            seq += count
+        if not self.full:
+            self.cursor = max(self.cursor, min(pack.last, until))
+
+    def _add_rows(
+        self, found: list[list[Any]], seq: int, oseq: int, ts: int, after: int, until: int, view: View, face: Face
+    ) -> None:
+        skip, node_json, add = view.skip_nodes, face.node_json, self.records.append
+        for i, (delta, tag, label, meta, data) in enumerate(found):
+            here = seq + i
+            if here <= after:
+                continue
+            if here > until or len(self.records) >= view.limit:
+                self.full = True
+                return
+            self.scanned += 1
+            if skip and (label in skip or face.origin in skip):
+                self.cursor = here
+                continue
+            text = f'{{"$seq":{here},"$ts":{ts + delta},"$node":{node_json if label is None else quote(label)}'
+            if view.tags and tag is not None:
+                text += f',"$tag":{quote(tag)}'
+            if view.origin:
+                text += f',"$origin":{{"node":{node_json},"strand":"{face.strand_hex}","oseq":{oseq + i}}}'
+            if view.data:
+                text += f',"data":{data if type(data) is str else binary(data)}'
+            if view.meta and meta is not None:
+                text += f',"meta":{meta}'
+            text += "}"
+            self.size += len(text)
+            if self.size > view.max_bytes and self.records:
+                self.full = True
+                return
+            self.cursor = here
+            add(text)
+
+
+def binary(data: object) -> str:
+    """Opaque bytes, as JSON shows them."""
+    return '{"$bin":"' + b64encode(data if isinstance(data, bytes) else b"").decode() + '"}'
+
+
+def tombstone(gap_from: int, gap_to: int, reason: str, missed: int, earliest: int, head: int, origin: str = "") -> str:
+    """A loss that readers are told of."""
+    word = TOMBSTONE_WORDS.get(reason, reason)
+    return (
+        f'{{"gap_from":{gap_from},"gap_to":{gap_to},"reason":"{word}","missed_estimate":{missed},'
+        f'"earliest_seq":{earliest},"head_seq":{head}{origin}}}'
+    )
+
+
+def gap_tombstone(gap: Gap, face: Face | None, head: int) -> str:
+    """A gap in the middle of the log: one seq of its own when it came over a link, many when a life lost its tail."""
+    missed = gap.last - gap.first + 1
+    origin = ""
+    if face is not None:
+        origin = f',"$origin":{{"node":{face.node_json},"strand":"{face.strand_hex}","oseq_from":{gap.first},"oseq_to":{gap.last}}}'
+    return tombstone(gap.seq_from, gap.seq_to, gap.reason, missed, gap.seq_to + 1, head, origin)
+
+
+def join(records: Iterable[str]) -> str:
+    """The array of records."""
+    return "[" + ",".join(records) + "]"

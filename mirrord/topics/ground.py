@@ -1,0 +1,37 @@
+"""What all topics of a node stand on: handed in once, by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import trio
+from msgspec import Struct
+
+from ..clock import Clock
+from ..storage.life import Life
+from ..storage.store import Change, Store
+from .shelf import Shelf
+from .sources import Sources
+from .turn import Sizes
+
+
+class Writer(Protocol):
+    """The journal, as topics see it."""
+
+    async def commit(self, changes: Sequence[Change], *, sync: bool, urgent: bool, size: int) -> None:
+        """Returns when the changes are committed (and synced, if asked). Raises StorageFailed."""
+        ...
+
+
+class Ground(Struct, frozen=True):
+    """Shared by all topics."""
+
+    life: Life
+    clock: Clock
+    store: Store
+    journal: Writer
+    shelf: Shelf
+    sources: Sources
+    sizes: Sizes
+    settled: trio.Event  # set once peers had their second to tell positions in our strands

@@ -1,0 +1,125 @@
+"""What a topic knows of its log: heads, strands, positions. Values only; the rules that change them are in ``turn.py``.
+
+Every number stands twice where it matters: as *deciding* (with the turn in flight) and as *durable* (committed, the only
+thing that readers, feeds and peers are told).
+"""
+
+from __future__ import annotations
+
+import msgpack
+from msgspec import Struct, field
+
+from ..config.topic import TopicConfig, as_json, topic_config
+from ..records.strand import Descriptor, Identity, Position
+from ..storage.store import HeadRow, StrandRow, TopicRow, VectorRow
+
+
+class Strand(Struct):
+    """One strand of this topic, as far as this log has come in it."""
+
+    sid: int
+    descriptor: Descriptor
+    last: int = 0  # deciding: the last contiguous oseq, held or covered
+    hash: bytes | None = None  # chain hash there; None after a cover that did not tell it: `unverified`
+    whole_from: int = 1
+    ts: int = 0  # ms, commit time of the last record at its origin
+    stored: bool = False  # its descriptor row is in the store
+    durable_last: int = 0
+    durable_hash: bytes | None = None
+    durable_whole_from: int = 1
+    durable_ts: int = 0
+
+    @property
+    def durable(self) -> Position:
+        """The position that others may be told."""
+        return Position(self.durable_last, self.durable_hash)
+
+    def settle(self) -> None:
+        """The turn is committed: what was deciding is durable."""
+        self.stored = True
+        self.durable_last, self.durable_hash = self.last, self.hash
+        self.durable_whole_from, self.durable_ts = self.whole_from, self.ts
+
+
+class Identities(Struct, frozen=True):
+    """What a topic's row says beyond its name: kept as one msgpack blob, changes rarely."""
+
+    log_id: bytes
+    config: TopicConfig
+    life_no: int  # the node's life in which the topic was last born
+    put: bool  # somebody configured it by PUT, so its keys are kept
+    deleted: bool
+    created_ms: int
+    renamed_from: str | None = None  # the name at its source, when a link brings it under another
+    closed_sid: int = 0  # our strands up to this one are closed, even those of the present life
+
+    def encode(self) -> bytes:
+        """As stored."""
+        packed: bytes = msgpack.packb(
+            [self.log_id, as_json(self.config), self.life_no, self.put, self.deleted, self.created_ms, self.renamed_from, self.closed_sid]
+        )
+        return packed
+
+    @classmethod
+    def decode(cls, blob: bytes) -> Identities:
+        """Back from the store."""
+        log_id, config, life_no, put, deleted, created_ms, renamed, closed = msgpack.unpackb(blob)[:8]
+        return cls(log_id, topic_config(config), life_no, put, deleted, created_ms, renamed, closed)
+
+
+class Log(Struct):
+    """The log of one topic on this node."""
+
+    tid: int
+    name: str
+    about: Identities
+    head: int = 0
+    ceiling: int = 0
+    floor: int = 0
+    count: int = 0
+    bytes: int = 0
+    last_ts: int = 0
+    strands: dict[int, Strand] = field(default_factory=dict)
+    own: Strand | None = None  # this node's open strand in its present life
+
+    @property
+    def head_row(self) -> HeadRow:
+        """As stored."""
+        return HeadRow(self.tid, self.head, self.ceiling, self.floor, self.count, self.bytes, self.last_ts)
+
+    @property
+    def topic_row(self) -> TopicRow:
+        """As stored."""
+        return TopicRow(self.tid, self.name, self.about.encode())
+
+
+def vector_row(strand: Strand) -> VectorRow:
+    """As stored; an unknown hash is an empty one."""
+    return VectorRow(strand.sid, strand.last, strand.hash or b"", strand.whole_from, strand.ts)
+
+
+def strand_row(tid: int, strand: Strand) -> StrandRow:
+    """As stored."""
+    return StrandRow(strand.sid, tid, strand.descriptor.strand, strand.descriptor.encode())
+
+
+def load_strands(rows: list[StrandRow], vectors: list[VectorRow]) -> dict[int, Strand]:
+    """Strands as the store has them, all of it durable."""
+    places = {row.sid: row for row in vectors}
+    strands: dict[int, Strand] = {}
+    for row in rows:
+        descriptor = Descriptor.decode(row.descriptor)
+        strand = Strand(row.sid, descriptor, hash=descriptor.id_hash)
+        place = places.get(row.sid)
+        if place is not None:
+            strand.last, strand.hash = place.last, place.hash or None
+            strand.whole_from, strand.ts = place.whole_from, place.ts
+        strand.settle()
+        strands[row.strand] = strand
+    return strands
+
+
+def own_open(strands: dict[int, Strand], identity: Identity, closed_sid: int) -> Strand | None:
+    """This node's open strand: the newest of its present life, unless it was closed. There is at most one."""
+    mine = [s for s in strands.values() if identity.wrote(s.descriptor) and s.sid > closed_sid]
+    return max(mine, key=lambda s: s.sid, default=None)

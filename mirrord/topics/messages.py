@@ -1,0 +1,96 @@
+"""What can be said to a topic, and what it answers. Requests are verbs, answers are participles."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from ..config.topic import TopicConfig
+from ..records.chunk import Draft
+from ..records.gap import Cover
+from ..records.strand import Descriptor, Position
+
+
+class Key(Struct, frozen=True):
+    """An idempotency key and the digest of the payload that it was used with."""
+
+    name: str
+    digest: bytes
+
+
+class Append(Struct, frozen=True):
+    """New records of this node. All get consecutive seqs, or none is kept."""
+
+    drafts: list[Draft]
+    key: Key | None = None
+
+
+class Appended(Struct, frozen=True):
+    first_seq: int
+    last_seq: int
+    head: int
+    deduped: bool = False
+
+
+class Introduce(Struct, frozen=True):
+    """A strand that a peer will send chunks or covers of."""
+
+    descriptor: Descriptor
+
+
+class Apply(Struct, frozen=True):
+    """Chunks that a link brought, as they came, for compare-and-append."""
+
+    chunks: bytes
+
+
+class ApplyCover(Struct, frozen=True):
+    """A cover that may be applied now (the link has waited for who else may have the range)."""
+
+    cover: Cover
+
+
+class Fork(Struct, frozen=True):
+    """A strand in which two logs hold different content at one place. Both positions are named."""
+
+    strand: int
+    mine: Position
+    theirs: Position
+
+
+class Applied(Struct, frozen=True):
+    """What became of a batch from a link, in records. ``ahead`` strands had a chunk that does not follow yet."""
+
+    taken: int = 0
+    known: int = 0
+    ahead: tuple[int, ...] = ()
+    forks: tuple[Fork, ...] = ()
+    moved: tuple[tuple[int, int], ...] = ()  # strand and where the log now stands in it
+    mine: tuple[int, ...] = ()  # strands of our present life that somebody extends: we were rewound
+
+
+class Configure(Struct, frozen=True):
+    """Replace the topic's configuration; ``put`` when a person asked for it."""
+
+    config: TopicConfig
+    put: bool
+
+
+class DropTopic(Struct, frozen=True):
+    """Let go of the log. The vector stays unless ``forget``."""
+
+    forget: bool
+    if_empty: bool
+
+
+class BeginLife(Struct, frozen=True):
+    """The node begins a new life: close our strand, go on above the ceiling, make a new log id if told."""
+
+    life_no: int
+    new_log_id: bool
+
+
+class Sweep(Struct, frozen=True):
+    """Look whether something must go by now (every turn does so at its end)."""
+
+
+Message = Append | Introduce | Apply | ApplyCover | Configure | DropTopic | BeginLife | Sweep

@@ -1,0 +1,121 @@
+"""Reading after a cursor: a page of records, or the one tombstone that stands before them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from ..config.topic import TopicConfig
+from ..storage.store import Gap, Pack
+from .face import Face, Page, View, gap_tombstone, join, tombstone
+
+READ_BYTES = 1 << 20
+MOST_SCANNED = 50_000  # records looked at for one page: a filter that drops all must not hold the node up
+
+
+class LogReads(Protocol):
+    """The committed log, as a topic shows it to readers."""
+
+    name: str
+    head: int
+    floor: int
+    count: int
+    last_gap: int  # highest seq that a gap occupies; 0: none
+
+    @property
+    def config(self) -> TopicConfig: ...
+
+    @property
+    def log_id_hex(self) -> str: ...
+
+    def packs(self, seq: int, max_bytes: int) -> list[Pack]: ...
+
+    def next_gap(self, seq: int) -> Gap | None: ...
+
+    def face(self, strand: int) -> Face: ...
+
+    def face_of_sid(self, sid: int) -> Face | None: ...
+
+
+class Found(Struct, frozen=True):
+    """One page, ready to be answered. ``worth_telling`` is false when a long poll should rather wait."""
+
+    records: list[str]
+    next_from_seq: int
+    head: int
+    earliest: int
+    tombstone: str | None
+    scanned: int
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the cursor stands at the head."""
+        return self.next_from_seq >= self.head
+
+    @property
+    def worth_telling(self) -> bool:
+        """Whether a long poll must not wait on: something is here, or there is more to examine."""
+        return bool(self.records) or self.tombstone is not None or not self.caught_up
+
+    def body(self, log: LogReads, total_ms: Callable[[], float]) -> bytes:
+        """The answer of ``POST /v0/topics/:topic/diff``."""
+        lag = max(0, self.head - self.next_from_seq)
+        return (
+            f'{{"topic":"{log.name}","log_id":"{log.log_id_hex}","records":{join(self.records)},'
+            f'"next_from_seq":{self.next_from_seq},"head_seq":{self.head},"earliest_seq":{self.earliest},'
+            f'"caught_up":{"true" if self.caught_up else "false"},"tombstone":{self.tombstone or "null"},"lag":{lag},'
+            f'"performance":{{"server_total_ms":{total_ms():.3f},"records_scanned":{self.scanned}}}}}'
+        ).encode()
+
+
+class _Faces(dict[int, Face]):
+    def __init__(self, log: LogReads) -> None:
+        super().__init__()
+        self._log = log
+
+    def __missing__(self, strand: int) -> Face:
+        face = self[strand] = self._log.face(strand)
+        return face
+
+
+def read(log: LogReads, from_seq: int, log_id: str | None, view: View) -> Found:
+    """The page after ``from_seq``. Losses at the front and in the middle of the log stop a page and are told one a page."""
+    head, floor = log.head, log.floor
+    earliest = floor + 1 if log.count else head + 1
+    told: str | None = None
+    cursor = from_seq
+    if from_seq > head or (log_id is not None and log_id != log.log_id_hex):
+        told, cursor = tombstone(1, head, "recreated", head, earliest, head), 0
+    if cursor < floor:
+        told = told or tombstone(cursor + 1, floor, front_reason(log.config), floor - cursor, floor + 1, head)
+        cursor = floor
+    page, faces = Page(cursor, []), _Faces(log)
+    while page.cursor < head and not page.full and page.scanned < MOST_SCANNED:
+        gap = log.next_gap(page.cursor + 1) if page.cursor < log.last_gap else None
+        if gap is not None and gap.seq_from <= page.cursor + 1:
+            if told is not None or page.records:
+                break
+            told, page.cursor = gap_tombstone(gap, log.face_of_sid(gap.sid), head), gap.seq_to
+            continue
+        _fill(page, log, floor, gap.seq_from - 1 if gap is not None else head, view, faces)
+    return Found(page.records, page.cursor, head, earliest, told, page.scanned)
+
+
+def _fill(page: Page, log: LogReads, floor: int, until: int, view: View, faces: dict[int, Face]) -> None:
+    packs = log.packs(page.cursor + 1, min(READ_BYTES, view.max_bytes))
+    for pack in packs:
+        if pack.seq > until:
+            break
+        page.add_pack(pack, floor, until, view, faces)
+        if page.full:
+            return
+    if not packs or packs[-1].seq > until:
+        page.cursor = until
+
+
+def front_reason(config: TopicConfig) -> str:
+    """Why the front of the log is gone, in the words of the reference surface."""
+    capped = bool(config.cap_records or config.cap_bytes)
+    return "mixed" if capped and config.ttl_ms else "ttl" if config.ttl_ms else "cap"

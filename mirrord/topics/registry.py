@@ -1,0 +1,235 @@
+"""Name to topic: create, find, list, forget. Topics are born at their first use, so a node with many starts at once."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import trio
+
+from ..actors.bell import Bell
+from ..actors.supervisor import Supervisor
+from ..config.topic import DEFAULT, TopicConfig, topic_config
+from ..errors import NotReady, Throttled, TopicLinked, TopicNotFound
+from ..names import check_topic
+from ..storage.life import Life
+from ..storage.store import DropTopic as DropTopicRows
+from ..storage.store import PutTopic, TopicRow
+from . import retention
+from .ground import Ground
+from .log import Identities
+from .messages import BeginLife, Configure, DropTopic, Sweep
+from .topic import Topic
+
+BIRTH_DEADLINE_S = 10.0
+SWEEP_EVERY_S = 1.0
+
+
+class Registry:
+    """All topics of the node. ``declared`` gives the fields that the file sets for a name, ``linked`` whether a link
+    names it."""
+
+    name = "topics"
+
+    def __init__(
+        self,
+        ground: Ground,
+        supervisor: Supervisor,
+        declared: Callable[[str], dict[str, object]],
+        linked: Callable[[str], bool],
+        max_topics: int,
+        room: int,
+    ) -> None:
+        self._ground, self._supervisor = ground, supervisor
+        self._declared, self._linked = declared, linked
+        self._max_topics, self._room = max_topics, room
+        self._topics: dict[str, Topic] = {}
+        self._names: list[str] = []  # sorted; those deleted are not in it
+        self._born: set[str] = set()
+        self._creating: dict[str, trio.Event] = {}
+        self.bell = Bell()  # rung when a topic comes or goes
+
+    def boot(self) -> None:
+        """Know every topic of the store; none is born by that."""
+        heads = {row.tid: row for row in self._ground.store.heads()}
+        for row in self._ground.store.topics():
+            about = Identities.decode(row.blob)
+            topic = Topic(row.tid, row.name, about, self._ground, self._room)
+            head = heads.get(row.tid)
+            if head is not None:
+                topic.head, topic.count, topic.bytes, topic.floor = head.head, head.count, head.bytes, head.floor
+            self._topics[row.name] = topic
+        self._names = sorted(n for n, t in self._topics.items() if not t.about.deleted)
+
+    # ---- finding ----------------------------------------------------------------------------------------------------
+
+    async def find(self, name: str) -> Topic:
+        """The topic, alive. Raises TopicNotFound, or NotReady when it cannot be born in time."""
+        topic = self._topics.get(name)
+        if topic is None or topic.about.deleted:
+            raise TopicNotFound(f"no topic {name!r} on this node; append to it or PUT it to create it", {"topic": name})
+        return topic if topic.ready.is_set() else await self._bear(topic)
+
+    def declared(self, name: str) -> dict[str, object]:
+        """The fields that the file sets for a topic of this name."""
+        return self._declared(name)
+
+    def declared_over(self, name: str, config: TopicConfig = DEFAULT) -> TopicConfig:
+        """A configuration with what the file sets laid over it: the file wins."""
+        return topic_config(self._declared(name), config)
+
+    async def _bear(self, topic: Topic) -> Topic:
+        if topic.ready.is_set():
+            return topic
+        if topic.topic not in self._born:
+            self._born.add(topic.topic)
+            self._supervisor.keep(topic)
+        with trio.move_on_after(BIRTH_DEADLINE_S):
+            await topic.ready.wait()
+            await self._reconcile(topic)
+            return topic
+        raise NotReady(f"topic {topic.topic} cannot be read from the store yet; see GET /v0/actors", retry_after_s=1.0)
+
+    async def _reconcile(self, topic: Topic) -> None:
+        """The file may have changed since the topic was configured: its keys win at every start."""
+        wanted = self.declared_over(topic.topic, topic.config)
+        if wanted != topic.config and not topic.about.deleted:
+            await topic.mailbox.ask(Configure(wanted, put=False))
+
+    def known(self, name: str) -> Topic | None:
+        """The topic if there is one and it was not deleted, born or not."""
+        topic = self._topics.get(name)
+        return None if topic is None or topic.about.deleted else topic
+
+    @property
+    def names(self) -> list[str]:
+        """Of all topics, sorted."""
+        return self._names
+
+    def page(self, prefix: str, after: str, size: int) -> list[Topic]:
+        """Topics by name, behind ``after``."""
+        start = bisect_right(self._names, after) if after >= prefix else 0
+        found: list[Topic] = []
+        for name in self._names[start:]:
+            if name.startswith(prefix):
+                found.append(self._topics[name])
+                if len(found) >= size:
+                    break
+        return found
+
+    def any(self, name: str) -> Topic | None:
+        """The topic of that name if it is alive, even when its log was deleted: its vector stands."""
+        topic = self._topics.get(name)
+        return topic if topic is not None and topic.ready.is_set() else None
+
+    async def alive(self, wanted: Callable[[str], bool]) -> list[Topic]:
+        """Every topic whose name is wanted, alive, deleted ones included: for links, which must tell all positions."""
+        return [await self._bear(t) for t in list(self._topics.values()) if wanted(t.topic)]
+
+    def __iter__(self) -> Iterator[Topic]:
+        return iter([self._topics[name] for name in self._names])
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    # ---- creating ---------------------------------------------------------------------------------------------------
+
+    async def ensure(
+        self, name: str, config: TopicConfig | None = None, *, put: bool = False, renamed_from: str | None = None
+    ) -> tuple[Topic, bool]:
+        """The topic, alive, and whether this call created it. Without ``config``: as the file declares it.
+
+        Raises Throttled at [limits] max_topics, InvalidRequest for a name that cannot be, StorageFailed.
+        """
+        while (waiting := self._creating.get(name)) is not None:
+            await waiting.wait()
+        if self.known(name) is not None:
+            return await self.find(name), False
+        check_topic(name)
+        if self._max_topics and len(self._names) >= self._max_topics:
+            raise Throttled("this node has as many topics as it may", {"limit": "max_topics", "max": self._max_topics}, 1.0)
+        done = self._creating[name] = trio.Event()
+        try:
+            return await self._create(name, config or self.declared_over(name), put, renamed_from), True
+        finally:
+            del self._creating[name]
+            done.set()
+
+    async def _create(self, name: str, config: TopicConfig, put: bool, renamed_from: str | None) -> Topic:
+        topic = self._topics.get(name)
+        if topic is None:
+            topic = await self._write_new(name, config, put, renamed_from)
+            await self._bear(topic)
+        else:  # deleted before: its vector stands, so only newer records come
+            await self._bear(topic)
+            await topic.mailbox.ask(Configure(config, put))
+        self._names = sorted({*self._names, name})
+        self.bell.ring()
+        return topic
+
+    async def _write_new(self, name: str, config: TopicConfig, put: bool, renamed_from: str | None) -> Topic:
+        ground = self._ground
+        about = Identities(
+            ground.sources.log_id(), config, ground.life.record.number, put, False, ground.clock.wall_ms(), renamed_from
+        )
+        row = TopicRow(ground.sources.tid(), name, about.encode())
+        await ground.journal.commit([PutTopic(row)], sync=True, urgent=True, size=len(row.blob))
+        topic = self._topics[name] = Topic(row.tid, name, about, ground, self._room)
+        return topic
+
+    # ---- deleting ---------------------------------------------------------------------------------------------------
+
+    async def delete(self, name: str, *, if_empty: bool, forget: bool) -> bool:
+        """Let go of a topic's log; whether there was one. With ``forget`` its positions too, so that links would bring
+        everything again. Raises TopicLinked (forget only), TopicNotEmpty, StorageFailed."""
+        if forget and self._linked(name):
+            raise TopicLinked(detail={"topic": name})
+        topic = self._topics.get(name)
+        if topic is None or (topic.about.deleted and not forget):
+            return False
+        there = not topic.about.deleted
+        await self._bear(topic)
+        await topic.mailbox.ask(DropTopic(forget, if_empty))
+        if forget:
+            await self._forget(topic)
+        self._names = [n for n in self._names if n != name]
+        topic.bell.ring()
+        self.bell.ring()
+        return there
+
+    async def _forget(self, topic: Topic) -> None:
+        await self._supervisor.end(topic.name)
+        self._born.discard(topic.topic)
+        self._ground.shelf.clear(topic.tid)
+        await self._ground.journal.commit([DropTopicRows(topic.tid)], sync=True, urgent=True, size=64)
+        del self._topics[topic.topic]
+
+    # ---- lives, retention, numbers -----------------------------------------------------------------------------------
+
+    async def begin_life(self, life: Life) -> None:
+        """The node began a new life while running: every topic that is alive comes into it; others do at their birth."""
+        for topic in list(self._topics.values()):
+            if topic.ready.is_set():
+                number = life.record.number
+                await topic.mailbox.ask(BeginLife(number, life.needs_log_id(topic.about.life_no)))
+                topic.bell.ring()
+
+    async def live(self) -> None:
+        """Sweeps topics on which nobody writes, so that a silent topic shrinks too."""
+        while True:
+            await trio.sleep(SWEEP_EVERY_S)
+            for topic in list(self):
+                if retention.has_limits(topic.config):
+                    await self._sweep(topic)
+
+    async def _sweep(self, topic: Topic) -> None:
+        await self.find(topic.topic)
+        if topic.has_expired():
+            await topic.mailbox.ask(Sweep())
+
+    def statistics(self) -> dict[str, Any]:
+        """Numbers for metrics, over all topics."""
+        return {"topics": len(self._names), "records_live": sum(t.count for t in self), "bytes_live": sum(t.bytes for t in self)}
+
+

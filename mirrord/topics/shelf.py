@@ -1,0 +1,64 @@
+"""The warm tail: recent packs of all topics in memory, so that live readers and caught-up links never touch the disk."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+
+from ..storage.store import Pack
+
+
+class Shelf:
+    """Bounded in bytes over all topics; what was put first goes first. Holds only what is committed, without holes
+    between a topic's oldest pack here and its head."""
+
+    def __init__(self, room_bytes: int) -> None:
+        self._room = room_bytes
+        self._used = 0
+        self._packs: dict[int, list[Pack]] = {}
+        self._lasts: dict[int, list[int]] = {}
+        self._order: deque[Pack] = deque()
+
+    def put(self, pack: Pack) -> None:
+        """A pack that was just committed at the head of its topic."""
+        self._packs.setdefault(pack.tid, []).append(pack)
+        self._lasts.setdefault(pack.tid, []).append(pack.last)
+        self._order.append(pack)
+        self._used += len(pack.body)
+        while self._used > self._room:
+            self._evict(self._order.popleft())
+
+    def _evict(self, pack: Pack) -> None:
+        packs = self._packs.get(pack.tid)
+        if packs and packs[0] is pack:  # else the topic was cleared meanwhile, and its bytes with it
+            packs.pop(0)
+            self._lasts[pack.tid].pop(0)
+            self._used -= len(pack.body)
+            if not packs:
+                del self._packs[pack.tid], self._lasts[pack.tid]
+
+    def clear(self, tid: int) -> None:
+        """Forget a topic."""
+        for pack in self._packs.pop(tid, ()):
+            self._used -= len(pack.body)
+        self._lasts.pop(tid, None)
+        self._order = deque(p for p in self._order if p.tid != tid)
+
+    def read(self, tid: int, seq: int, max_bytes: int) -> list[Pack] | None:
+        """As ``Store.packs``; None when this part of the log is not here."""
+        packs = self._packs.get(tid)
+        if not packs or packs[0].seq > seq:
+            return None
+        start = bisect_left(self._lasts[tid], seq)
+        found: list[Pack] = []
+        for index in range(start, len(packs)):
+            found.append(packs[index])
+            max_bytes -= len(packs[index].body)
+            if max_bytes <= 0:
+                break
+        return found
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes held now."""
+        return self._used

@@ -1,0 +1,282 @@
+"""The topic's task: takes all that waits, lets the turn decide, commits once, answers all, rings once.
+
+Readers never ask it: what is committed is read here directly, from the warm tail or the store.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+from msgspec import structs
+
+from ..actors.bell import Bell
+from ..actors.mailbox import Envelope, Mailbox
+from ..config.topic import TopicConfig
+from ..errors import MirrordError, StorageFailed, StoreCorrupt
+from ..records.strand import Descriptor
+from ..storage.memory import MemoryStore
+from ..storage.store import Change, Gap, Pack, PutHead, PutTopic, Store
+from . import retention
+from .decisions import Decisions
+from .face import Face
+from .ground import Ground
+from .log import Identities, Log, Strand, load_strands, own_open
+from .messages import Append, Message
+from .turn import Turn
+
+MOST_AT_ONCE = 256
+MAX_SEQ = (1 << 40) - 1
+
+
+class Topic:
+    """One topic of this node. ``ready`` is set once its state is read back; then its numbers may be read."""
+
+    def __init__(self, tid: int, name: str, about: Identities, ground: Ground, room: int) -> None:
+        self.name = f"topic:{name}"
+        self.topic = name
+        self.mailbox: Mailbox[Message] = Mailbox(room)
+        self.bell = Bell()
+        self.ready = trio.Event()
+        self._ground = ground
+        self._log = Log(tid, name, about)
+        self._ephemeral = about.config.durability == "ephemeral"
+        self._store: Store = MemoryStore() if self._ephemeral else ground.store
+        self._sids: dict[int, Strand] = {}
+        self.head = self.floor = self.count = self.bytes = self.last_gap = 0
+        self.about = about
+        self.last_read_ms = 0
+        self._raised_at, self._raised_head = ground.clock.monotonic(), 0
+        self._moves: dict[int, int] = {}  # strand -> number of the commit that moved it last, newest at the end
+        self._move_no = 0
+
+    # ---- life -------------------------------------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """One life: read back what is stored, come into the node's life if it is a new one, then take turns."""
+        self._read_back()
+        await self._come_into_life()
+        self.ready.set()
+        self.bell.ring()  # whoever slept through a death must look again
+        while True:
+            await self._take_turn(await self.mailbox.batch(MOST_AT_ONCE))
+
+    def _read_back(self) -> None:
+        ground, log, store = self._ground, self._log, self._store
+        log = self._log = Log(log.tid, log.name, self.about)
+        head = store.head(log.tid)
+        if head is None and (kept := ground.store.head(log.tid)) is not None:
+            log.ceiling = log.head = log.floor = kept.ceiling  # ephemeral: the records are gone, their seqs are not
+        elif head is not None:
+            log.head, log.ceiling, log.floor = head.head, head.ceiling, head.floor
+            log.count, log.bytes, log.last_ts = head.count, head.bytes, head.last_ts
+        log.strands = load_strands(store.strands(log.tid), store.vectors(log.tid))
+        log.own = own_open(log.strands, ground.life.identity, self.about.closed_sid)
+        self._sids = {s.sid: s for s in log.strands.values()}
+        self.last_gap = store.last_seq_gap(log.tid)
+        self._show()
+
+    async def _come_into_life(self) -> None:
+        life = self._ground.life
+        reborn = self._ephemeral and not self.ready.is_set()  # its log began with this process
+        if self.about.life_no != life.record.number or reborn:
+            turn = self._turn()
+            self._decide(turn).begin_life(life.record.number, life.needs_log_id(self.about.life_no))
+            await self._commit(turn, urgent=True)
+
+    async def _take_turn(self, envelopes: list[Envelope[Message]]) -> None:
+        if not self._ground.settled.is_set() and any(isinstance(e.message, Append) for e in envelopes):
+            await self._ground.settled.wait()  # bounded: the node sets it after [mirroring] settle_ms at the latest
+        try:
+            await self._try_turn(envelopes)
+        except StoreCorrupt:
+            # Packs are the store's own: it merged two that this turn wanted to drop. Nothing of the turn is kept, so
+            # it is taken once more against what is there now; a second time it is a fault, and the topic dies of it.
+            self._read_back()
+            await self._try_turn(envelopes)
+
+    async def _try_turn(self, envelopes: list[Envelope[Message]]) -> None:
+        turn = self._turn()
+        decide = self._decide(turn)
+        answers = [(envelope, _answer(decide, envelope.message)) for envelope in envelopes]
+        appended = any(isinstance(e.message, Append) for e in envelopes)
+        if decide.answers_early:
+            _give(answers, only_appends=True)
+        try:
+            decide.let_go(self._oldest_ts)
+            await self._commit(turn, urgent=appended)
+        except StorageFailed as error:
+            self._read_back()
+            for envelope, _ in answers:
+                envelope.refuse(error)
+            return
+        _give(answers, only_appends=False)
+        if turn.packs or turn.gaps:
+            self.bell.ring()
+
+    def _turn(self) -> Turn:
+        ground = self._ground
+        return Turn(self._log, ground.life.identity, ground.sizes, ground.clock.wall_ms(), ground.sources)
+
+    def _decide(self, turn: Turn) -> Decisions:
+        return Decisions(turn, self._store, self._ground.life)
+
+    async def _commit(self, turn: Turn, *, urgent: bool) -> None:
+        changes = turn.finish(self._appends_per_second())
+        if not changes:
+            return
+        sync = turn.sync or self._log.about.config.durability == "fsync"
+        kept = self._kept(changes, turn) if self._ephemeral else changes
+        if kept:
+            size = sum(len(p.body) for p in turn.packs)
+            await self._ground.journal.commit(kept, sync=sync, urgent=urgent, size=size)
+        if self._ephemeral:
+            self._store.commit(changes, sync=False)
+        self._settle(turn)
+
+    def _kept(self, changes: list[Change], turn: Turn) -> list[Change]:
+        """What an ephemeral topic keeps on disk: its identity, and its ceiling when that moves."""
+        moved = self._log.ceiling != turn.ceiling_before
+        return [c for c in changes if isinstance(c, PutTopic) or (isinstance(c, PutHead) and moved)]
+
+    def _settle(self, turn: Turn) -> None:
+        turn.settle()
+        log, shelf = self._log, self._ground.shelf
+        if turn.cleared:
+            shelf.clear(log.tid)
+            self.last_gap = 0
+        for pack in turn.packs:
+            shelf.put(pack)
+        for gap in turn.gaps:
+            self.last_gap = max(self.last_gap, gap.seq_to)
+        for strand in turn.touched:
+            self._sids[strand.sid] = strand
+            self._moves.pop(strand.descriptor.strand, None)
+            self._moves[strand.descriptor.strand] = self._move_no + 1
+        self._move_no += 1
+        if log.ceiling != turn.ceiling_before:
+            self._raised_at, self._raised_head = self._ground.clock.monotonic(), log.head
+        self._show()
+
+    def _show(self) -> None:
+        log = self._log
+        self.head, self.floor, self.count, self.bytes = log.head, log.floor, log.count, log.bytes
+        self.about = log.about
+
+    def _appends_per_second(self) -> float:
+        passed = self._ground.clock.monotonic() - self._raised_at
+        return (self._log.head - self._raised_head) / passed if passed > 0.05 else 0.0
+
+    # ---- what is committed, for readers ------------------------------------------------------------------------------
+
+    @property
+    def tid(self) -> int:
+        """Its small number in the store."""
+        return self._log.tid
+
+    @property
+    def config(self) -> TopicConfig:
+        """As it is now."""
+        return self.about.config
+
+    @property
+    def log_id_hex(self) -> str:
+        """One life of this log, as readers' cursors carry it."""
+        return self.about.log_id.hex()
+
+    @property
+    def last_ts(self) -> int:
+        """Commit time of the newest own record, ms; 0: none."""
+        return self._log.last_ts
+
+    @property
+    def source_name(self) -> str:
+        """What the topic is called where its records were written."""
+        return self.about.renamed_from or self.topic
+
+    @property
+    def strands(self) -> dict[int, Strand]:
+        """All strands; tell others only their ``durable`` values."""
+        return self._log.strands
+
+    @property
+    def own_strand(self) -> Strand | None:
+        """The strand that this node writes now."""
+        return self._log.own
+
+    def moved_since(self, move_no: int) -> tuple[list[int], int]:
+        """Strands whose durable position moved after commit ``move_no``, and the number of the newest commit."""
+        moved: list[int] = []
+        for strand in reversed(self._moves):
+            if self._moves[strand] <= move_no:
+                break
+            moved.append(strand)
+        return moved, self._move_no
+
+    def packs(self, seq: int, max_bytes: int) -> list[Pack]:
+        """Committed packs from the one that holds ``seq`` on. Raises ChunkCorrupt."""
+        if seq > self.head:
+            return []
+        warm = self._ground.shelf.read(self.tid, seq, max_bytes)
+        return warm if warm is not None else self._store.packs(self.tid, seq, max_bytes)
+
+    @property
+    def reads(self) -> Store:
+        """The store that holds this topic's log."""
+        return self._store
+
+    def next_gap(self, seq: int) -> Gap | None:
+        """The first gap that occupies a local seq at or after ``seq``."""
+        gaps = self._store.seq_gaps(self.tid, seq, MAX_SEQ, 1)
+        return gaps[0] if gaps else None
+
+    def face(self, strand: int) -> Face:
+        """How a strand shows to readers."""
+        return _face(self._log.strands[strand].descriptor)
+
+    def face_of_sid(self, sid: int) -> Face | None:
+        """The same by its small number; None for a range of local seqs without a strand."""
+        strand = self._sids.get(sid)
+        return _face(strand.descriptor) if strand else None
+
+    @property
+    def _oldest_ts(self) -> int:
+        if not self.config.ttl_ms or not self.count:
+            return 0
+        packs = self.packs(self.floor + 1, 1)
+        return retention.oldest_ts(packs[0], self.floor) if packs else 0
+
+    def has_expired(self) -> bool:
+        """Whether a record is still shown that its ttl forbids: then ask for a sweep before reading."""
+        return retention.due(self._log, self._ground.clock.wall_ms(), self._oldest_ts)
+
+    def statistics(self) -> dict[str, Any]:
+        """Numbers for metrics."""
+        return {
+            "head_seq": self.head,
+            "records_live": self.count,
+            "bytes_live": self.bytes,
+            "strands": len(self._log.strands),
+            **structs.asdict(self.mailbox.statistics()),
+        }
+
+
+def _face(descriptor: Descriptor) -> Face:
+    return Face(descriptor.origin, f"{descriptor.strand:016x}")
+
+
+def _answer(decide: Decisions, message: Message) -> Any:
+    try:
+        return decide.on(message)
+    except MirrordError as error:
+        return error
+
+
+def _give(answers: list[tuple[Envelope[Message], Any]], *, only_appends: bool) -> None:
+    for envelope, answer in answers:
+        if only_appends and not isinstance(envelope.message, Append):
+            continue
+        if isinstance(answer, MirrordError):
+            envelope.refuse(answer)
+        else:
+            envelope.answer(answer)

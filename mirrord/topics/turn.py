@@ -1,0 +1,248 @@
+"""One turn of a topic: all that waited in its mailbox, decided at once, committed as one list of changes.
+
+Pure: the log's deciding values change as messages are taken; if the commit fails the topic forgets them all by reading
+its state back from the store. A turn is at most one in flight per topic, so no seq is burned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from ..errors import ProtocolViolation
+from ..records import chunk as chunks
+from ..records.chunk import COUNT, FIRST, HASH, STRAND, TEXT_LEN, TS_LAST, Draft, Header
+from ..records.gap import Cover, takes_a_seq
+from ..records.strand import Descriptor, Identity, Position
+from ..storage.store import Change, Gap, Pack, PutGap, PutHead, PutStrand, PutVector
+from . import rules
+from .log import Log, Strand, strand_row, vector_row
+from .messages import Applied, Fork
+from .pack import PackBuilder
+from .sources import Sources
+
+CHUNK_BYTES = 256 << 10  # a large append becomes several chunks, so that one never fills a frame
+
+
+class Sizes(Struct, frozen=True):
+    """Bounds of what a turn makes, from the configuration."""
+
+    pack_bytes: int
+    strands: int  # per topic
+
+
+class Turn:
+    """Collects what one commit of a topic changes."""
+
+    def __init__(self, log: Log, identity: Identity, sizes: Sizes, now_ms: int, sources: Sources) -> None:
+        self.log, self.identity, self.sizes, self.now_ms = log, identity, sizes, now_ms
+        self.sources = sources
+        self.changes: list[Change] = []
+        self.sync = self.cleared = False
+        self.packs: list[Pack] = []
+        self.gaps: list[Gap] = []
+        self._pack: PackBuilder | None = None
+        self._touched: dict[int, Strand] = {}
+        self.ceiling_before = log.ceiling
+        self._head_before = log.head_row
+
+    # ---- own records ------------------------------------------------------------------------------------------------
+
+    def append(self, drafts: list[Draft]) -> tuple[int, int]:
+        """Number new records of this node; ``(first seq, last seq)``. The drafts of one call share a commit time."""
+        strand = self.log.own or self._open_strand()
+        ts = max(self.now_ms, strand.ts)
+        first_seq = self.log.head + 1
+        for piece in _split(drafts):
+            prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
+            packed, digest, tags = chunks.encode(strand.descriptor.strand, strand.last + 1, prev, ts, piece)
+            header = chunks.header_at(packed, 0)
+            self._take(strand, packed, header, tags if not header[chunks.FLAGS] & chunks.MANY_TAGS else None)
+            strand.hash = digest
+        self.log.last_ts = ts
+        return first_seq, self.log.head
+
+    def _open_strand(self) -> Strand:
+        log, me = self.log, self.identity
+        earlier = [s for s in log.strands.values() if s.descriptor.origin_id == me.origin_id and s.last]
+        before = max(earlier, key=lambda s: s.sid, default=None)
+        after = (before.descriptor.strand, before.last, before.hash or b"") if before else None
+        descriptor = Descriptor(self.sources.strand(), log.about.renamed_from or log.name, me.origin_id, me.name, me.life, after)
+        strand = self._know(descriptor)
+        log.own = strand
+        return strand
+
+    # ---- what links bring -------------------------------------------------------------------------------------------
+
+    def introduce(self, descriptor: Descriptor) -> None:
+        """Know a strand from now on. Raises ProtocolViolation when it contradicts what is known, or there are too many."""
+        known = self.log.strands.get(descriptor.strand)
+        if known is not None:
+            if known.descriptor != descriptor:
+                raise ProtocolViolation(f"strand {descriptor.strand:016x} was described in another way before")
+            return
+        if self.identity.wrote(descriptor):
+            raise ProtocolViolation(f"strand {descriptor.strand:016x} is told to be ours, but we never opened it")
+        if len(self.log.strands) >= self.sizes.strands:
+            raise ProtocolViolation(f"topic {self.log.name} has {self.sizes.strands} strands already ([limits] max_strands_per_topic)")
+        self._know(descriptor)
+
+    def _know(self, descriptor: Descriptor) -> Strand:
+        strand = Strand(self.sources.sid(), descriptor, hash=descriptor.id_hash, durable_hash=descriptor.id_hash)
+        self.log.strands[descriptor.strand] = strand
+        return strand
+
+    def apply(self, buffer: bytes) -> Applied:
+        """Compare-and-append the chunks of one frame. Raises ProtocolViolation at the first that cannot be true;
+        those before it are kept."""
+        view, at, end = memoryview(buffer), 0, len(buffer)
+        taken = known = 0
+        ahead: dict[int, None] = {}
+        forks: dict[int, Fork] = {}
+        mine: dict[int, None] = {}
+        moved: dict[int, int] = {}
+        strands = self.log.strands
+        while at < end:
+            if end - at < chunks.HEADER_LEN:
+                raise ProtocolViolation("a frame ends inside a chunk header")
+            header = chunks.header_at(buffer, at)
+            size = chunks.check_shape(header, end - at)
+            strand = strands.get(header[STRAND])
+            if strand is None:
+                raise ProtocolViolation(f"a chunk of strand {header[STRAND]:016x} came before its descriptor")
+            verdict = rules.follows(strand.last, header)
+            if verdict is rules.NEXT and strand is self.log.own:
+                mine[header[STRAND]] = None
+            elif verdict is rules.NEXT and rules.chains(strand.hash, header) and header[STRAND] not in forks:
+                chunks.check_hash(view, at, size, header)
+                self._take(strand, view[at : at + size], header, chunks.tags_of(buffer, at, header))
+                strand.hash = header[HASH]
+                moved[header[STRAND]] = strand.last
+                taken += header[COUNT]
+            elif verdict is rules.KNOWN and rules.same_end(strand.last, strand.hash, header):
+                known += header[COUNT]
+            elif verdict is rules.AHEAD:
+                ahead[header[STRAND]] = None
+            elif header[STRAND] not in forks:
+                theirs = Position(header[FIRST] - 1, header[chunks.PREV_HASH]) if verdict is rules.NEXT else Position(header[FIRST] + header[COUNT] - 1, header[HASH])
+                forks[header[STRAND]] = Fork(header[STRAND], Position(strand.last, strand.hash), theirs)
+            at += size
+        return Applied(taken, known, tuple(ahead), tuple(forks.values()), tuple(moved.items()), tuple(mine))
+
+    def cover(self, cover: Cover) -> Applied:
+        """Advance over a range that brings no records. Raises ProtocolViolation when it cannot be true."""
+        strand = self.log.strands.get(cover.strand)
+        if strand is None or not cover.is_sound():
+            raise ProtocolViolation(f"a cover of strand {cover.strand:016x} cannot be true")
+        if cover.last <= strand.last:
+            return Applied(known=cover.last - cover.first + 1)
+        if cover.first > strand.last + 1:
+            return Applied(ahead=(cover.strand,))
+        inside = cover.first <= strand.last  # the log has come further since it was told
+        if not inside and not rules.cover_chains(strand.hash, cover):
+            return Applied(forks=(Fork(cover.strand, Position(strand.last, strand.hash), Position(cover.first - 1, cover.prev_hash)),))
+        self._cover(strand, cover)
+        return Applied(taken=1)
+
+    def _cover(self, strand: Strand, cover: Cover) -> None:
+        self._close_pack()
+        log, seq = self.log, 0
+        if takes_a_seq(cover.reason):
+            log.head += 1
+            seq = log.head
+        gap = Gap(log.tid, strand.sid, strand.last + 1, cover.last, cover.reason, strand.hash, cover.hash, seq, seq)
+        self.gaps.append(gap)
+        self.changes.append(PutGap(gap))
+        strand.last, strand.hash, strand.whole_from = cover.last, cover.hash, cover.last + 1
+        self._touched[strand.sid] = strand
+
+    # ---- packs ------------------------------------------------------------------------------------------------------
+
+    def _take(self, strand: Strand, piece: bytes | memoryview, header: Header, tags: Sequence[str] | None) -> None:
+        pack, log, count = self._pack, self.log, header[COUNT]
+        if pack is None or (pack.size + len(piece) > self.sizes.pack_bytes and pack.bodies):
+            self._close_pack()
+            pack = self._pack = PackBuilder(log.head + 1)
+        pack.add(strand.sid, piece, header, tags)
+        log.head += count
+        log.count += count
+        log.bytes += header[TEXT_LEN]
+        strand.last += count
+        strand.ts = header[TS_LAST]
+        self._touched[strand.sid] = strand
+
+    def _close_pack(self) -> None:
+        if self._pack is not None:
+            put = self._pack.close(self.log.tid)
+            self.packs.append(put.pack)
+            self.changes.append(put)
+            self._pack = None
+
+    def lose(self, seq_to: int) -> None:
+        """Seqs up to here may have been readable in a life whose tail is gone: one `lost` tombstone, never re-used."""
+        log = self.log
+        if seq_to > log.head:
+            self._close_pack()
+            gap = Gap(log.tid, 0, log.head + 1, seq_to, "lost", None, None, log.head + 1, seq_to)
+            log.head = seq_to
+            self.gaps.append(gap)
+            self.changes.append(PutGap(gap))
+
+    def finish(self, per_second: float) -> list[Change]:
+        """All changes of the turn, in the order in which they must be applied. Empty when nothing changed."""
+        self._close_pack()
+        log = self.log
+        ceiling = rules.raise_ceiling(log.head, log.ceiling, per_second)
+        if ceiling != log.ceiling:
+            log.ceiling, self.sync = ceiling, True
+        rows: list[Change] = []  # behind the packs: a DropLog among the changes must not take what follows it
+        for strand in self._touched.values():
+            if not strand.stored:
+                rows.append(PutStrand(strand_row(log.tid, strand)))
+            rows.append(PutVector(vector_row(strand)))
+        if log.head_row != self._head_before:
+            rows.append(PutHead(log.head_row))
+        return self.changes + rows
+
+    def closed_packs(self) -> list[Pack]:
+        """Packs that this turn has made so far."""
+        self._close_pack()
+        return self.packs
+
+    def forget_packs(self) -> None:
+        """The log is dropped: what this turn put into it goes too."""
+        self._pack, self.cleared = None, True
+        self.packs.clear()
+        self.gaps.clear()
+        self.changes.clear()
+
+    def touch(self, strand: Strand) -> None:
+        """The strand's row changed."""
+        self._touched[strand.sid] = strand
+
+    def settle(self) -> None:
+        """The commit stands: deciding values become durable."""
+        for strand in self._touched.values():
+            strand.settle()
+
+    @property
+    def touched(self) -> tuple[Strand, ...]:
+        """Strands whose position this turn moved."""
+        return tuple(self._touched.values())
+
+
+def _split(drafts: list[Draft]) -> list[list[Draft]]:
+    """Pieces of at most CHUNK_BYTES of text (one larger record alone)."""
+    if sum(d.text_bytes for d in drafts) <= CHUNK_BYTES:
+        return [drafts]
+    pieces: list[list[Draft]] = [[]]
+    size = 0
+    for draft in drafts:
+        if size + draft.text_bytes > CHUNK_BYTES and pieces[-1]:
+            pieces.append([])
+            size = 0
+        pieces[-1].append(draft)
+        size += draft.text_bytes
+    return pieces
+
