@@ -137,6 +137,13 @@ def test_the_hash_is_of_what_peers_must_agree_on() -> None:
         assert topology_hash(parse(other)) != base
 
 
+@given(st.permutations(["a", "b", "c"]))
+def test_the_order_of_a_mesh_is_no_part_of_its_hash(order: list[str]) -> None:
+    """Two people who list the same nodes in another order run the same topology."""
+    text = nodes("a", "b", "c") + "[[links]]\ntopics = ['x']\nbetween = "
+    assert topology_hash(parse(text + str(order))) == topology_hash(parse(text + "['a', 'b', 'c']"))
+
+
 def test_the_hash_is_the_same_in_every_daemon() -> None:
     """Peers compare it over the wire, so it is a function of the file alone and changes with no
     refactoring."""
