@@ -49,8 +49,8 @@ def test_each_change_is_one_line() -> None:
     assert changes(now, before, runs, was) == [
         "fra <- iad unreachable",
         "iad died (pid -, 1 deaths): disk on fire",
-        "iad unreachable at http://iad",
     ]
+    assert changes(now, before, {}, {})[1:] == ["iad unreachable at http://iad"]
 
 
 def test_what_a_node_lacks_it_knows_best() -> None:

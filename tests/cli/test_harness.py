@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def _harness(folder: Path, life: str, nodes: str = "ab", **settings: object) -> 
 
 async def _until(holds: Callable[[], bool]) -> None:
     with trio.fail_after(20):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 -- what other processes do rings no bell here
             await trio.sleep(0.01)
 
 
@@ -113,6 +114,25 @@ async def test_a_node_that_dies_is_started_again(tmp_path: Path) -> None:
         os.kill(first, signal.SIGKILL)
         await _until(lambda: kept.runs["a"].deaths == 1 and kept.runs["a"].pid not in (None, first))
         kept.stop()
+
+
+async def test_nodes_are_started_by_the_main_thread(tmp_path: Path) -> None:
+    """The kernel ends a node with the *thread* that started it: a worker thread would take its node along."""
+    starters: list[threading.Thread] = []
+    sys.addaudithook(
+        lambda event, _: starters.append(threading.current_thread()) if event == "subprocess.Popen" else None
+    )
+    await _harness(tmp_path, "sys.exit()", restart=False).run()
+    assert starters == [threading.main_thread()] * 2
+
+
+async def test_a_death_by_signal_is_named(tmp_path: Path) -> None:
+    """Whatever the node said last is not why it died."""
+    kept = _harness(
+        tmp_path, "print('fine', flush=True); os.kill(os.getpid(), signal.SIGKILL)", "a", restart=False
+    )
+    await kept.run()
+    assert kept.runs["a"].last_words == "killed by SIGKILL"
 
 
 async def test_without_restart_a_dead_node_stays_dead(tmp_path: Path) -> None:

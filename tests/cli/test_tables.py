@@ -17,7 +17,8 @@ TOPIC = {
 }  # fmt: skip
 LINK = {
     "peer": "iad", "url": "http://iad", "state": "stalled", "since_ms": 1500, "reason": "disk full",
-    "lag_records": 1200, "lag_bytes": 2048, "lag_seconds": 75, "rate_records_s": 1234.5, "eta_s": 0.004, "connects": 3,
+    "lag_records": 1200, "lag_bytes": 2048, "lag_seconds": 75, "rate_records_s": 1234.5,
+    "eta_s": 0.004, "connects": 3,
     "topics": {"orders": {"state": "catching-up", "lag_records": 1200}},
 }  # fmt: skip
 LAG = {

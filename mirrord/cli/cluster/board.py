@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Run(Struct, frozen=True):
-    """A node's process, where it is ours: ``starting``, ``up``, ``died`` or ``stopped``."""
+    """A node's process, where it is ours: ``starting``, ``up``, ``died``, ``stopping`` or ``stopped``."""
 
     state: str
     pid: int | None = None
@@ -61,7 +61,8 @@ def changes(
             words = f": {run.last_words}" if run.last_words and run.state == "died" else ""
             lines.append(f"{sight.name} {run.state} (pid {run.pid or '-'}, {run.deaths} deaths){words}")
         seen = old.get(sight.name)
-        if seen is None or seen.state != sight.state:
+        awaited = run is not None and (run.state != "up" or (seen is None and not sight.told))
+        if not awaited and (seen is None or seen.state != sight.state):
             records = f", {count(sight.records())} records" if sight.told else ""
             lines.append(f"{sight.name} {sight.state} at {sight.url}{records}")
         states_before = _link_states(seen) if seen is not None else {}

@@ -65,8 +65,9 @@ class Harness:
             code = await self._live(node, log)
             if self._stopping.is_set():
                 break
-            words = log.last_line or f"exit code {code}; see {log.path}"
-            self._note(node, state="died", pid=None, deaths=self.runs[node.name].deaths + 1, last_words=words)
+            words = f"killed by {signal.Signals(-code).name}" if code < 0 else log.last_line
+            deaths = self.runs[node.name].deaths + 1
+            self._note(node, state="died", pid=None, deaths=deaths, last_words=words or f"exit code {code}")
             if not self._settings.restart:
                 return
             with trio.move_on_after(policy.died(self._clock.monotonic(), self._rng)):
@@ -74,31 +75,47 @@ class Harness:
         self._note(node, state="stopped", pid=None)
 
     async def _live(self, node: NodeConfig, log: _Log) -> int:
-        """One life of a node's process; its exit code."""
-        process = await trio.lowlevel.open_process(
-            self._command(node),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            self._note(node, state="up", pid=process.pid)
-            async with trio.open_nursery() as pumping:
-                pumping.start_soon(log.pump, process.stdout)
-                async with trio.open_nursery() as ending:
-                    ending.start_soon(self._end_when_told, process.pid)
-                    code = await process.wait()
-                    ending.cancel_scope.cancel()
-                pumping.cancel_scope.deadline = trio.current_time() + 0.2  # its last words
-            return code
-        finally:
-            _signal_group(process.pid, signal.SIGKILL)
-            with trio.CancelScope(shield=True):
-                await process.wait()
+        """One life of a node's process; its exit code, negative for a signal."""
+        reading, writing = os.pipe()
+        async with trio.lowlevel.FdStream(reading) as output:
+            process = self._start(node, writing)
+            try:
+                self._note(node, state="up", pid=process.pid)
+                await self._attend(node, process.pid, output, log)
+            finally:
+                _signal_group(process.pid, signal.SIGKILL)
+                process.wait()
+        return process.returncode
 
-    async def _end_when_told(self, pid: int) -> None:
+    def _start(self, node: NodeConfig, output_fd: int) -> subprocess.Popen[bytes]:
+        """Blocks for some milliseconds, in the main thread, with reason.
+
+        The kernel ends a node (``--parent``) when the *thread* that started it ends, and a worker would soon.
+        """
+        try:
+            return subprocess.Popen(
+                self._command(node),
+                stdin=subprocess.DEVNULL,
+                stdout=output_fd,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        finally:
+            os.close(output_fd)
+
+    async def _attend(self, node: NodeConfig, pid: int, output: trio.abc.ReceiveStream, log: _Log) -> None:
+        """Until the process has ended: keep its output, and have it end when told to."""
+        async with trio.open_nursery() as pumping:
+            pumping.start_soon(log.pump, output)
+            async with trio.open_nursery() as ending:
+                ending.start_soon(self._end_when_told, node, pid)
+                await _ended(pid)
+                ending.cancel_scope.cancel()
+            pumping.cancel_scope.deadline = trio.current_time() + 0.2  # for its last words
+
+    async def _end_when_told(self, node: NodeConfig, pid: int) -> None:
         await self._stopping.wait()
+        self._note(node, state="stopping")
         _signal_group(pid, signal.SIGTERM)
         with trio.move_on_after(self._settings.grace_s):
             await self._hurry.wait()
@@ -118,9 +135,8 @@ class _Log:
         self.path = path
         self.last_line = ""
 
-    async def pump(self, output: trio.abc.ReceiveStream | None) -> None:
+    async def pump(self, output: trio.abc.ReceiveStream) -> None:
         """Copy until the output ends. Raises OSError when the file cannot be written."""
-        assert output is not None, "the process was started with a pipe"
         async for block in output:
             self._write(block)
 
@@ -137,6 +153,15 @@ def make_data_dirs(config: Config) -> None:
     """Where the nodes' stores and logs will be. Raises OSError."""
     for node in config.nodes.values():
         os.makedirs(node.data_dir, exist_ok=True)
+
+
+async def _ended(pid: int) -> None:
+    """Until the process has ended; it is not reaped."""
+    handle = os.pidfd_open(pid)
+    try:
+        await trio.lowlevel.wait_readable(handle)
+    finally:
+        os.close(handle)
 
 
 def _signal_group(pid: int, number: int) -> None:
