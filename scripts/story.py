@@ -160,7 +160,7 @@ class Story:
             raise Failed(f"{name} does not run when it should be killed")
         os.kill(pid, signal.SIGKILL)
         self._stage.say(
-            f"[bold]kill -9 {name}[/] (pid {pid}) with {count(self._records(name))} records; it comes back"
+            f"[bold]kill -9 {name}[/] (pid {pid}) while it holds {count(self._records(name))} records; it comes back"
         )
 
     async def _verify(self) -> None:

@@ -7,27 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..client.answer import Answer
+from .cells import Cell
 from .figures import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
-
-Cell = str | tuple[str, str]  # text, or text and a style of rich
 
 _WIDE = 400  # columns when nobody looks: a pipe gets every cell whole
-
-STATE_STYLES = {
-    "caught-up": "green", "ready": "green", "alive": "green", "up": "green",
-    "catching-up": "cyan", "connecting": "yellow", "starting": "yellow", "paused": "yellow",
-    "stalled": "yellow", "unreachable": "red", "refused": "red", "halted": "red", "dead": "red",
-    "died": "red", "not ready": "red",
-}  # fmt: skip
-
-
-def state(word: str) -> Cell:
-    """A state in its colour; what stands behind the word in brackets does not matter."""
-    return word, STATE_STYLES.get(word.split("(")[0].strip(), "")
 
 
 def say_json(answer: Answer) -> None:
@@ -36,17 +22,19 @@ def say_json(answer: Answer) -> None:
     sys.stdout.flush()
 
 
-def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableType:
     """A table; a column whose name begins with ``#`` is right-aligned (and loses the mark)."""
     from rich.box import SIMPLE_HEAD
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
-    drawn = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         drawn.add_column(column.removeprefix("#"), justify="right" if column.startswith("#") else "left")
     for row in rows:
         drawn.add_row(*(_text(cell) for cell in row))
-    return drawn
+    return Group(Text(harmless(title), style="bold"), drawn) if title else drawn
 
 
 def show(*things: RenderableType) -> None:

@@ -53,7 +53,7 @@ def told(shell: Any) -> Any:
         (("topics",), ["orders", "1,234,563", "3.1", "MiB", "5", "1234567", "yes"]),
         (("links",), ["iad", "stalled", "(disk", "1,200", "2.0", "1m15s", "1,234/s", "4", "ms", "3"]),
         (("links", "--topics"), ["orders", "catching-up"]),
-        (("lag",), ["origin", "fra", "iad", "0", "17", "(2.5"]),
+        (("lag",), ["fra", "iad", "0", "17", "(2.5"]),
         (("lag", "--topic", "orders"), ["?", "16"]),
         (("actors",), ["topic", "link", "dead", "6", "99", "[Errno"]),
     ],

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from ..commands.links import lag_cell
-from ..figures import count, duration, rate, size
-from ..screen import Cell, state, table
+from ..cells import LINK_COLUMNS, Cell, lag_rows, link_cells, state
+from ..figures import count, duration, rate
+from ..screen import table
 from .survey import Sight, Survey
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 
 class Run(Struct, frozen=True):
@@ -25,27 +25,17 @@ class Run(Struct, frozen=True):
     last_words: str = ""
 
 
-def tables(survey: Survey, before: Survey | None, runs: Mapping[str, Run]) -> list[Table]:
+def tables(survey: Survey, before: Survey | None, runs: Mapping[str, Run]) -> list[RenderableType]:
     """Nodes, links and lag; the rates are those since the survey ``before``."""
     found = [_nodes_table(survey, before, runs)]
     links = [row for sight in survey.nodes for row in _link_rows(sight)]
     if links:
-        columns = ["link", "state", "#records behind", "#bytes", "#time", "#rate", "eta"]
-        found.append(table("links", columns, links))
+        found.append(table("links", ["link", *LINK_COLUMNS], links))
     matrix = survey.lag()
     if matrix:
         holders = [sight.name for sight in survey.nodes]
-        rows = [
-            [origin, *(lag_cell(held.get(name)) for name in holders)]
-            for origin, held in sorted(matrix.items())
-        ]
-        found.append(
-            table(
-                "lag: records of (row) not yet held by (column)",
-                ["", *(f"#{name}" for name in holders)],
-                rows,
-            )
-        )
+        columns = ["", *(f"#{name}" for name in holders)]
+        found.append(table("lag: origins down, holders across", columns, lag_rows(matrix, holders)))
     return found
 
 
@@ -72,7 +62,7 @@ def changes(
     return lines
 
 
-def _nodes_table(survey: Survey, before: Survey | None, runs: Mapping[str, Run]) -> Table:
+def _nodes_table(survey: Survey, before: Survey | None, runs: Mapping[str, Run]) -> RenderableType:
     earlier = {sight.name: sight for sight in before.nodes} if before is not None else {}
     since_s = survey.at_s - before.at_s if before is not None else 0.0
     columns = ["node", "state", "url", "#pid", "#deaths", "#topics", "#records", "#rate", "up for", ""]
@@ -106,22 +96,12 @@ def _trouble(sight: Sight, run: Run | None) -> str:
     dead = [actor for actor in sight.object("actors").get("actors", ()) if actor.get("state") == "dead"]
     if dead:
         return f"{dead[0]['name']} died: {dead[0].get('last_error', '')}"
-    return sight.why if sight.told or run is None else ""
+    return sight.why if run is None or sight.state != "unreachable" else ""
 
 
 def _link_rows(sight: Sight) -> list[tuple[Cell, ...]]:
-    return [
-        (
-            f"{sight.name} <- {link['peer']}", _link_state(link), count(link.get("lag_records") or 0),
-            size(link.get("lag_bytes") or 0), duration(link.get("lag_seconds")),
-            rate(link.get("rate_records_s") or 0), duration(link.get("eta_s")),
-        )
-        for link in sight.object("links").get("links", ())
-    ]  # fmt: skip
-
-
-def _link_state(link: Mapping[str, Any]) -> Cell:
-    return state(link["state"] + (f" ({link['reason']})" if link.get("reason") else ""))
+    links = sight.object("links").get("links", ())
+    return [(f"{sight.name} <- {link['peer']}", *link_cells(link)) for link in links]
 
 
 def _link_states(sight: Sight) -> dict[str, str]:

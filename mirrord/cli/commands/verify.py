@@ -12,10 +12,11 @@ from msgspec import Struct
 from ...client import call
 from ...client.comparison import MEANINGS, Digest, Finding, compare, questions
 from ...errors import ProtocolViolation, TopicNotFound
+from ..cells import Cell
 from ..doors import Doors
 from ..figures import count
 from ..main import FAILED
-from ..screen import Cell, show, table
+from ..screen import show, table
 from ..target import Place, Target, place_named, places_of
 from .topics import all_pages
 
