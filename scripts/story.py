@@ -159,9 +159,8 @@ class Story:
         if pid is None:
             raise Failed(f"{name} does not run when it should be killed")
         os.kill(pid, signal.SIGKILL)
-        self._stage.say(
-            f"[bold]kill -9 {name}[/] (pid {pid}) while it holds {count(self._records(name))} records; it comes back"
-        )
+        held = count(self._records(name))
+        self._stage.say(f"[bold]kill -9 {name}[/] (pid {pid}) while it holds {held} records; it comes back")
 
     async def _verify(self) -> None:
         first, *others = (place.name for place in self._places)

@@ -28,7 +28,10 @@ LINK_COLUMNS = ("state", "since", "#records behind", "#bytes", "#time", "#rate",
 
 def link_cells(link: Mapping[str, Any]) -> tuple[Cell, ...]:
     """A link of ``GET /v0/links``, under LINK_COLUMNS."""
-    word = link["state"] + (f" ({link['reason']})" if link.get("reason") else "")
+    notes = [link["reason"]] if link.get("reason") else []
+    if link.get("same_topology") is False:
+        notes.append("runs another file")
+    word = link["state"] + (f" ({', '.join(notes)})" if notes else "")
     since_ms = link.get("since_ms")
     return (
         state(word),
@@ -40,6 +43,18 @@ def link_cells(link: Mapping[str, Any]) -> tuple[Cell, ...]:
         duration(link.get("eta_s")),
         count(link.get("connects") or 0),
     )
+
+
+def topic_cells(told: Mapping[str, Any]) -> tuple[Cell, ...]:
+    """One topic of a link, under LINK_COLUMNS: a halted strand with both positions."""
+    notes = [told["reason"]] if told.get("reason") else []
+    notes += [
+        f"{halt['kind']} of strand {halt['strand']}: at {halt['mine']['oseq']} here, {halt['theirs']['oseq']} there"
+        for halt in told.get("halted", ())
+    ]
+    word = str(told.get("state", "")) + (f" ({', '.join(notes)})" if notes else "")
+    behind = count(told.get("lag_records") or 0)
+    return state(word), "", behind, "", duration(told.get("lag_seconds")), "", "", ""
 
 
 def lag_rows(matrix: Matrix, holders: Sequence[str]) -> list[list[Cell]]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ...client import call
-from ..cells import LINK_COLUMNS, Cell, lag_cell, link_cells, state
+from ..cells import LINK_COLUMNS, Cell, lag_rows, link_cells, state, topic_cells
 from ..figures import count
 from ..screen import say_json, show, table
 from ..target import Target, speaks_to_a_node
@@ -43,13 +43,9 @@ def lag(target: Target, topic: str | None) -> None:
         told = answer.object()
         matrix = told["origins"] if topic is None else told["topics"].get(topic, {})
         names = told["holders"]
-        rows = [
-            [origin, *(lag_cell(held.get(name)) for name in names)] for origin, held in sorted(matrix.items())
-        ]
-        title = (
-            f"lag{f' of {topic}' if topic else ''} as {told['node']} knows it: origins down, holders across"
-        )
-        show(table(title, ["", *(f"#{name}" for name in names)], rows))
+        of = f" of {topic}" if topic else ""
+        title = f"lag{of} as {told['node']} knows it: origins down, holders across"
+        show(table(title, ["", *(f"#{name}" for name in names)], lag_rows(matrix, names)))
 
 
 @click.command()
@@ -70,8 +66,7 @@ def _link_rows(link: Mapping[str, Any], by_topic: bool) -> Iterator[tuple[Cell, 
     yield link["peer"], *link_cells(link)
     if by_topic:
         for name, told in sorted((link.get("topics") or {}).items()):
-            behind = count(told.get("lag_records") or 0)
-            yield f"  {name}", state(str(told.get("state", ""))), "", behind, "", "", "", "", ""
+            yield f"  {name}", *topic_cells(told)
 
 
 def _actor_row(actor: Mapping[str, Any]) -> tuple[Cell, ...]:
