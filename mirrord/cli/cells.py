@@ -49,7 +49,7 @@ def topic_cells(told: Mapping[str, Any]) -> tuple[Cell, ...]:
     """One topic of a link, under LINK_COLUMNS: a halted strand with both positions."""
     notes = [told["reason"]] if told.get("reason") else []
     notes += [
-        f"{halt['kind']} of strand {halt['strand']}: at {halt['mine']['oseq']} here, {halt['theirs']['oseq']} there"
+        f"{halt['kind']} of {halt['strand']}: at {halt['mine']['oseq']} here, {halt['theirs']['oseq']} there"
         for halt in told.get("halted", ())
     ]
     word = str(told.get("state", "")) + (f" ({', '.join(notes)})" if notes else "")
