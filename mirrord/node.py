@@ -13,6 +13,7 @@ from typing import Any
 import trio
 from msgspec import Struct, to_builtins
 
+from .actors.bell import Bell
 from .actors.supervisor import Death, Supervisor
 from .clock import Clock
 from .config.model import Config
@@ -57,6 +58,7 @@ class Node:
         self.supervisor = Supervisor(outside.clock, outside.rng, self._died)
         self.settled = trio.Event()
         self.draining = False
+        self.drain_bell = Bell()  # rung once: long polls answer at once
         self.started_at = outside.clock.monotonic()
         self._rewound_by: str | None = None
         self._rewind = trio.Event()
@@ -116,6 +118,7 @@ class Node:
     async def stop(self) -> None:
         """Let go in the order upside down: links and feeds, then what waits in the journal, synced."""
         self.draining = self.feeds.draining = True
+        self.drain_bell.ring()
         self.feeds.end_all("draining")
         with trio.move_on_after(5.0):
             await self.switchboard.aclose()

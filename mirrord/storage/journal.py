@@ -115,6 +115,11 @@ class Journal:
             wal_bytes=self._store.wal_bytes,
         )
 
+    @property
+    def fsync_ms(self) -> float:
+        """How long a commit with a sync takes, smoothed."""
+        return self._writer.tally.fsync_ms
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Commit turns until ``aclose``. When cancelled, the group in hand is the last one."""
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)

@@ -1,0 +1,1 @@
+"""Numbers are pulled: metrics and status walk the tree and ask."""

@@ -1,0 +1,117 @@
+"""The tree of statistics as metrics: ``mirrord_*``, with units in the names (docs/OPERATIONS.md lists them)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from ..links.state import STATES
+from ..node import Node
+
+MOST_TOPICS = 1000  # detailed series; beyond, mirrord_topic_metrics_truncated is 1
+
+
+def numbers(node: Node) -> dict[str, Any]:
+    """The same as JSON."""
+    return node.statistics()
+
+
+def exposition(node: Node) -> bytes:
+    """Prometheus text."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(node))
+    return generate_latest(registry)
+
+
+class _Collector(Collector):
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def collect(self) -> Iterable[Metric]:
+        tree = self._node.statistics()
+        yield from _of_node(tree)
+        yield from _of_journal(tree["journal"])
+        yield from _of_topics(self._node)
+        yield from _of_links(tree["links"])
+        yield from _of_feeds(tree["feeds"])
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"mirrord_{name}", text, value=value)
+
+
+def _of_node(tree: dict[str, Any]) -> Iterator[Metric]:
+    yield _gauge("uptime_seconds", "Since this process started.", tree["uptime_ms"] / 1000)
+    yield _gauge("ready", "1 when GET /v0/ready answers 200.", float(tree["ready"]))
+    yield _gauge("life", "Number of the node's present life.", tree["life"])
+    yield _gauge("topics", "Topics on this node.", tree["topics"]["topics"])
+    yield _gauge("records_live", "Live records over all topics.", tree["topics"]["records_live"])
+    yield _gauge("bytes_live", "Their JSON text, bytes.", tree["topics"]["bytes_live"])
+    deaths = CounterMetricFamily("mirrord_actor_deaths", "Deaths of actors that live.", labels=["actor"])
+    for actor in tree["actors"]:
+        if actor["deaths"]:
+            deaths.add_metric([actor["name"]], actor["deaths"])
+    yield deaths
+
+
+def _of_journal(journal: dict[str, Any]) -> Iterator[Metric]:
+    for name, text in (
+        ("commits", "Transactions committed."),
+        ("syncs", "Of these with a full sync."),
+        ("turns", "Turns of topics committed."),
+        ("bytes", "Bytes of chunks committed."),
+        ("failures", "Commits that the disk refused."),
+    ):
+        yield CounterMetricFamily(f"mirrord_journal_{name}", text, value=journal[name])
+    yield _gauge("journal_waiting", "Turns that wait for their commit.", journal["waiting"])
+    yield _gauge("journal_commit_seconds", "Mean time of a commit.", journal["mean_commit_ms"] / 1000)
+    yield _gauge("journal_fsync_seconds", "Time of a commit with a sync, smoothed.", journal["fsync_ms"] / 1000)
+    yield _gauge("journal_wal_bytes", "Size of the write-ahead log.", journal["wal_bytes"])
+    yield _gauge("journal_ok", "1 unless the disk is full or failed.", float(journal["state"] == "ok"))
+
+
+def _of_topics(node: Node) -> Iterator[Metric]:
+    head = GaugeMetricFamily("mirrord_topic_head_seq", "Highest seq.", labels=["topic"])
+    records = GaugeMetricFamily("mirrord_topic_records_live", "Live records.", labels=["topic"])
+    size = GaugeMetricFamily("mirrord_topic_bytes_live", "JSON text of live records, bytes.", labels=["topic"])
+    for topic in node.registry.page("", "", MOST_TOPICS):
+        head.add_metric([topic.topic], topic.head)
+        records.add_metric([topic.topic], topic.count)
+        size.add_metric([topic.topic], topic.bytes)
+    yield from (head, records, size)
+    yield _gauge("topic_metrics_truncated", "1 when there are more topics than are shown.", float(len(node.registry) > MOST_TOPICS))
+
+
+def _of_links(links: list[dict[str, Any]]) -> Iterator[Metric]:
+    state = GaugeMetricFamily("mirrord_link_state", "1 for the state that the link is in.", labels=["peer", "state"])
+    gauges: dict[str, GaugeMetricFamily] = {
+        "lag_seconds": GaugeMetricFamily("mirrord_link_lag_seconds", "Age of the first record that is missing here.", labels=["peer"]),
+        "lag_records": GaugeMetricFamily("mirrord_link_lag_records", "Records that the peer has and this node lacks.", labels=["peer"]),
+        "lag_bytes": GaugeMetricFamily("mirrord_link_lag_bytes", "The same in bytes, estimated.", labels=["peer"]),
+        "rate_records_s": GaugeMetricFamily("mirrord_link_rate_records_per_second", "Records applied per second.", labels=["peer"]),
+    }
+    counters: dict[str, CounterMetricFamily] = {
+        "records": CounterMetricFamily("mirrord_link_records", "Records applied.", labels=["peer"]),
+        "bytes": CounterMetricFamily("mirrord_link_bytes", "Bytes received.", labels=["peer"]),
+        "connects": CounterMetricFamily("mirrord_link_connects", "Feeds opened.", labels=["peer"]),
+    }
+    for link in links:
+        for word in STATES:
+            state.add_metric([link["peer"], word], float(link["state"] == word))
+        for key, gauge in gauges.items():
+            gauge.add_metric([link["peer"]], link[key])
+        for key, counter in counters.items():
+            counter.add_metric([link["peer"]], link[key])
+    yield from (state, *gauges.values(), *counters.values())
+
+
+def _of_feeds(feeds: list[dict[str, Any]]) -> Iterator[Metric]:
+    yield _gauge("feeds", "Feeds served now.", len(feeds))
+    sent = GaugeMetricFamily("mirrord_feed_sent_bytes", "Bytes sent on the running feed.", labels=["peer"])
+    for feed in feeds:
+        sent.add_metric([feed["caller"]], feed["bytes"])
+    yield sent

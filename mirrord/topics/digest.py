@@ -1,0 +1,93 @@
+"""Digests: for every strand, how far this log has come and the chain hash there. Equal hashes at one oseq prove equal
+content up to it, gaps apart, which are told. ``deep`` proves it of what lies on the disk, not of what is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from msgspec import UNSET
+
+from ..errors import ChunkCorrupt, ProtocolViolation
+from ..records.chunk import COUNT, FIRST, HASH, PREV_HASH, STRAND, check_hash, chunks_in
+from .log import Strand
+from .places import hash_at
+from .topic import Topic
+
+READ_BYTES = 1 << 20
+MOST_GAPS = 1000
+
+
+async def digest_of(topic: Topic, at: dict[int, int], *, deep: bool, rest: Callable[[], Awaitable[None]]) -> list[dict[str, Any]]:
+    """One entry per strand, in the order of their ids. ``rest`` is awaited between reads."""
+    checked = await _recount(topic, rest) if deep else None
+    told: list[dict[str, Any]] = []
+    for number, strand in sorted(topic.strands.items()):
+        if not strand.durable_last:
+            continue
+        entry = _entry(topic, number, strand)
+        if number in at:
+            found = hash_at(strand, topic.tid, at[number], topic.reads)
+            inside = found is UNSET
+            entry["at"] = {"oseq": at[number], "hash": found.hex() if isinstance(found, bytes) else None, "inside_chunk": inside}
+        if checked is not None:
+            count, fault = checked.get(number, (0, None))
+            entry["deep"] = {"checked": count, "ok": fault is None} | ({"fault": fault} if fault else {})
+        told.append(entry)
+        await rest()
+    return told
+
+
+def _entry(topic: Topic, number: int, strand: Strand) -> dict[str, Any]:
+    gaps = topic.reads.gaps(topic.tid, strand.sid, 1, MOST_GAPS)
+    return {
+        "strand": f"{number:016x}",
+        "origin": strand.descriptor.origin,
+        "origin_id": strand.descriptor.origin_id.hex(),
+        "oseq": strand.durable_last,
+        "hash": strand.durable_hash.hex() if strand.durable_hash else None,
+        "whole_from": strand.durable_whole_from,
+        "unverified": strand.durable_hash is None,
+        "gaps": [{"first": gap.first, "last": gap.last, "reason": gap.reason} for gap in gaps],
+    }
+
+
+async def _recount(topic: Topic, rest: Callable[[], Awaitable[None]]) -> dict[int, tuple[int, str | None]]:
+    """Read every pack, hash every chunk, follow every chain; records checked and the first fault, by strand."""
+    found: dict[int, tuple[int, str | None]] = {}
+    ends: dict[int, tuple[int, bytes]] = {}
+    seq, until = 1, topic.head
+    while seq <= until:
+        try:
+            packs = topic.reads.packs(topic.tid, seq, READ_BYTES)
+        except ChunkCorrupt as error:
+            found[0] = (0, str(error))
+            break
+        if not packs:
+            break
+        for pack in packs:
+            _check_pack(pack.body, found, ends)
+        seq = packs[-1].last + 1
+        await rest()
+    for number, (last, digest) in ends.items():
+        strand = topic.strands[number]
+        if last == strand.durable_last and strand.durable_hash not in (None, digest):
+            found[number] = (found[number][0], f"the chain ends at {last} with another hash than is remembered")
+    return found
+
+
+def _check_pack(body: bytes, found: dict[int, tuple[int, str | None]], ends: dict[int, tuple[int, bytes]]) -> None:
+    view = memoryview(body)
+    for at, size, header in chunks_in(body):
+        number, first, last = header[STRAND], header[FIRST], header[FIRST] + header[COUNT] - 1
+        count, fault = found.get(number, (0, None))
+        before = ends.get(number)
+        try:
+            check_hash(view, at, size, header)
+        except ProtocolViolation as error:
+            fault = fault or str(error)
+        if before is not None and (before[0] >= first or (before[0] == first - 1 and before[1] != header[PREV_HASH])):
+            fault = fault or f"chunk {first}..{last} does not follow {before[0]}"
+        ends[number] = (last, header[HASH])
+        found[number] = (count + header[COUNT], fault)

@@ -1,0 +1,125 @@
+"""Request bodies as types: what may be sent, and the refusal that names what is wrong with it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from ...config.model import Limits
+from ...errors import BatchTooLarge, InvalidRequest, RecordTooLarge, UnsupportedMediaType
+from ...records.chunk import Draft
+from ..message import Request
+
+Count = Annotated[int, Meta(ge=0)]
+T = TypeVar("T")
+
+
+class AppendBody(Struct):
+    """``POST /v0/topics/:topic``."""
+
+    records: list[Draft]
+    node: str | None = None
+    idempotency_key: str | None = None
+    create: bool | None = None
+    config: dict[str, Any] | None = None
+    disable_backpressure: bool = False
+
+
+class DiffBody(Struct):
+    """``POST /v0/topics/:topic/diff``."""
+
+    from_seq: Count = 0
+    limit: Count = 0
+    node: str | list[str] | None = None
+    include_tags: bool = False
+    include_meta: bool = True
+    include_origin: bool = False
+    wait_ms: Count = 0
+    max_batch_bytes: Count = 0
+    log_id: str | None = None
+    match: Any = None
+
+
+def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """One decoder per body type, made once."""
+    return msgspec.json.Decoder(kind)
+
+
+def decode(request: Request, decode_json: msgspec.json.Decoder[T], *, empty: T | None = None) -> T:
+    """The body, checked. Raises UnsupportedMediaType, InvalidRequest with the place of the fault."""
+    body = request.body
+    if not body and empty is not None:
+        return empty
+    check_media_type(request)
+    try:
+        if not body.isascii():
+            body.decode()
+        return decode_json.decode(body)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the body is not UTF-8 at byte {error.start}") from error
+    except msgspec.MsgspecError as error:
+        raise InvalidRequest(f"the body cannot be read: {error}") from error
+    except RecursionError as error:
+        raise InvalidRequest("the body is nested too deeply") from error
+
+
+def check_media_type(request: Request, wanted: bytes = b"application/json") -> None:
+    """Raises UnsupportedMediaType unless the body is said to be of that type and not compressed."""
+    kind = request.headers.get(b"content-type", b"")
+    if not kind[: len(wanted)].lower() == wanted:
+        raise UnsupportedMediaType(f"send content-type: {wanted.decode()} (found {kind.decode('latin-1')[:80]!r})")
+    coding = request.headers.get(b"content-encoding", b"identity")
+    if coding not in (b"identity", b""):
+        raise UnsupportedMediaType("compressed bodies are not yet in this version; send it uncompressed")
+
+
+def check_drafts(body: AppendBody, limits: Limits) -> None:
+    """Every record within [limits]. Raises InvalidRequest, BatchTooLarge, RecordTooLarge, naming the record."""
+    drafts = body.records
+    if not drafts:
+        raise InvalidRequest("records is empty; send at least one")
+    if len(drafts) > limits.max_batch_records:
+        raise BatchTooLarge(f"{len(drafts)} records in one append; at most {limits.max_batch_records}")
+    _check_text("idempotency_key", body.idempotency_key, limits.max_key_bytes)
+    _check_text("node", body.node, limits.max_node_bytes)
+    most, label = limits.max_record_bytes, body.node
+    for index, draft in enumerate(drafts):
+        if draft.node is None:
+            draft.node = label
+        if len(draft.data) > most or draft.meta is not None or draft.tag is not None or draft.node is not None:
+            _check_draft(index, draft, limits)
+
+
+def _check_draft(index: int, draft: Draft, limits: Limits) -> None:
+    _check_text(f"records[{index}].tag", draft.tag, limits.max_tag_bytes)
+    _check_text(f"records[{index}].node", draft.node, limits.max_node_bytes)
+    if draft.meta is not None and bytes(draft.meta) == b"null":
+        draft.meta = None
+    if draft.meta is not None:
+        _check_meta(index, draft.meta, limits)
+    if draft.text_bytes > limits.max_record_bytes:
+        raise RecordTooLarge(
+            f"records[{index}] has {draft.text_bytes} bytes of data and meta; at most {limits.max_record_bytes}",
+            {"index": index, "max": limits.max_record_bytes},
+        )
+
+
+def _check_text(field: str, text: str | None, most: int) -> None:
+    if text is not None and (len(text) > most or len(text.encode()) > most):
+        raise InvalidRequest(f"{field} is longer than {most} bytes")
+
+
+def _check_meta(index: int, meta: Raw, limits: Limits) -> None:
+    if len(meta) > limits.max_meta_bytes:
+        raise InvalidRequest(f"records[{index}].meta has {len(meta)} bytes; at most {limits.max_meta_bytes}")
+    if bytes(meta[:1] if isinstance(meta, bytes) else memoryview(meta)[:1]) == b"{":
+        keys = len(msgspec.json.decode(meta, type=dict[str, Raw]))
+        if keys > limits.max_meta_keys:
+            raise InvalidRequest(f"records[{index}].meta has {keys} keys; at most {limits.max_meta_keys}")
+
+
+def flag(args: dict[str, str], name: str, default: bool) -> bool:
+    """A query argument ``true|1|false|0``; anything else is the default."""
+    return {"true": True, "1": True, "false": False, "0": False}.get(args.get(name, ""), default)

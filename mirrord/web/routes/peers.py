@@ -1,0 +1,104 @@
+"""Feeds for peers, and what is known of links, lag and topology."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from ...errors import InvalidRequest, NotYet
+from ...links.link import Link
+from ...links.wire import decode_change, decode_request
+from ...node import Node
+from ..message import ClientGone, Request, Response, Stream, Writer
+from .bodies import check_media_type
+from .topics import reply
+
+MSGPACK = b"application/msgpack"
+UNSENT_BYTES = 128 << 10
+
+
+async def feed(node: Node, request: Request) -> Stream:
+    """``POST /v0/feed``: frames for as long as the caller listens."""
+    check_media_type(request, MSGPACK)
+    asked = decode_request(request.body)
+
+    async def write(writer: Writer) -> None:
+        writer.low_latency(UNSENT_BYTES)
+        frames: Any = node.feeds.serve(asked)
+        try:
+            async for buffers in frames:
+                await writer.send(buffers)
+        except ClientGone:
+            pass
+        finally:
+            await frames.aclose()
+
+    return Stream(write, 200, MSGPACK)
+
+
+async def feed_change(node: Node, request: Request, feed_no: str) -> Response:
+    """``POST /v0/feed/:feed_no``."""
+    began = perf_counter()
+    check_media_type(request, MSGPACK)
+    if not feed_no.isdecimal() or len(feed_no) > 18:
+        raise InvalidRequest("a feed's number is a number")
+    await node.feeds.change(int(feed_no), decode_change(request.body))
+    return reply(200, {"feed_no": int(feed_no)}, began)
+
+
+async def links(node: Node, _: Request) -> Response:
+    """``GET /v0/links``."""
+    began = perf_counter()
+    return reply(200, {"links": node.switchboard.describe()}, began)
+
+
+async def link(node: Node, _: Request, peer: str) -> Response:
+    """``GET /v0/links/:peer``."""
+    began = perf_counter()
+    return reply(200, node.switchboard.describe_link(node.switchboard.link(peer)), began)
+
+
+async def link_events(node: Node, _: Request, peer: str) -> Response:
+    """``GET /v0/links/:peer/events``: the flight recorder."""
+    began = perf_counter()
+    return reply(200, {"peer": peer, "events": list(node.switchboard.link(peer).inlet.notes)}, began)
+
+
+async def link_pause(node: Node, _: Request, peer: str) -> Response:
+    """``POST /v0/links/:peer/pause``: pull nothing from it until ``resume``."""
+    return _ordered(node, peer, Link.pause)
+
+
+async def link_resume(node: Node, _: Request, peer: str) -> Response:
+    """``POST /v0/links/:peer/resume``."""
+    return _ordered(node, peer, Link.resume)
+
+
+async def link_retry(node: Node, _: Request, peer: str) -> Response:
+    """``POST /v0/links/:peer/retry``: do not wait for the back-off."""
+    return _ordered(node, peer, Link.poke)
+
+
+def _ordered(node: Node, peer: str, order: Callable[[Link], None]) -> Response:
+    began = perf_counter()
+    found = node.switchboard.link(peer)
+    order(found)
+    return reply(200, node.switchboard.describe_link(found), began)
+
+
+async def lag(node: Node, _: Request) -> Response:
+    """``GET /v0/lag``: the matrix origin x holder."""
+    began = perf_counter()
+    return reply(200, node.switchboard.lag(), began)
+
+
+async def topology(node: Node, _: Request) -> Response:
+    """``GET /v0/topology``."""
+    began = perf_counter()
+    return reply(200, node.topology(), began)
+
+
+async def not_yet(_: Node, request: Request, **__: str) -> Response:
+    """Specified, but not in this version."""
+    raise NotYet(f"{request.method} {request.path} is specified but not in this version of mirrord", {"path": request.path})
