@@ -57,6 +57,8 @@ class Exchange:
         """Call the application and see that it answers. Raises what it raises; ClientGone; RuntimeError."""
         await app(asgi_scope(self._request, "http"), self.receive, self.send)
         if not self._done:
+            if self._gone.is_set():
+                raise ClientGone("the client hung up, and the application ended")
             raise RuntimeError("the ASGI application returned before its answer was complete")
 
     def tell_gone(self) -> bool:

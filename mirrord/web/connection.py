@@ -1,9 +1,8 @@
 """The life of one connection: requests one after the other, each answered before the next is begun.
 
-The common case costs no scheduling but the wait for the client: the kernel is asked before waiting (measured:
-this halves the cost of a busy connection), the handler runs in this task, and deadlines are numbers that the
-server's patrol looks at. A handler that is still busy when the patrol has come twice gets a watch, which reads
-ahead a little and cancels the handler if the client hangs up.
+The common case costs no scheduling but the wait for the client: the kernel is asked before waiting, handlers
+run in this task, and deadlines are numbers that the server's patrol looks at. A handler that is still busy at
+the second patrol gets a watch: it reads ahead a little and cancels the handler if the client hangs up.
 """
 
 from __future__ import annotations
@@ -95,6 +94,8 @@ class Connection:
                 await self._converse()
             except ClientGone:
                 return
+        if self._scope.cancel_called:
+            self._lingers = False
         if self._overdue and self._parser.stage != IDLE:
             self.refuse(RequestTimeout())
 

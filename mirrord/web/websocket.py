@@ -7,7 +7,7 @@ once per ``keep_alive_timeout_ms``; silent for two of them, it is gone. A draini
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 from wsproto import ConnectionType, WSConnection
@@ -30,7 +30,8 @@ from .message import ClientGone, Response, ServerLimits
 from .wire import Reply, Wire
 
 INBOX_MESSAGES = 16
-NORMAL, GOING_AWAY, PROTOCOL, ABNORMAL, TOO_BIG, FAILED = 1000, 1001, 1002, 1006, 1009, 1011
+PART_BYTES = 64
+NORMAL, GOING_AWAY, ABNORMAL, TOO_BIG, FAILED = 1000, 1001, 1006, 1009, 1011
 
 
 class WebSocket:
@@ -124,15 +125,9 @@ class WebSocket:
     async def _read(self) -> None:
         with self._inbox_in, suppress(ClientGone):
             while self._ws.state is not ConnectionState.CLOSED:
-                data = await self._next_bytes()
-                try:
-                    self._ws.receive_data(data)
-                    for frame in self._ws.events():
-                        await self._take(frame)
-                except RemoteProtocolError as error:
-                    self._code = PROTOCOL
-                    await self._transmit(CloseConnection(PROTOCOL, str(error)[:120]))
-                    return
+                self._ws.receive_data(await self._next_bytes())
+                for frame in self._ws.events():
+                    await self._take(frame)
 
     async def _next_bytes(self) -> bytes:
         if self._early:
@@ -157,16 +152,23 @@ class WebSocket:
             await self._transmit(frame.response())
         elif isinstance(frame, CloseConnection):
             self._code = frame.code
-            if self._ws.state is ConnectionState.REMOTE_CLOSING:
+            if self._ws.state is ConnectionState.OPEN:
+                # Not a close frame: wsproto's word for frames that are none.
+                await self._end(frame.code, frame.reason)
+            elif self._ws.state is ConnectionState.REMOTE_CLOSING:
                 await self._transmit(frame.response())
+
+    async def _end(self, code: int, reason: str | None) -> NoReturn:
+        self._code = code
+        await self._transmit(CloseConnection(code, reason))
+        raise ClientGone(reason or "the WebSocket was closed")
 
     async def _take_part(self, part: Message[Any]) -> None:
         self._parts.append(part.data)
-        self._parts_bytes += len(part.data)
+        # However little it holds, a part costs this much to keep.
+        self._parts_bytes += max(len(part.data), PART_BYTES)
         if self._parts_bytes > self._most_bytes:
-            self._code = TOO_BIG
-            await self._transmit(CloseConnection(TOO_BIG, "larger than max_body_bytes"))
-            raise ClientGone("a message is too big")
+            await self._end(TOO_BIG, "larger than [limits] max_body_bytes")
         if part.message_finished:
             kind, empty = ("text", "") if isinstance(part, TextMessage) else ("bytes", b"")
             whole = empty.join(self._parts)

@@ -88,7 +88,7 @@ class Site:
             yield Client(stream)
 
     async def ask(self, data: bytes) -> bytes:
-        """Everything that the server says to these bytes until it closes, or to a client that said all it had."""
+        """Everything that the server says to these bytes, which are all that this client has to say."""
         async with self.client() as client:
             try:
                 await client.send(data)
@@ -126,6 +126,19 @@ async def serving(
         await nursery.start(server.serve, listeners)
         yield Site(server, address, notes)
         nursery.cancel_scope.cancel()
+
+
+async def until_true(true: Callable[[], object]) -> None:
+    """Let others work until it is true."""
+    with trio.fail_after(PATIENCE_S):
+        while not true():
+            await trio.lowlevel.checkpoint()
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], Awaitable[None]]:
+    """``await until(lambda: ...)``, with an end."""
+    return until_true
 
 
 @pytest.fixture(name="serving")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,8 +14,9 @@ from mirrord.web.parser import MOST_HEADERS, RequestParser
 
 LIMITS = ServerLimits(max_body_bytes=100, max_header_bytes=1000)
 CONVERSATION = (
-    b"POST /v0/topics/a%20b?x=1&y=%32 HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nx-one: 2\r\nContent-Length: 5\r\n\r\nhello"
-    b"\r\nPOST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;e=1\r\nabc\r\n2\r\nde\r\n0\r\nX-One: 9\r\n\r\n"
+    b"POST /v0/topics/a%20b?x=1&y=%32 HTTP/1.1\r\nHost: a\r\nX-One: 1\r\nx-one: 2\r\n"
+    b"Content-Length: 5\r\n\r\nhello\r\nPOST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"3;e=1\r\nabc\r\n2\r\nde\r\n0\r\nX-One: 9\r\n\r\n"
     b"GET http://elsewhere/last HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
     b"OPTIONS * HTTP/1.0\r\n\r\n"
 )
@@ -32,7 +35,7 @@ def told(requests: list[Request]) -> list[tuple[object, ...]]:
 
 
 def test_a_conversation_is_understood() -> None:
-    """Decoded paths, joined headers, both kinds of body, absolute targets, an ignored h2c, trailers without meaning."""
+    """Decoded paths, joined headers, both kinds of body, absolute targets, ignored h2c, unused trailers."""
     parser = parse(CONVERSATION)
     first, second, third, fourth = parser.requests
     assert parser.fault is None
@@ -49,7 +52,7 @@ def test_a_conversation_is_understood() -> None:
 def test_pieces_do_not_matter(cuts: list[int]) -> None:
     """However the network cuts the bytes, the same requests come out."""
     edges = [0, *cuts, len(CONVERSATION)]
-    pieces = [CONVERSATION[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+    pieces = [CONVERSATION[a:b] for a, b in pairwise(edges) if a < b]
     assert told(list(parse(*pieces).requests)) == told(list(parse(CONVERSATION).requests))
 
 
@@ -123,8 +126,9 @@ def test_a_fault_stands_behind_the_requests_before_it() -> None:
 def test_chunks_are_counted_together() -> None:
     """A chunked body is bounded although nobody says its length."""
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    assert parse(head, b"32\r\n" + b"x" * 50 + b"\r\n", b"32\r\n" + b"x" * 50 + b"\r\n0\r\n\r\n").fault is None
-    assert isinstance(parse(head, *[b"32\r\n" + b"x" * 50 + b"\r\n"] * 3).fault, PayloadTooLarge)
+    chunk = b"32\r\n" + b"x" * 50 + b"\r\n"
+    assert parse(head, chunk, chunk, b"0\r\n\r\n").fault is None
+    assert isinstance(parse(head, chunk, chunk, chunk).fault, PayloadTooLarge)
 
 
 @pytest.mark.parametrize("first", [b"", b"GET /before HTTP/1.1\r\nHost: a\r\n\r\n"])
