@@ -70,7 +70,7 @@ class Journal:
         """
         if self._closing:
             raise ShuttingDown("the journal is closed")
-        if self._open and self._open_bytes + turn.size > self._settings.waiting_bytes:
+        if turn.size and self._open and self._open_bytes + turn.size > self._settings.waiting_bytes:
             raise Throttled("the disk cannot keep up; try again", retry_after_s=1.0)
         turn.came_s = self._clock.monotonic()
         self._open[turn] = None

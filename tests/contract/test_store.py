@@ -101,7 +101,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     disk.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(disk: Disk) -> WritableStore:
     store = disk.store()
     store.commit([*new_topic(1), *new_topic(2)], sync=False)

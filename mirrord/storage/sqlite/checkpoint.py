@@ -38,13 +38,17 @@ class Checkpointer:
         connection: apsw.Connection | None = None
         while self._wake.wait() and not self._ended:
             self._wake.clear()
-            try:
-                connection = connection or connect(self._path, self._settings, cache_bytes=1 << 20, wait_ms=0)
-                with self.copying:
-                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            except (apsw.BusyError, apsw.LockedError):
-                continue  # the writer starts the WAL anew just now
-            except apsw.Error:
-                self.trouble = True
+            with self.copying:
+                connection = self._copy(connection)
         if connection is not None:
             connection.close()
+
+    def _copy(self, connection: apsw.Connection | None) -> apsw.Connection | None:
+        try:
+            connection = connection or connect(self._path, self._settings, cache_bytes=1 << 20, wait_ms=0)
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except (apsw.BusyError, apsw.LockedError):
+            return connection  # another process copies just now
+        except apsw.Error:
+            self.trouble = True
+        return connection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 from typing import Any, cast
 
@@ -50,15 +49,10 @@ def named(error: apsw.Error) -> MirrordError:
     """SQLite's failure as one of ours. What the disk refused is StorageFailed, what does not read back
     StoreCorrupt.
     """
-    if isinstance(error, apsw.FullError) or _errno(error) in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, apsw.FullError):
         return DiskFull(f"the disk is full ({error}); free space or delete records")
     if isinstance(error, apsw.ConstraintError):
         return StoreCorrupt(f"a row that is there already was put again: {error}")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         return StoreCorrupt(f"mirrord.db is damaged ({error}); restore a backup or use an empty data_dir")
     return StorageFailed(f"the disk refused ({error}); writes resume when it works again")
-
-
-def _errno(error: apsw.Error) -> int:
-    cause = error.__cause__ or error.__context__
-    return cause.errno or 0 if isinstance(cause, OSError) else 0

@@ -16,12 +16,11 @@ from .queries import Queries
 from .schema import prepare
 from .statements import META, Transaction
 from .upkeep import Upkeep
-from .wal import WriteAheadLog
+from .wal import WRITER_WAIT_MS, WriteAheadLog
 
 WRITER_CACHE_BYTES = 16 << 20
 READER_CACHE_BYTES = 8 << 20
-WRITER_WAIT_MS = 1_000  # for a lock that another process holds (backup, a shell); the thread can afford it
-READER_WAIT_MS = 50  # the event loop hardly
+READER_WAIT_MS = 50  # for a lock that only another process can hold so long
 SYNC_KEY = "synced"
 
 
@@ -165,6 +164,8 @@ class SqliteStore(Queries):
         except apsw.Error as error:
             self._refuse(error)
             return False
+        finally:
+            self._roll_back()
         if not self._copied:
             self._copied = True
             self._wal.copy()

@@ -17,9 +17,9 @@ from .connection import rows
 from .statements import DROP_PART, DROP_TAG, Transaction, checksum, pack_key, parts_of, tags_of
 
 STEP_BYTES = 2 * PACK_BYTES
-ROW_BYTES = 64  # what a row costs besides its body; keeps a group of tiny packs bounded too
+ROW_BYTES = 16  # what a row costs besides its body; keeps a group of tiny packs bounded too
 VACUUM_PAGES = 64
-SPARE_PAGES = 64  # free pages that are kept for the next appends
+SPARE_PAGES = 32  # free pages that are kept for the next appends
 
 _EXTENTS = "SELECT key, last, length(body) FROM packs WHERE key BETWEEN ? AND ? ORDER BY key"
 _GROUP = """SELECT key, last, records, bytes, ts_last, checksum, parts, tags, body FROM packs
@@ -56,14 +56,15 @@ class Upkeep:
         Readers see the same records before, meanwhile and after. A pack that fails its checksum stays as
         it is: merged, it would get a good one.
         """
-        with self._writer:
-            begin = rows(self._writer, "SELECT seq FROM merged WHERE tid = ?", tid)
-            extents, more = self._extents(tid, begin[0][0] if begin else 0, budget_bytes)
-            planned = plan(extents)
-            for first, last in planned.groups:
-                self._merge(tid, first, last)
-            if planned.done and (not begin or planned.done != begin[0][0]):
-                self._writer.execute("INSERT OR REPLACE INTO merged VALUES (?, ?)", (tid, planned.done))
+        self._writer.execute("BEGIN IMMEDIATE")
+        begin = rows(self._writer, "SELECT seq FROM merged WHERE tid = ?", tid)
+        extents, more = self._extents(tid, begin[0][0] if begin else 0, budget_bytes)
+        planned = plan(extents)
+        for first, last in planned.groups:
+            self._merge(tid, first, last)
+        if planned.done and (not begin or planned.done != begin[0][0]):
+            self._writer.execute("INSERT OR REPLACE INTO merged VALUES (?, ?)", (tid, planned.done))
+        self._writer.execute("COMMIT")
         return more
 
     def _extents(self, tid: int, seq: int, budget_bytes: int) -> tuple[list[Extent], bool]:

@@ -14,6 +14,8 @@ from .directory import Settings
 
 HEADER_BYTES = 32
 FRAME_HEADER_BYTES = 24
+WRITER_WAIT_MS = 1_000  # for a lock that another process holds (a backup, a shell)
+RESTART_WAIT_MS = 20  # for a reader to end
 RETRY_BYTES = 1 << 20  # how much more is written before a RESTART that met a reader is tried again
 
 
@@ -69,12 +71,14 @@ class WriteAheadLog:
         self._restart_at = self.bytes + RETRY_BYTES
         if not self._checkpointer.copying.acquire(blocking=self.bytes >= self._settings.wal_limit_bytes):
             return
+        self._writer.set_busy_timeout(RESTART_WAIT_MS)
         try:
             self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
             self._begin_anew()
         except (apsw.BusyError, apsw.LockedError):
             return
         finally:
+            self._writer.set_busy_timeout(WRITER_WAIT_MS)
             self._checkpointer.copying.release()
 
     def empty(self) -> None:
