@@ -26,7 +26,7 @@ from rich.markup import escape
 from stage import Stage, stage
 from stream import Event, events
 
-from mirrord.cli.cluster.harness import Harness, Settings, make_data_dirs, stop_on_signal
+from mirrord.cli.cluster.harness import Harness, Settings, make_room, stop_on_signal
 from mirrord.cli.cluster.survey import Survey
 from mirrord.cli.commands.up import watch
 from mirrord.cli.figures import count, duration, rate
@@ -76,7 +76,7 @@ class Story:
     def __init__(self, file: Path, on_stage: Stage, seconds: float, once: bool) -> None:
         self._file, self._stage, self._seconds, self._once = file, on_stage, seconds, once
         self._config = load(str(file))
-        make_data_dirs(self._config)
+        make_room(self._config)
         self._places = [Place(node.name, node.url) for node in self._config.nodes.values()]
         settings = Settings(first_wait_s=AWAY_S)
         self._harness = Harness(self._config, str(file), settings, SystemClock(), system_random())

@@ -52,7 +52,15 @@ class HttpPeer:
             ) as response:
                 if response.status_code != 200:
                     raise refusal(response.status_code, await response.aread())
-                yield response.aiter_raw()
+                yield self._named(response.aiter_raw())
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
+
+    async def _named(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The same bytes; what breaks the stream is a named error, wherever it is read."""
+        try:
+            async for data in stream:
+                yield data
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
 

@@ -18,7 +18,7 @@ MOST_SCANNED = 50_000  # records looked at for one page: a filter that drops all
 class LogReads(Protocol):
     """The committed log, as a topic shows it to readers."""
 
-    name: str
+    topic: str
     head: int
     floor: int
     count: int
@@ -63,7 +63,7 @@ class Found(Struct, frozen=True):
         """The answer of ``POST /v0/topics/:topic/diff``."""
         lag = max(0, self.head - self.next_from_seq)
         return (
-            f'{{"topic":"{log.name}","log_id":"{log.log_id_hex}","records":{join(self.records)},'
+            f'{{"topic":"{log.topic}","log_id":"{log.log_id_hex}","records":{join(self.records)},'
             f'"next_from_seq":{self.next_from_seq},"head_seq":{self.head},"earliest_seq":{self.earliest},'
             f'"caught_up":{"true" if self.caught_up else "false"},"tombstone":{self.tombstone or "null"},"lag":{lag},'
             f'"performance":{{"server_total_ms":{total_ms():.3f},"records_scanned":{self.scanned}}}}}'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -14,9 +15,10 @@ import pytest
 import trio
 
 from mirrord.cli.cluster import harness as module
-from mirrord.cli.cluster.harness import Harness, Settings, make_data_dirs
+from mirrord.cli.cluster.harness import Harness, Settings, make_room
 from mirrord.clock import SystemClock
 from mirrord.config.load import parse
+from mirrord.errors import AddressInUse
 
 STAND_IN = """
 import os, pathlib, signal, subprocess, sys, time
@@ -33,12 +35,9 @@ time.sleep(60)
 def _harness(folder: Path, life: str, nodes: str = "ab", **settings: object) -> Harness:
     stand_in = folder / "stand_in.py"
     stand_in.write_text(STAND_IN.replace("{life}", life))
-    tables = (
-        f'[nodes.{n}]\nlisten = "127.0.0.1:{4001 + i}"\ndata_dir = "{folder}/{n}"'
-        for i, n in enumerate(nodes)
-    )
+    tables = (f'[nodes.{n}]\nlisten = "127.0.0.1:0"\ndata_dir = "{folder}/{n}"' for n in nodes)
     config = parse("\n".join(tables))
-    make_data_dirs(config)
+    make_room(config)
     chosen = Settings(command=(sys.executable, str(stand_in)), **settings)  # type: ignore[arg-type]
     return Harness(config, str(folder / "f.toml"), chosen, SystemClock(), random.Random(1))
 
@@ -133,6 +132,17 @@ async def test_a_death_by_signal_is_named(tmp_path: Path) -> None:
     )
     await kept.run()
     assert kept.runs["a"].last_words == "killed by SIGKILL"
+
+
+def test_an_address_that_is_taken_is_found_before_anything_starts(tmp_path: Path) -> None:
+    """Somebody else's nodes are not taken for ours; the node and the address are named."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        text = f'[nodes.fra]\nlisten = "127.0.0.1:{port}"\ndata_dir = "{tmp_path}/fra"'
+        with pytest.raises(AddressInUse, match=f"fra cannot listen at 127.0.0.1:{port}"):
+            make_room(parse(text))
 
 
 async def test_without_restart_a_dead_node_stays_dead(tmp_path: Path) -> None:

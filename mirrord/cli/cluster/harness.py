@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from msgspec import Struct, structs
 from ...actors.restart import RestartPolicy
 from ...clock import Clock
 from ...config.model import Config, NodeConfig
+from ...errors import AddressInUse
 from .board import Run
 
 GRACE_S = 10.0
@@ -149,10 +151,23 @@ class _Log:
         self.last_line = lines[-1] if lines else self.last_line
 
 
-def make_data_dirs(config: Config) -> None:
-    """Where the nodes' stores and logs will be. Raises OSError."""
+def make_room(config: Config) -> None:
+    """Directories for stores and logs, and free addresses. Raises OSError and AddressInUse.
+
+    Without a look at the addresses the nodes of somebody else, who took them first, would be shown as ours.
+    """
     for node in config.nodes.values():
         os.makedirs(node.data_dir, exist_ok=True)
+        host, _, port = node.listen.rpartition(":")
+        family, kind, number, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, number) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+            except OSError as error:
+                raise AddressInUse(f"{node.name} cannot listen at {node.listen}: {error.strerror}") from None
 
 
 async def _ended(pid: int) -> None:

@@ -15,7 +15,7 @@ from ...config import topology
 from ...config.load import load
 from ...config.model import Config
 from ..cluster.board import Run, changes, tables
-from ..cluster.harness import GRACE_S, LOG_NAME, Harness, Settings, make_data_dirs, stop_on_signal
+from ..cluster.harness import GRACE_S, LOG_NAME, Harness, Settings, make_room, stop_on_signal
 from ..cluster.survey import LOOK_TIMEOUT_S, Survey, look
 from ..main import FAILED
 from ..target import Place
@@ -45,7 +45,7 @@ def up(ctx: click.Context, file: str, no_restart: bool, grace_s: float) -> None:
     config = load(file)
     for warning in topology.warnings(config):
         click.echo(f"warning: {warning}", err=True)
-    make_data_dirs(config)
+    make_room(config)
     harness = Harness(config, file, Settings(not no_restart, grace_s), SystemClock(), system_random())
     if trio.run(_up, config, harness):
         click.echo(f"mirrord: nodes died; their last words are in {LOG_NAME} of their data_dir", err=True)
