@@ -14,7 +14,7 @@ from .writer import JournalSettings, WritableStore
 
 
 class InlineJournal(Journal):
-    """Commits in the event loop, after one checkpoint, so that turns that are given together share a commit."""
+    """Commits in the event loop, after one checkpoint, so that turns that come together share a commit."""
 
     def __init__(
         self,

@@ -168,7 +168,7 @@ class Journal:
                 self._settle(self._outbox.popleft())
 
     async def _thread(self) -> None:
-        """What the thread raises comes out of ``run``; it is never abandoned, so it never outlives ``run``."""
+        """What the thread raises comes out of ``run``, which it never outlives: it cannot be abandoned."""
         limiter = trio.CapacityLimiter(1)
         await trio.to_thread.run_sync(self._work, thread_name="mirrord journal", limiter=limiter)
         self._running = False

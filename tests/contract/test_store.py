@@ -116,7 +116,8 @@ def new_topic(tid: int) -> list[Change]:
 
 def chunk(seq: int, last: int, body: bytes = b"", tid: int = 1, tags: tuple[str, ...] = ()) -> PutPack:
     """A pack whose only run is ``seq..last`` of the topic's first strand."""
-    pack = Pack(tid, seq, last, last - seq + 1, 10 * (last - seq + 1), 1_000 + last, body or b"body of %d" % seq)
+    count = last - seq + 1
+    pack = Pack(tid, seq, last, count, 10 * count, 1_000 + last, body or b"body of %d" % seq)
     return PutPack(pack, (Part(10 * tid, seq, last),), tags)
 
 
@@ -149,7 +150,9 @@ def test_rows_read_back_as_they_were_put(store: WritableStore) -> None:
 def test_packs_begin_with_the_one_that_holds_the_seq(store: WritableStore) -> None:
     """A reader's cursor may point anywhere: into a pack, between two, before the first, behind the last."""
     store.commit([chunk(1, 3), chunk(4, 4), chunk(8, 9), chunk(1, 5, tid=2)], sync=False)
-    for seq, begins in ((0, [1, 4, 8]), (1, [1, 4, 8]), (3, [1, 4, 8]), (4, [4, 8]), (5, [8]), (9, [8]), (10, [])):
+    all_three = [1, 4, 8]
+    expected = {0: all_three, 1: all_three, 3: all_three, 4: [4, 8], 5: [8], 9: [8], 10: []}
+    for seq, begins in expected.items():
         assert [pack.seq for pack in store.packs(1, seq, 1 << 20)] == begins
         assert [pack.seq for pack in store.pack_sizes(1, seq, 100)] == begins
     assert store.packs(1, 2, 1 << 20)[0] == chunk(1, 3).pack
@@ -175,7 +178,8 @@ def test_sizes_tell_all_but_the_body(store: WritableStore) -> None:
 def test_parts_are_found_by_strand_and_by_pack(store: WritableStore) -> None:
     """A feed finds the pack in which a strand goes on, from any position."""
     mixed = PutPack(Pack(1, 4, 9, 6, 0, 0, b"m"), (Part(11, 1, 2), Part(10, 4, 5), Part(11, 3, 4)), ())
-    store.commit([chunk(1, 3), mixed, PutPack(Pack(1, 10, 12, 3, 0, 0, b"n"), (Part(10, 8, 10),), ())], sync=False)
+    later = PutPack(Pack(1, 10, 12, 3, 0, 0, b"n"), (Part(10, 8, 10),), ())
+    store.commit([chunk(1, 3), mixed, later], sync=False)
     assert store.parts(10, 1, 9) == [(Part(10, 1, 3), 1), (Part(10, 4, 5), 4), (Part(10, 8, 10), 10)]
     assert store.parts(10, 5, 9) == [(Part(10, 4, 5), 4), (Part(10, 8, 10), 10)]
     assert store.parts(10, 6, 9) == [(Part(10, 8, 10), 10)]
@@ -271,7 +275,7 @@ def test_order_within_a_transaction_is_meant(store: WritableStore) -> None:
     ],
 )
 def test_what_cannot_be_true_is_refused_whole(store: WritableStore, bad: Change) -> None:
-    """A turn with a taken key, a taken run or a number out of range leaves nothing at all, and the next one works."""
+    """A turn with a taken key, a taken run or a number out of range leaves nothing, and the next works."""
     store.commit([chunk(1, 3)], sync=False)
     with pytest.raises(StoreCorrupt):
         store.commit([PutMark("before", b""), chunk(4, 4), bad, PutMark("after", b"")], sync=False)
@@ -284,7 +288,7 @@ def test_what_cannot_be_true_is_refused_whole(store: WritableStore, bad: Change)
 
 
 def test_dropping_a_log_keeps_what_positions_need(store: WritableStore) -> None:
-    """DELETE of a topic empties it but keeps its vector; another topic is not touched. Forgetting takes all."""
+    """DELETE of a topic empties it but keeps its vector, and touches no other. Forgetting takes all."""
     rest: list[Change] = [PutGap(gap(5, 6, seq=5)), PutIdempotency(IdempotencyRow(1, "k", 1, 1, 1, b"", 1))]
     keep: list[Change] = [PutHead(HeadRow(1, 1, 1, 0, 1, 1, 1)), PutVector(VectorRow(10, 1, b"h", 1, 1))]
     store.commit([chunk(1, 1, tags=("a",)), chunk(1, 1, tid=2, tags=("a",)), *rest, *keep], sync=False)
@@ -318,10 +322,11 @@ def test_an_empty_commit_is_fine(store: WritableStore) -> None:
 
 
 def test_merging_small_packs_shows_nowhere(store: WritableStore, disk: Disk) -> None:
-    """Idle work joins single appends into large packs: same bytes, same runs, same tags, in the same order."""
+    """Idle work joins single appends into large packs: same bytes, runs and tags in the same order."""
     body = b"x" * 1_000
     for seq in range(1, 201):
-        store.commit([chunk(seq, seq, body + b"%d" % seq, tags=("even",) if seq % 2 == 0 else ())], sync=False)
+        tags = ("even",) if seq % 2 == 0 else ()
+        store.commit([chunk(seq, seq, body + b"%d" % seq, tags=tags)], sync=False)
     before = b"".join(pack.body for pack in store.packs(1, 1, 1 << 30))
     while store.tidy():
         pass

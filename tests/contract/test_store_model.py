@@ -38,6 +38,7 @@ from mirrord.storage.store import (
 )
 
 TIDS = (1, 2)
+History = list[tuple[list[Change], bool]]  # what to commit, and whether with sync
 SLOT = 3  # packs, runs and gaps lie on a grid, so that they touch but never overlap
 
 
@@ -127,7 +128,14 @@ def packs(draw: st.DrawFn) -> PutPack:
     first = draw(slots)
     part = Part(tid, first, first + draw(st.integers(0, SLOT - 1)))  # a topic's strand has the topic's number
     body = draw(st.binary(max_size=30))
-    return PutPack(Pack(tid, seq, last, 1, 2, 3, body), (part,), tuple(draw(st.sets(st.sampled_from(["", "a", "b"])))))
+    tags = tuple(draw(st.sets(st.sampled_from(["", "a", "b"]))))
+    return PutPack(Pack(tid, seq, last, 1, 2, 3, body), (part,), tags)
+
+
+@st.composite
+def keys(draw: st.DrawFn) -> PutIdempotency:
+    key, ts = draw(st.sampled_from("xyz")), draw(st.integers(0, 9))
+    return PutIdempotency(IdempotencyRow(draw(tids), key, 1, 1, 1, b"", ts))
 
 
 @st.composite
@@ -144,8 +152,7 @@ changes = st.one_of(
     st.builds(DropPack, tids, slots, st.integers(1, 15)),
     gaps(),
     st.builds(DropGap, tids, st.integers(0, 2), slots),
-    st.builds(lambda t, k, ts: PutIdempotency(IdempotencyRow(t, k, 1, 1, 1, b"", ts)), tids, st.sampled_from("xyz"),
-              st.integers(0, 9)),  # fmt: skip
+    keys(),
     st.builds(DropIdempotency, tids, st.integers(0, 10)),
     st.builds(PutMark, st.sampled_from(["r", "s"]), st.binary(max_size=3)),
     st.builds(DropMark, st.sampled_from(["r", "s"])),
@@ -153,7 +160,9 @@ changes = st.one_of(
 )
 histories = st.lists(st.tuples(st.lists(changes, max_size=6), st.booleans()), max_size=12)
 topics: list[Change] = [
-    change for tid in TIDS for change in (PutTopic(TopicRow(tid, "t", b"")), PutStrand(StrandRow(tid, tid, 9, b"")))
+    change
+    for tid in TIDS
+    for change in (PutTopic(TopicRow(tid, "t", b"")), PutStrand(StrandRow(tid, tid, 9, b"")))
 ]
 
 
@@ -175,10 +184,10 @@ def on_disk(check: Callable[[Any], None]) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories)
 def test_any_history_reads_as_the_model_does(
-    place: Callable[[Callable[[Any], None]], None], history: list[tuple[list[Change], bool]]
+    place: Callable[[Callable[[Any], None]], None], history: History
 ) -> None:
-    """Whatever is committed, in whatever order: reads answer as the plainest implementation would, and a refused
-    list leaves nothing."""
+    """Whatever is committed, in whatever order: reads answer as the plainest implementation would, and a
+    refused list leaves nothing."""
 
     def check(store: Store) -> None:
         model = Model()
@@ -198,8 +207,8 @@ def test_any_history_reads_as_the_model_does(
 
 @settings(max_examples=60, deadline=None)
 @given(history=histories, keep=st.integers(0, 12))
-def test_power_loss_takes_exactly_the_unsynced_tail(history: list[tuple[list[Change], bool]], keep: int) -> None:
-    """The memory store's crash leaves what was synced plus a chosen number of later commits, nothing in between."""
+def test_power_loss_takes_exactly_the_unsynced_tail(history: History, keep: int) -> None:
+    """The memory store's crash leaves what was synced plus a chosen number of later commits, no more."""
     store, model = MemoryStore(), Model()
     store.commit(topics, sync=True)
     states = [model.answers()]
@@ -231,7 +240,7 @@ def test_a_restored_snapshot_is_the_past(before: Any, after: Any) -> None:
     assert answers(store) == then
 
 
-def commit_what_goes(store: MemoryStore, history: list[tuple[list[Change], bool]]) -> None:
+def commit_what_goes(store: MemoryStore, history: History) -> None:
     for change_list, sync in history:
         model = Model()
         model.packs = {(p.tid, p.seq): PutPack(p, tuple(store.parts_of_pack(p.tid, p.seq)), ())

@@ -84,7 +84,7 @@ async def test_what_comes_together_commits_together(kind: type[Journal]) -> None
 
 
 async def test_turns_that_wait_for_the_disk_share_the_next_commit() -> None:
-    """While one commit is in the disk's hands the others gather; a cancelled waiter's turn is committed too."""
+    """While one commit is in the disk's hands others gather; a cancelled waiter's turn is committed too."""
     store = GatedStore()
     journal = Journal(store, SystemClock())
     async with running(journal):
@@ -118,8 +118,10 @@ async def test_every_waiter_hears_of_the_failure_and_the_next_commit_works(kind:
     assert journal.statistics().failures == 1
 
 
-async def test_it_recovers_by_itself(kind: type[Journal], store: SqliteStore, disk: Any, record_at: Any) -> None:
-    """A disk that stays broken for a while: refused at once meanwhile, healed in the background, no restart."""
+async def test_it_recovers_by_itself(
+    kind: type[Journal], store: SqliteStore, disk: Any, record_at: Any
+) -> None:
+    """A disk that is broken for a while: refused at once meanwhile, healed in the background, no restart."""
     journal = kind(store, SystemClock(), JournalSettings(first_wait_ms=1, longest_wait_ms=2))
     disk.fail("sync", sticky=True)
     async with running(journal):
@@ -152,7 +154,7 @@ async def test_a_turn_at_fault_is_refused_alone(kind: type[Journal]) -> None:
 
 
 async def test_flush_and_close_leave_nothing_unsynced(kind: type[Journal]) -> None:
-    """What was submitted without waiting is on the disk after flush, and after close; then nothing is taken."""
+    """What was submitted unwaited is on the disk after flush and after close; then nothing is taken."""
     store = MemoryStore()
     journal = kind(store, SystemClock())
     async with running(journal):

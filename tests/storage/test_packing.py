@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,8 +24,8 @@ def line_up(told: list[tuple[int, int, int]]) -> list[Extent]:
 
 @given(told=extents)
 def test_groups_are_whole_full_and_without_holes(told: list[tuple[int, int, int]]) -> None:
-    """A group holds neighbours only, fits into a pack, and is closed by what follows; looking again from ``done``
-    finds nothing new."""
+    """A group holds neighbours only, fits into a pack, and is closed by what follows; looking again from
+    ``done`` finds nothing new."""
     packs = line_up(told)
     planned = plan(packs, 100)
     at = {pack.seq: index for index, pack in enumerate(packs)}
@@ -31,7 +33,7 @@ def test_groups_are_whole_full_and_without_holes(told: list[tuple[int, int, int]
         group = packs[at[first] : at[last] + 1]
         assert len(group) > 1
         assert sum(pack.size for pack in group) <= 100
-        assert all(a.last + 1 == b.seq for a, b in zip(group, group[1:], strict=False))
+        assert all(a.last + 1 == b.seq for a, b in pairwise(group))
         follower = packs[at[last] + 1]
         assert follower.seq > group[-1].last + 1 or sum(pack.size for pack in group) + follower.size > 100
     rest = [pack for pack in packs if pack.seq >= planned.done]

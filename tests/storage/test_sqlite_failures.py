@@ -1,4 +1,4 @@
-"""When the disk refuses: nothing of the commit is visible, nothing comes back, and writes work when it does."""
+"""When the disk refuses: nothing of the commit is visible, nothing comes back, and writes recover."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Room:
 
 
 def test_a_full_disk_lets_deletes_through(disk: Any, tmp_path: Path, record_at: Any) -> None:
-    """Appends are refused, the ballast is given up, reads and deletes work; appends too once there is room."""
+    """Appends are refused, the ballast is given up, reads and deletes work; with room appends do too."""
     room = Room()
     data = tmp_path / "data"
     store = open_sqlite(data, Settings(ballast_bytes=1 << 16, vfs=disk.name, room=room))
@@ -143,7 +143,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @pytest.mark.parametrize("how", ["once", "sticky"])
 def test_kill_after_a_refusal(tmp_path: Path, how: str) -> None:
-    """A real process that is killed right after a failed sync: acknowledged records stay, refused ones are gone."""
+    """A process that is killed after a failed sync: acknowledged records stay, refused ones are gone."""
     conftest = str(Path(__file__).with_name("conftest.py"))
     child = subprocess.run(
         [sys.executable, "-c", CHILD, conftest, str(tmp_path / "data"), how],

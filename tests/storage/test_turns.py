@@ -45,7 +45,7 @@ def test_a_group_fits_or_is_alone() -> None:
 
 @given(told=st.lists(st.tuples(st.booleans(), st.integers(1, 9)), max_size=30), most=st.integers(1, 20))
 def test_nothing_is_lost_and_each_line_keeps_its_order(told: list[tuple[bool, int]], most: int) -> None:
-    """Every turn comes out once; writers among themselves, and links among themselves, in the order they came."""
+    """Every turn comes out once; writers among themselves, and links, in the order in which they came."""
     turns = [turn(float(at), urgent=urgent, size=size) for at, (urgent, size) in enumerate(told)]
     queue = queue_of(turns, ageing_s=3.0)
     out: list[Turn] = []

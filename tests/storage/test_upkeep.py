@@ -25,7 +25,7 @@ def size_after_close(store: SqliteStore, path: Path) -> int:
 
 
 def test_single_appends_take_at_most_260_bytes_each(tmp_path: Path, record_at: Any) -> None:
-    """A record of 128 bytes that was appended alone costs little more than its chunk once packs were merged."""
+    """A record of 128 bytes that was appended alone costs little more than its chunk after merging."""
     store = open_sqlite(tmp_path, Settings(ballast_bytes=0))
     count = 20_000
     for seq in range(1, count + 1, 500):

@@ -70,7 +70,7 @@ def test_one_bad_turn_does_not_spoil_the_others(bench: Bench) -> None:
 
 
 def test_an_unsynced_commit_is_synced_in_time(bench: Bench) -> None:
-    """``disk_sync_ms`` after the first commit without sync one with sync follows, whether or not turns come."""
+    """``disk_sync_ms`` after the first commit without sync one with sync follows, turns or not."""
     assert bench.writer.deadline() == inf
     bench.put(PutMark("a", b""))
     bench.step()
@@ -95,7 +95,7 @@ def test_under_load_the_sync_rides_on_a_turn(bench: Bench) -> None:
 
 
 def test_a_failed_disk_is_tried_again_with_growing_waits(bench: Bench) -> None:
-    """While it is broken turns are refused at once, attempts to heal come seldom, and it recovers without a turn."""
+    """While broken, turns are refused at once and attempts to heal are few; it recovers without a turn."""
     bench.store.fail_next(Fault.EIO, written=True, sticky=True)
     bench.put(PutMark("a", b""))
     assert bench.step() == ["StorageFailed"]
@@ -134,7 +134,7 @@ def test_a_failed_sync_is_not_tried_in_a_circle(bench: Bench) -> None:
     assert bench.store.unsynced == 0
 
 
-def test_a_full_disk_refuses_appends_and_lets_the_rest_of_the_group_pass(bench: Bench, record_at: Any) -> None:
+def test_a_full_disk_lets_the_rest_of_the_group_pass(bench: Bench, record_at: Any) -> None:
     """A group that meets the end of the disk is tried turn by turn: deletes pass, appends hear DiskFull."""
     bench.store.fail_next(Fault.ENOSPC, sticky=True)
     bench.put(DropMark("a"))
