@@ -90,6 +90,13 @@ def test_wait_gives_them_time_to_become_equal(shell: Any) -> None:
     assert shell.time.now_s < 10
 
 
+def test_wait_bears_a_node_that_is_away(shell: Any) -> None:
+    """A node that is just starting again is no verdict while there is time left."""
+    shell.nodes.update({A: Holder(3)})
+    shell.time.at_pause = lambda: shell.nodes.update({B: Holder(3)})
+    assert shell.run("verify", A, B, "--wait", "5")[0] == 0
+
+
 def test_a_topic_that_neither_has_is_not_equal(shell: Any) -> None:
     """A typo must not look like a proof."""
     shell.nodes.update({A: Holder(3), B: Holder(3)})

@@ -158,16 +158,19 @@ def make_room(config: Config) -> None:
     """
     for node in config.nodes.values():
         os.makedirs(node.data_dir, exist_ok=True)
-        host, _, port = node.listen.rpartition(":")
-        family, kind, number, _, address = socket.getaddrinfo(
-            host.strip("[]"), port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, kind, number) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(address)
-            except OSError as error:
-                raise AddressInUse(f"{node.name} cannot listen at {node.listen}: {error.strerror}") from None
+        _try_address(node)
+
+
+def _try_address(node: NodeConfig) -> None:
+    host, _, port = node.listen.rpartition(":")
+    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    family, kind, number, _, address = found[0]
+    with socket.socket(family, kind, number) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise AddressInUse(f"{node.name} cannot listen at {node.listen}: {error.strerror}") from None
 
 
 async def _ended(pid: int) -> None:

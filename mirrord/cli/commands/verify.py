@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +12,7 @@ from msgspec import Struct
 
 from ...client import call
 from ...client.comparison import MEANINGS, Digest, Finding, compare, questions
-from ...errors import ProtocolViolation, TopicNotFound
+from ...errors import PeerUnreachable, ProtocolViolation, TopicNotFound, Unavailable
 from ..cells import Cell
 from ..doors import Doors
 from ..figures import count
@@ -64,11 +65,7 @@ def verify(
     places = (_place(a, file), _place(b, file))
     target = Target(doors, places, key, as_json)
     with target.open(places[0]) as one, target.open(places[1]) as other:
-        deadline = doors.clock.monotonic() + wait_s
-        verdict = _verdict(one, other, only, deep)
-        while verdict.findings and doors.clock.monotonic() < deadline:
-            doors.pause(_LOOK_AGAIN_S)
-            verdict = _verdict(one, other, only, deep)
+        verdict = _settled(doors, lambda: _verdict(one, other, only, deep), wait_s)
     names = (places[0].name, places[1].name)
     if as_json:
         click.echo(json.dumps(_as_object(names, verdict)))
@@ -84,6 +81,22 @@ def _place(word: str, file: str | None) -> Place:
     if file is None:
         raise click.UsageError(f"{word!r} is no URL; give http://HOST:PORT, or the node's file with --file")
     return place_named(word, places_of(file))
+
+
+def _settled(doors: Doors, look: Callable[[], _Verdict], wait_s: float) -> _Verdict:
+    """The verdict; until it is "equal" it is looked for again, for so long: also while a node is away."""
+    deadline = doors.clock.monotonic() + wait_s
+    while True:
+        over = doors.clock.monotonic() >= deadline
+        try:
+            verdict = look()
+        except (PeerUnreachable, Unavailable):
+            if over:
+                raise
+        else:
+            if over or not verdict.findings:
+                return verdict
+        doors.pause(_LOOK_AGAIN_S)
 
 
 def _verdict(one: Api, other: Api, only: tuple[str, ...], deep: bool) -> _Verdict:
