@@ -136,7 +136,7 @@ class Connection:
 
     def dismiss(self) -> None:
         """Close if no request has begun to come in or is being answered."""
-        if self._reply is None and self._parser.stage == IDLE and not self._parser.requests:
+        if self._reply is None and self._parser.stage == IDLE:
             self._scope.cancel()
 
     @property

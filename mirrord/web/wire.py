@@ -178,7 +178,6 @@ class Reply:
             framing = b"content-length: %d\r\n" % length
         else:
             self._chunked = self.request.http_1_1
-            self.close = self.close or not self.request.http_1_1
             framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
         self.close = self.close or self.request.draining.is_set()
         return response_head(status, content_type, headers, framing, self.date(), self.close)

@@ -118,6 +118,43 @@ async def test_an_application_ends_when_its_client_hangs_up(serving: Any, path: 
         assert site.notes == []
 
 
+async def test_an_application_that_listens_is_told_and_ends_by_itself(serving: Any, until: Any) -> None:
+    """ASGI's own way comes before cancelling."""
+    told: list[str] = []
+
+    async def listens(_scope: Any, receive: Any, _send: Any) -> None:
+        told.append((await receive())["type"])
+        told.append((await receive())["type"])
+        await trio.lowlevel.checkpoint()
+        told.append("ended")
+
+    async with serving(app=listens, limits=LIVELY) as site:
+        async with site.client() as client:
+            await client.send(get(b"/"))
+            await until(lambda: told)
+        await until(lambda: site.server.statistics().connections == 0)
+        assert told == ["http.request", "http.disconnect", "ended"]
+        assert site.notes == []
+
+
+async def test_framing_is_the_servers_business(serving: Any) -> None:
+    """What an application says about the connection is not passed on."""
+
+    async def meddles(_scope: Any, _receive: Any, send: Any) -> None:
+        ours = [(b"Transfer-Encoding", b"chunked"), (b"connection", b"close"), (b"Server", b"other")]
+        headers = [*ours, (b"x", b"1")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"123"})
+
+    async with serving(app=meddles) as site, site.client() as client:
+        for _ in range(2):
+            await client.send(get(b"/"))
+            head, told = await client.response()
+            assert (head.count(b"erver:"), b"\r\nx: 1\r\n" in head, told) == (1, True, b"123")
+            assert b"hunked" not in head
+            assert b"close" not in head
+
+
 async def test_a_fault_in_the_application_is_noted_and_ends_its_connection(serving: Any) -> None:
     """Starlette answers 500 itself; the fault still reaches the log."""
     async with serving(app=APP) as site:

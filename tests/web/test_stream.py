@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from mirrord.errors import TopicNotFound
 from mirrord.web.message import ClientGone, Request, Response, ServerLimits, Stream, Writer
 
 LIVELY = ServerLimits(header_timeout_ms=40)
@@ -57,17 +58,18 @@ async def test_head_of_a_stream_does_not_run_it(serving: Any) -> None:
         assert (await client.response())[1] == b"GET /? "
 
 
-async def test_a_broken_stream_is_visibly_cut(serving: Any) -> None:
-    """A fault in the middle never looks like a complete answer."""
+@pytest.mark.parametrize("error", [ZeroDivisionError, TopicNotFound])
+async def test_a_broken_stream_is_visibly_cut(serving: Any, error: type[Exception]) -> None:
+    """A fault or a named error in the middle never looks like a complete answer, nor like a second one."""
 
     async def breaks(writer: Writer) -> None:
         await writer.send([b"half"])
-        raise ZeroDivisionError
+        raise error
 
     async with serving(streaming(breaks)) as site:
         came = await site.ask(ASK)
         assert came.endswith(b"4\r\nhalf\r\n")
-        assert [type(note) for note in site.notes] == [ZeroDivisionError]
+        assert [type(note) for note in site.notes] == [error]
 
 
 async def poured_until_blocked(serving: Any, low_latency: bool) -> int:
@@ -99,7 +101,7 @@ async def test_a_client_that_does_not_read_stops_its_writer(serving: Any) -> Non
     """Memory for it is what the kernel holds, and less still when the writer asked for low latency."""
     plain = await poured_until_blocked(serving, low_latency=False)
     assert 0 < plain < 32_000_000
-    assert await poured_until_blocked(serving, low_latency=True) < plain
+    assert await poured_until_blocked(serving, low_latency=True) < plain / 2
 
 
 async def test_a_writer_learns_that_its_client_is_gone(serving: Any) -> None:
