@@ -12,7 +12,7 @@
     ├── ConfigError                     a file, a line, a key, what was expected
     ├── StoreError                      DataDirLocked, StoreTooNew, StoreCorrupt, ChunkCorrupt, AddressInUse
     └── PeerError                       PeerUnreachable, PeerRefused, ProtocolViolation
-                                        (HashMismatch, NotContiguous: a chunk that may not be applied)
+                                        (HashMismatch: a chunk that may not be applied)
 
 ``web/errors.py`` maps ``status`` to HTTP; the client raises the same classes again from the code.
 """
@@ -299,6 +299,9 @@ class PeerRefused(PeerError):
     def __init__(self, reason: str, message: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(message or f"the peer refuses: {reason}", {"reason": reason}, retry_after_s)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[PeerRefused], tuple[str, str, float | None]]:
+        return type(self), (self.reason, str(self), self.retry_after_s)  # a copy is made of these, not of ``args``
 
 
 class ProtocolViolation(PeerError):
