@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from ..errors import MirrordError, RequestTimeout
 from .asgi import ASGIApp, Exchange
-from .message import ClientGone, Drain, Request, Response, ServerLimits, Stream
+from .message import ClientGone, Drain, Request, Response, ServerLimits, Stream, Tally
 from .parser import BODY, IDLE, RequestParser
 from .websocket import WebSocket
 from .wire import Reply, Wire
@@ -33,21 +33,6 @@ LINGER_S = 2.0
 FAIRNESS = 32
 """Reads and answers of one connection before the others surely get a turn."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Tally(Struct):
-    """Counts of one server, added to by its connections."""
-
-    accepted: int = 0
-    requests: int = 0
-    in_flight: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    rejected: dict[str, int] = {}
-
-    def reject(self, code: str) -> None:
-        """Count an answer that the server gave by itself, by the error's code."""
-        self.rejected[code] = self.rejected.get(code, 0) + 1
 
 
 class Service(Struct, frozen=True):

@@ -35,6 +35,21 @@ class ServerLimits(Struct, frozen=True, kw_only=True):
     max_connections: int = 4096
 
 
+class Tally(Struct):
+    """Counts of one server, added to by its connections."""
+
+    accepted: int = 0
+    requests: int = 0
+    in_flight: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    rejected: dict[str, int] = {}
+
+    def reject(self, code: str) -> None:
+        """Count an answer that the server gave by itself, by the error's code."""
+        self.rejected[code] = self.rejected.get(code, 0) + 1
+
+
 class Drain(Protocol):
     """Set once, when the node begins to stop."""
 

@@ -16,8 +16,8 @@ from ..actors.supervisor import shielded
 from ..clock import Clock
 from ..errors import AddressInUse, ConfigError, MirrordError, Unavailable
 from .asgi import ASGIApp
-from .connection import Connection, FastHandler, Service, Tally
-from .message import Request, Response, ServerLimits
+from .connection import Connection, FastHandler, Service
+from .message import Request, Response, ServerLimits, Tally
 
 BACKLOG = 1024
 ACCEPTS_AT_ONCE = 64
