@@ -62,6 +62,8 @@ class Line(Struct):
     paused: bool = False
     down_since: float = 0.0
     sides: dict[str, Side] = field(default_factory=dict)
+    dirty: dict[tuple[str, int], None] = field(default_factory=dict)  # strands whose feed may have to be told
+    offered: dict[tuple[str, int], None] = field(default_factory=dict)  # strands with a cover held back
     bell: Bell = field(default_factory=Bell)  # rung when what its feed should be told may have changed
 
 
@@ -96,8 +98,9 @@ class Board:
         """A link brought records up to here, so its peer has them, whatever its last heartbeat told."""
         side = self.lines[peer].sides[topic]
         told = side.told.get(strand)
-        if told is None:
+        if told is None:  # a new strand: tell the other links at once that this one brings it
             side.told[strand] = Told(oseq, None, 1, 0, oseq)
+            self.rejudge(topic, strand)
         elif told.oseq <= oseq:
             side.told[strand] = structs.replace(told, oseq=oseq, hash=None)
             side.behind.pop(strand, None)
@@ -118,6 +121,8 @@ class Board:
             side.offers.clear()
             side.pending.clear()
             side.asked.clear()
+        line.dirty.clear()
+        line.offered.clear()
         self.rejudge_all()
 
     def offer(self, peer: str, topic: str, cover: Cover, now: float) -> None:
@@ -125,6 +130,7 @@ class Board:
         side = self.lines[peer].sides[topic]
         side.covered[cover.strand] = max(side.covered.get(cover.strand, 0), cover.last)
         side.offers[cover.strand] = Offer(cover, now)
+        self.lines[peer].offered[topic, cover.strand] = None
         self.rejudge(topic, cover.strand)
 
     def halt(self, peer: str, topic: str, strand: int, halt: Halt) -> None:
@@ -146,7 +152,9 @@ class Board:
         if best is not None and self._upstream.get((topic, strand)) != best:
             self._upstream[topic, strand] = best
         for line in self.lines.values():
-            if line.up and topic in line.sides and self.serves(line, topic, strand) is not line.sides[topic].asked.get(strand, True):
+            side = line.sides.get(topic)
+            if line.up and side is not None and self.serves(line, topic, strand) is not side.asked.get(strand, True):
+                line.dirty[topic, strand] = None
                 line.bell.ring()
 
     def _best(self, topic: str, strand: int, ours: int) -> str | None:
@@ -203,6 +211,14 @@ class Board:
     def offers(self) -> Iterable[tuple[str, str, Offer]]:
         """All covers that are held back: peer, topic, offer."""
         for line in self.lines.values():
-            for topic, side in line.sides.items():
-                for offer in list(side.offers.values()):
+            for topic, strand in line.offered:
+                offer = line.sides[topic].offers.get(strand)
+                if offer is not None:
                     yield line.peer, topic, offer
+
+    def withdraw(self, peer: str, topic: str, strand: int) -> None:
+        """The cover was applied, or is not needed any more; the feed must hear where we stand now."""
+        line = self.lines[peer]
+        line.sides[topic].offers.pop(strand, None)
+        line.offered.pop((topic, strand), None)
+        line.dirty[topic, strand] = None

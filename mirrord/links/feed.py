@@ -23,10 +23,12 @@ from .wire import (
     ForkIs,
     Head,
     Hello,
+    Move,
     NeedClosed,
     Pending,
     Refused,
     Sight,
+    TopicInfo,
     Topics,
     frame,
 )
@@ -75,7 +77,9 @@ class Feed:
         self._lanes: dict[str, Lane] = {}
         self._forks: list[ForkIs] = []
         self._pending: list[Pending] = []
-        self._sights_told = self._last_no = 0
+        self._sights_told = self._last_no = self._digest = 0
+        self._moved: dict[str, None] = {}
+        self._numbers: dict[str, int] = {}
         self.sent_bytes = self.sent_frames = 0
 
     # ---- the caller ---------------------------------------------------------------------------------------------------
@@ -137,7 +141,7 @@ class Feed:
                         elif token == CHANGED:
                             ready = dict.fromkeys(self._lanes)
                         else:
-                            ready[str(token)] = None
+                            ready[str(token)] = self._moved[str(token)] = None
                 else:
                     await trio.lowlevel.checkpoint()
             yield frame(Refused(self.closed, retry_after_s=1.0))
@@ -170,17 +174,20 @@ class Feed:
         )
 
     def _beat(self) -> Buffers:
-        moves, digest = [], 0
-        for lane in self._lanes.values():
-            moves += lane.moves()
-            digest ^= lane.digest
-        pending = self._gossip.pending({name: lane.no for name, lane in self._lanes.items()})
+        moves: list[Move] = []
+        for name in self._moved:  # only lanes that rang since the last heartbeat can have moved
+            if (lane := self._lanes.get(name)) is not None:
+                self._digest ^= lane.digest
+                moves += lane.moves()
+                self._digest ^= lane.digest
+        self._moved.clear()
+        pending = self._gossip.pending(self._numbers)
         changed = pending != self._pending
         self._pending = pending
         # Gossip takes at most a quarter of what the line can carry until the next heartbeat.
         sights, self._sights_told = self._gossip.sights(self.caller.name, self._sights_told, max(4, self._budget // 256))
         self.moved_at = self._clock.monotonic()
-        return frame(Head(self._clock.wall_ms(), digest, moves, pending if changed else None, sights))
+        return frame(Head(self._clock.wall_ms(), self._digest, moves, pending if changed else None, sights))
 
     # ---- topics -------------------------------------------------------------------------------------------------------
 
@@ -196,6 +203,7 @@ class Feed:
             self._last_no += 1
             lane = Lane(self._last_no, topic, self.caller)
             self._lanes[name] = lane
+            self._numbers[name] = lane.no
             topic.bell.attach(self.ear, name)
             self._forks += lane.place(self.request.wants.get(name, []))
             lane.skip(self.request.not_from.get(name, []))
@@ -204,16 +212,19 @@ class Feed:
 
     def _tell_topics(self, lanes: list[Lane], event: str) -> list[Buffers]:
         infos = [lane.info() for lane in lanes]
-        return [frame(Topics(event, infos[i : i + TOPICS_PER_FRAME])) for i in range(0, len(infos), TOPICS_PER_FRAME)]
+        for lane in lanes:
+            self._digest ^= lane.digest
+        return _in_frames(infos, event)
 
     async def _topics_changed(self) -> list[Buffers]:
         """Topics that came, and those that were dropped or made anew (a new log id under the old name)."""
         names = self._wanted_names()
         told: list[Buffers] = []
         gone = [lane for name, lane in self._lanes.items() if self._registry.known(name) is not lane.topic]
-        told += self._tell_topics(gone, "deleted")
+        told += _in_frames([lane.farewell() for lane in gone], "deleted")
         for lane in gone:
-            del self._lanes[lane.topic.topic]
+            del self._lanes[lane.topic.topic], self._numbers[lane.topic.topic]
+            self._digest ^= lane.digest
         told += self._tell_topics(await self._open_lanes([n for n in names if n not in self._lanes]), "created")
         return told
 
@@ -227,6 +238,10 @@ class Feed:
             "frames": self.sent_frames,
             "frame_budget_bytes": self._budget,
         }
+
+
+def _in_frames(infos: list[TopicInfo], event: str) -> list[Buffers]:
+    return [frame(Topics(event, infos[i : i + TOPICS_PER_FRAME])) for i in range(0, len(infos), TOPICS_PER_FRAME)]
 
 
 class Feeds:

@@ -17,12 +17,14 @@ from ..errors import MirrordError, PeerRefused, PeerUnreachable, ProtocolViolati
 from ..records.gap import VOLUNTARY, Cover
 from ..records.strand import Descriptor, Position
 from ..storage.life import Life
+from ..topics.log import Strand
 from ..topics.messages import Applied, Apply, ApplyCover, Introduce
 from ..topics.places import contradicts
 from ..topics.registry import Registry
 from ..topics.topic import Topic
 from .board import Board, Halt, Side, Told
 from .covers import Offer, Witness, judge, needs_no_waiting
+from .lane import position_digest
 from .wire import (
     PROTO,
     At,
@@ -78,6 +80,8 @@ class Inlet:
         self._told_closed: dict[str, list[At]] = {}
         self._send_closed = False
         self._sights_told = 0
+        self._told: dict[tuple[int, int], int] = {}  # topic number and strand: the oseq told
+        self._digest = 0
         self.clock_offset_ms = 0
 
     def note(self, action: str, detail: str = "") -> None:
@@ -91,6 +95,8 @@ class Inlet:
         ground, me = self._ground, self._ground.life.identity
         self.feed_no = max(self.feed_no + 1, ground.clock.wall_ms())
         self._topics, self._known, self._hello = {}, 0, None
+        self._told.clear()
+        self._digest = 0
         self._confirm.clear()
         line = ground.board.lines[self.plan.peer]
         self._sides = line.sides
@@ -210,7 +216,11 @@ class Inlet:
             if header.event == "deleted":
                 self.note("topic deleted", info.name)
                 self._topics.pop(info.no, None)
+                for no, number in [key for key in self._told if key[0] == info.no]:
+                    self._digest ^= position_digest(no, number, self._told.pop((no, number)))
                 continue
+            for number, oseq, *_ in info.vector:
+                self._tally(info.no, number, oseq)
             self._known += header.event == "there"
             local = self._local_name(info.name)
             if local is None:
@@ -269,6 +279,7 @@ class Inlet:
     def _on_head(self, head: Head) -> None:
         board = self._ground.board
         for no, number, oseq, digest, ts in head.moves:
+            self._tally(no, number, oseq)
             topic = self._topics.get(no)
             if topic is not None:
                 self._hear(topic, (number, oseq, digest, 0, ts))
@@ -280,6 +291,15 @@ class Inlet:
                 if (topic := self._topics.get(no)) is not None:
                     self._sides[topic.topic].pending[number] = (first, last)
         self._ground.take_sights(head.sights)
+        if head.digest != self._digest:
+            raise ProtocolViolation("what the peer told of its positions does not add up to its digest")
+
+    def _tally(self, no: int, number: int, oseq: int) -> None:
+        before = self._told.get((no, number))
+        if before is not None:
+            self._digest ^= position_digest(no, number, before)
+        self._told[no, number] = oseq
+        self._digest ^= position_digest(no, number, oseq)
 
     def _on_fork(self, fork: ForkIs) -> None:
         topic = self._topics.get(fork.topic)
@@ -346,27 +366,33 @@ class Inlet:
 
     async def apply_covers(self) -> None:
         """Apply every cover of this link whose time has come; confirm where we stand then."""
-        for name, side in list(self._sides.items()):
-            topic = self._ground.registry.any(name)
-            for number, offer in list(side.offers.items()):
-                strand = topic.strands.get(number) if topic is not None else None
-                if topic is None or strand is None or number in side.halted:
-                    continue
-                after = strand.durable_last
-                if after >= offer.cover.last or offer.cover.first > after + 1:
-                    self._drop_offer(side, name, number, offer)
-                    continue
-                through = self._judge(name, number, offer, after)
-                if through is None:
-                    continue
-                if self.plan.on_gap == "halt" and offer.cover.reason not in VOLUNTARY:
-                    halt = Halt("gap", strand.durable, Position(offer.cover.last, offer.cover.hash))
-                    self._ground.board.halt(self.plan.peer, name, number, halt)
-                    continue
-                result: Applied = await topic.mailbox.put(ApplyCover(offer.cover.cut(through)), bounded_elsewhere=True).wait()
-                self.note("gap", f"{name} {number:016x} {offer.cover.first}..{through}: {offer.cover.reason}")
-                self._drop_offer(side, name, number, offer)
-                self.applied(name, result)
+        line = self._ground.board.lines[self.plan.peer]
+        for name, number in list(line.offered):
+            side, topic = self._sides[name], self._ground.registry.any(name)
+            strand = topic.strands.get(number) if topic is not None else None
+            offer = side.offers.get(number)
+            if topic is not None and strand is not None and offer is not None and number not in side.halted:
+                await self._apply_cover(topic, strand, side, offer)
+
+    async def _apply_cover(self, topic: Topic, strand: Strand, side: Side, offer: Offer) -> None:
+        board, peer = self._ground.board, self.plan.peer
+        name, number, after = topic.topic, offer.cover.strand, strand.durable_last
+        if after >= offer.cover.last or offer.cover.first > after + 1:
+            self._confirm[name, number] = None
+            board.withdraw(peer, name, number)
+            return
+        through = self._judge(name, number, offer, after)
+        if through is None:
+            return
+        if self.plan.on_gap == "halt" and offer.cover.reason not in VOLUNTARY:
+            board.halt(peer, name, number, Halt("gap", strand.durable, Position(offer.cover.last, offer.cover.hash)))
+            return
+        result: Applied = await topic.mailbox.put(ApplyCover(offer.cover.cut(through)), bounded_elsewhere=True).wait()
+        self.note("gap", f"{name} {number:016x} {offer.cover.first}..{through}: {offer.cover.reason}")
+        if side.offers.get(number) is offer:
+            self._confirm[name, number] = None
+            board.withdraw(peer, name, number)
+        self.applied(name, result)
 
     def _judge(self, name: str, number: int, offer: Offer, after: int) -> int | None:
         ground = self._ground
@@ -380,11 +406,6 @@ class Inlet:
             after, offer, others, lambda w: ground.worth_waiting(name, number, after, w), ground.clock.monotonic(), moved_at
         ).through
 
-    def _drop_offer(self, side: Side, name: str, number: int, offer: Offer) -> None:
-        if side.offers.get(number) is offer:
-            del side.offers[number]
-        self._confirm[name, number] = None
-
     # ---- telling the feed ----------------------------------------------------------------------------------------------------
 
     def change(self) -> FeedChange | None:
@@ -395,20 +416,20 @@ class Inlet:
         line = ground.board.lines[self.plan.peer]
         wants: dict[str, list[At]] = {}
         not_from: dict[str, list[int]] = {}
-        for name, side in self._sides.items():
-            topic = ground.registry.any(name)
-            if topic is None or side.refused is not None:
+        for name, number in [*line.dirty, *(c for c in self._confirm if c not in line.dirty)]:
+            topic, side = ground.registry.any(name), self._sides.get(name)
+            if topic is None or side is None or side.refused is not None:
                 continue
-            for number in side.told:
-                serve = ground.board.serves(line, name, number)
-                before = side.asked.get(number, True)
-                side.asked[number] = serve
-                if serve and (not before or (name, number) in self._confirm):
-                    strand = topic.strands.get(number)
-                    at = (number, strand.durable_last, strand.durable_hash) if strand is not None else (number, 0, None)
-                    wants.setdefault(side.source, []).append(at)
-                elif before and not serve:
-                    not_from.setdefault(side.source, []).append(number)
+            serve = ground.board.serves(line, name, number)
+            before = side.asked.get(number, True)
+            side.asked[number] = serve
+            if serve and (not before or (name, number) in self._confirm):
+                strand = topic.strands.get(number)
+                at = (number, strand.durable_last, strand.durable_hash) if strand is not None else (number, 0, None)
+                wants.setdefault(side.source, []).append(at)
+            elif before and not serve:
+                not_from.setdefault(side.source, []).append(number)
+        line.dirty.clear()
         self._confirm.clear()
         sights, self._sights_told = ground.sights_for(self.plan.peer, self._sights_told)
         if not (wants or not_from or sights):

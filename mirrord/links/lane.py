@@ -110,6 +110,13 @@ class Lane:
             topic.head, topic.count, topic.bytes, vector,
         )  # fmt: skip
 
+    def farewell(self) -> TopicInfo:
+        """The topic as it is told to be gone."""
+        config = self.topic.config
+        return TopicInfo(
+            self.no, self.topic.topic, self.log_id, config.type, config.ttl_ms, config.durability, 0, 0, 0, []
+        )
+
     def _tell(self, number: int, oseq: int) -> None:
         before = self._told.get(number)
         if before is not None:

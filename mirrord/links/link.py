@@ -129,6 +129,8 @@ class Link:
         room = max(1, self._rules.buffer_bytes // self._rules.max_frame_bytes)
         frames_in, frames_out = trio.open_memory_channel[tuple[Frame, bytes]](room)
         applied_in, applied_out = trio.open_memory_channel[tuple[str, Envelope[Any] | CoverIs]](OUTSTANDING)
+        if self._failure is not None:
+            return  # who we are has changed while we were connecting: the request is not true any more
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._guard, lambda: self._read(stream, frames_in, silence))

@@ -13,7 +13,7 @@ from msgspec import structs
 from ..actors.bell import Bell
 from ..actors.mailbox import Envelope, Mailbox
 from ..config.topic import TopicConfig
-from ..errors import MirrordError, StorageFailed, StoreCorrupt
+from ..errors import MirrordError, StoreCorrupt
 from ..records.strand import Descriptor
 from ..storage.memory import MemoryStore
 from ..storage.store import Change, Gap, Pack, PutHead, PutTopic, Store
@@ -105,7 +105,9 @@ class Topic:
         try:
             decide.let_go(self._oldest_ts)
             await self._commit(turn, urgent=appended)
-        except StorageFailed as error:
+        except StoreCorrupt:
+            raise
+        except MirrordError as error:  # the disk refused, or the journal takes nothing more: nothing of it is kept
             self._read_back()
             for envelope, _ in answers:
                 envelope.refuse(error)
@@ -131,7 +133,7 @@ class Topic:
             size = sum(len(p.body) for p in turn.packs)
             await self._ground.journal.commit(kept, sync=sync, urgent=urgent, size=size)
         if self._ephemeral:
-            self._store.commit(changes, sync=False)
+            self._store.commit(changes, sync=True)  # in memory: nothing is to be kept for undoing
         self._settle(turn)
 
     def _kept(self, changes: list[Change], turn: Turn) -> list[Change]:
