@@ -29,7 +29,7 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Cel
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_header=any(columns))
     for column in columns:
         drawn.add_column(column.removeprefix("#"), justify="right" if column.startswith("#") else "left")
     for row in rows:

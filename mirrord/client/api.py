@@ -136,4 +136,6 @@ def _unreachable(url: str, error: httpx.HTTPError) -> MirrordError:
         if isinstance(error, httpx.TimeoutException)
         else str(error) or type(error).__name__
     )
-    return PeerUnreachable(f"{url} does not answer ({why}); is the node up and the address right?")
+    return PeerUnreachable(
+        f"{url} does not answer ({why}); check that the node is up and the address is right"
+    )

@@ -154,7 +154,7 @@ def _gap_line(tombstone: dict[str, Any]) -> str:
     reason, first, last = tombstone.get("reason"), tombstone.get("gap_from"), tombstone.get("gap_to")
     if reason == "recreated":
         return click.style(
-            f"-- the topic was recreated; reading on from its beginning (seq {first}..{last} before)",
+            "-- the topic was recreated; reading on from its beginning",
             fg="magenta",
         )
     missed = tombstone.get("missed_estimate")
