@@ -76,7 +76,7 @@ class Node:
         ground = Ground(
             self.life, outside.clock, outside.store, self.journal, Shelf(config.store.warm_tail_bytes),
             Sources(last_tid, last_sid, outside.rng),
-            Sizes(config.store.pack_bytes, limits.max_strands_per_topic or 1 << 62), self.settled,
+            Sizes(config.store.pack_bytes, limits.max_strands_per_topic or 1 << 62, config.store.trail_bytes), self.settled,
         )  # fmt: skip
         wants = [want for plan in links_of(config, self.name) for want in plan.wants]
         return Registry(

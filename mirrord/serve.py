@@ -26,6 +26,7 @@ from .web.errors import answer
 from .web.message import ServerLimits
 from .web.server import Server, open_listeners
 
+MARKS_LOOKED_AT = 64
 SWITCH_INTERVAL_S = 0.0001  # the journal's thread must not wait 5 ms for the interpreter (design/4-storage.md)
 
 
@@ -42,7 +43,7 @@ class BootMark:
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         found = self._database.stat()
         try:
-            start_id: bytes | None = bytes.fromhex(self._path.read_text())
+            start_id: bytes | None = bytes.fromhex(self._path.read_text().split(" ", 1)[0])
         except (OSError, ValueError):
             start_id = None
         return Surroundings(boot_id, found.st_dev, found.st_ino, start_id)
@@ -51,9 +52,17 @@ class BootMark:
         """Keep it. A directory that cannot be written only costs a new life at the next start."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._path.write_text(start_id.hex())
+            self._path.write_text(f"{start_id.hex()} {self._database.parent}")
+            self._forget_the_gone()
         except OSError as error:
             structlog.get_logger().warning("start_mark_not_written", path=str(self._path), error=str(error))
+
+    def _forget_the_gone(self) -> None:
+        """Marks of data directories that are no more, at most a few at each start."""
+        for mark in list(self._path.parent.glob("*.start"))[:MARKS_LOOKED_AT]:
+            _, _, data_dir = mark.read_text().partition(" ")
+            if data_dir and not Path(data_dir).exists():
+                mark.unlink(missing_ok=True)
 
 
 def _runtime_dir() -> Path:

@@ -77,7 +77,7 @@ def compute(facts: Facts, now: float) -> LinkState:
 
 
 class Meter(Struct):
-    """Records applied, and their rate, smoothed over about five seconds."""
+    """Records applied, and their rate, smoothed over about two seconds."""
 
     records: int = 0
     bytes: int = 0
@@ -95,7 +95,7 @@ class Meter(Struct):
         passed = now - self.at
         if passed >= 0.2:
             fresh = (self.records - self.since_records) / passed
-            weight = min(1.0, passed / 5.0) if self.rate else 1.0
+            weight = min(1.0, passed / 2.0) if self.rate else 1.0
             self.rate += (fresh - self.rate) * weight
             self.at, self.since_records = now, self.records
         return self.rate

@@ -180,10 +180,22 @@ class Decisions:
         before = turn_gap(self._turn, gap) or next(iter(self._store.gaps(gap.tid, gap.sid, gap.first - 1, 1)), None)
         joins = before is not None and before.last == gap.first - 1 and before.reason == gap.reason and not before.seq_from
         if before is None or not joins or len(before.ends) + len(gap.ends) + END_LEN > retention.ENDS_BYTES:
-            return [PutGap(gap)]
+            return [*self._coarsened(gap), PutGap(gap)]
         ends = before.ends + (pack_end(before.last, before.hash) if before.hash else b"") + gap.ends
         whole = structs.replace(gap, first=before.first, prev_hash=before.prev_hash, ends=ends)
         return [DropGap(gap.tid, gap.sid, before.first), PutGap(whole)]
+
+    def _coarsened(self, gap: Gap) -> list[Change]:
+        """The strand's two oldest gaps as one without inner hashes, once there are more than [store] trail_bytes keeps."""
+        most = max(2, self._turn.sizes.trail_bytes // retention.ENDS_BYTES)
+        oldest = self._store.gaps(gap.tid, gap.sid, 1, most + 1)
+        if len(oldest) <= most:
+            return []
+        first, second = oldest[:2]
+        if first.last != second.first - 1 or first.reason != second.reason or first.seq_from or second.seq_from:
+            return []
+        whole = structs.replace(second, first=first.first, prev_hash=first.prev_hash, ends=b"")
+        return [DropGap(gap.tid, gap.sid, first.first), DropGap(gap.tid, gap.sid, second.first), PutGap(whole)]
 
 
 def turn_gap(turn: Turn, gap: Gap) -> Gap | None:

@@ -30,6 +30,7 @@ class Sizes(Struct, frozen=True):
 
     pack_bytes: int
     strands: int  # per topic
+    trail_bytes: int = 1 << 20  # hashes kept of evicted ranges, per strand of a topic
 
 
 class Turn:
