@@ -56,18 +56,21 @@ TS_LAST: Final = 13
 Header = tuple[bytes, bytes, int, int, int, int, int, int, int, int, int, int, int, int]
 
 
+NO_TEXT = Raw(b"")  # a record without meta: msgspec keeps a value raw only where nothing else may stand
+
+
 class Draft(Struct):
     """A record as its writer sent it. ``data`` and ``meta`` are JSON text, never parsed further."""
 
     data: Raw
     tag: str | None = None
     node: str | None = None
-    meta: Raw | None = None
+    meta: Raw = NO_TEXT
 
     @property
     def text_bytes(self) -> int:
         """Its size as caps and limits count it."""
-        return len(self.data) + (len(self.meta) if self.meta is not None else 0)
+        return len(self.data) + len(self.meta)
 
 
 class Record(Struct, frozen=True):
@@ -91,8 +94,8 @@ def _text_head(length: int) -> bytes:
     return b"\xda" + length.to_bytes(2, "big") if length < 65536 else b"\xdb" + length.to_bytes(4, "big")
 
 
-def _text(raw: Raw | None) -> bytes:
-    if raw is None:
+def _text(raw: Raw) -> bytes:
+    if not raw:
         return b"\xc0"
     return _text_head(len(raw)) + bytes(raw)
 
@@ -106,7 +109,7 @@ def encode_body(drafts: Sequence[Draft], ts_delta_ms: int = 0) -> bytes:
     add = parts.append
     for draft in drafts:
         data = draft.data
-        if draft.tag is None and draft.node is None and draft.meta is None and not ts_delta_ms:
+        if draft.tag is None and draft.node is None and not draft.meta and not ts_delta_ms:
             add(_PLAIN)
         else:
             add(b"\x95" + _pack(ts_delta_ms) + _pack(draft.tag) + _pack(draft.node) + _text(draft.meta))
@@ -161,6 +164,7 @@ def check_shape(header: Header, room: int) -> int:
         or header[COUNT] < 1
         or header[FIRST] < 1
         or header[COUNT] > header[BODY_LEN]
+        or header[TEXT_LEN] > header[BODY_LEN]
         or header[FIRST] + header[COUNT] > LAST_OSEQ
         or header[TS_LAST] < header[TS_FIRST]
     ):
@@ -225,9 +229,13 @@ def records(body: bytes, at: int, header: Header) -> list[Record]:
     """The records of one chunk. Raises ChunkCorrupt when they are not what a chunk holds."""
     first, ts = header[FIRST], header[TS_FIRST]
     try:
-        return [
-            Record(first + i, ts + delta, tag, node, meta, data)
-            for i, (delta, tag, node, meta, data) in enumerate(rows(body, at, header))
-        ]
+        return [_record(first + i, ts, *row) for i, row in enumerate(rows(body, at, header))]
     except (TypeError, ValueError) as error:
         raise ChunkCorrupt(f"chunk {header[STRAND]:016x}/{header[FIRST]} holds a record of another shape") from error
+
+
+def _record(oseq: int, ts: int, delta: object, tag: object, node: object, meta: object, data: object) -> Record:
+    labels = (tag, node, meta)
+    if not isinstance(delta, int) or not isinstance(data, str | bytes) or not all(isinstance(x, str | None) for x in labels):
+        raise TypeError
+    return Record(oseq, ts + delta, tag, node, meta, data)  # type: ignore[arg-type]

@@ -107,10 +107,11 @@ class Door:
         for method, path in LATER:
             by_path.setdefault(path, {}).setdefault(method, peers.not_yet)
         ordered = sorted(by_path.items(), key=lambda item: ("{rest" in item[0], item[0].count("{"), item[0]))
-        routes = [Route(path, self._endpoint(handlers), methods=None) for path, handlers in ordered]
+        routes = [Route(path, self._endpoint(handlers)) for path, handlers in ordered]
+        routes.append(Route("/{rest:path}", self._nothing_here))
         for route in routes:
             route.methods = None  # wrong methods are answered here, in the one error shape
-        return [*routes, Route("/{rest:path}", self._nothing_here)]
+        return routes
 
     def _endpoint(self, handlers: dict[str, Handler]) -> Callable[[StarletteRequest], Awaitable[StarletteResponse]]:
         allow = sorted({*handlers, *(["HEAD"] if "GET" in handlers else [])})

@@ -9,7 +9,7 @@ from msgspec import Meta, Raw, Struct
 
 from ...config.model import Limits
 from ...errors import BatchTooLarge, InvalidRequest, RecordTooLarge, UnsupportedMediaType
-from ...records.chunk import Draft
+from ...records.chunk import NO_TEXT, Draft
 from ..message import Request
 
 Count = Annotated[int, Meta(ge=0)]
@@ -88,16 +88,16 @@ def check_drafts(body: AppendBody, limits: Limits) -> None:
     for index, draft in enumerate(drafts):
         if draft.node is None:
             draft.node = label
-        if len(draft.data) > most or draft.meta is not None or draft.tag is not None or draft.node is not None:
+        if len(draft.data) > most or draft.meta or draft.tag is not None or draft.node is not None:
             _check_draft(index, draft, limits)
 
 
 def _check_draft(index: int, draft: Draft, limits: Limits) -> None:
     _check_text(f"records[{index}].tag", draft.tag, limits.max_tag_bytes)
     _check_text(f"records[{index}].node", draft.node, limits.max_node_bytes)
-    if draft.meta is not None and bytes(draft.meta) == b"null":
-        draft.meta = None
-    if draft.meta is not None:
+    if bytes(draft.meta) == b"null":
+        draft.meta = NO_TEXT
+    if draft.meta:
         _check_meta(index, draft.meta, limits)
     if draft.text_bytes > limits.max_record_bytes:
         raise RecordTooLarge(
@@ -114,7 +114,7 @@ def _check_text(field: str, text: str | None, most: int) -> None:
 def _check_meta(index: int, meta: Raw, limits: Limits) -> None:
     if len(meta) > limits.max_meta_bytes:
         raise InvalidRequest(f"records[{index}].meta has {len(meta)} bytes; at most {limits.max_meta_bytes}")
-    if bytes(meta[:1] if isinstance(meta, bytes) else memoryview(meta)[:1]) == b"{":
+    if bytes(meta).startswith(b"{"):
         keys = len(msgspec.json.decode(meta, type=dict[str, Raw]))
         if keys > limits.max_meta_keys:
             raise InvalidRequest(f"records[{index}].meta has {keys} keys; at most {limits.max_meta_keys}")

@@ -107,7 +107,7 @@ async def diff(node: Node, request: Request, name: str) -> Response:
         raise NotYet("match on reads is not yet in this version; read all and filter", {"field": "match"})
     if name.endswith("*"):
         raise NotYet("reading a prefix of topics is not yet in this version; read one topic", {"topic": name})
-    topic = await node.registry.find(name)
+    topic = await _existing(node, name)
     await _touch(node, topic)
     limits = node.config.limits
     view = _view(body, topic, node)
@@ -116,6 +116,12 @@ async def diff(node: Node, request: Request, name: str) -> Response:
     if wait_ms and not found.worth_telling:
         found = await _wait_for_more(node, topic, body, view, wait_ms)
     return Response(200, found.body(topic, lambda: (perf_counter() - began) * 1000))
+
+
+async def _existing(node: Node, name: str) -> Topic:
+    if node.registry.known(name) is None:
+        check_topic(name)
+    return await node.registry.find(name)
 
 
 async def _wait_for_more(node: Node, topic: Topic, body: DiffBody, view: View, wait_ms: int) -> Found:
@@ -179,7 +185,7 @@ async def put(node: Node, request: Request, name: str) -> Response:
 async def state(node: Node, request: Request, name: str) -> Response:
     """``GET /v0/topics/:topic``."""
     began = perf_counter()
-    topic = await node.registry.find(name)
+    topic = await _existing(node, name)
     if flag(request.query_args(), "touch", True):
         await _touch(node, topic)
     return reply(200, _state(node, topic) | {
@@ -257,7 +263,7 @@ async def delete(node: Node, request: Request, name: str) -> Response:
 async def digest(node: Node, request: Request, name: str) -> Response:
     """``GET /v0/topics/:topic/digest``: what proves that two nodes hold the same."""
     began = perf_counter()
-    topic = await node.registry.find(name)
+    topic = await _existing(node, name)
     args = request.query_args()
     at = _places(args.get("at", ""))
     strands = await digest_of(topic, at, deep=flag(args, "deep", False), rest=trio.lowlevel.checkpoint)

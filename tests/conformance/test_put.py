@@ -1,0 +1,141 @@
+"""``PUT /v0/topics/:topic``: creating and configuring (reference 2.1, design 5.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .daemon import Api, Daemon, refused
+
+DEFAULTS = {
+    "type": "log", "ttl_ms": 0, "cap_records": 0, "cap_bytes": 0, "discard": "old", "durable": False,
+    "durability": "disk", "priority": None, "auto_priority": True, "auto_create": True,
+    "idempotency_window_ms": 120_000, "dedupe_node": True, "lease_ms": 30_000, "claim_jitter_ms": 0,
+    "max_deliveries": 0, "dead_letter": None, "leases_durable": False, "idempotency_check": True,
+}  # fmt: skip
+
+
+def test_put_creates_with_all_defaults(api: Api, topic: str) -> None:
+    """A new topic answers 201 and shows every field of its configuration."""
+    response = api.put(f"/v0/topics/{topic}")
+    assert response.status_code == 201
+    body = response.json()
+    assert set(body) == {"topic", "created", "config", "performance"}
+    assert (body["topic"], body["created"], body["config"]) == (topic, True, DEFAULTS)
+
+
+def test_put_again_is_200(api: Api, topic: str) -> None:
+    """PUT is idempotent: the second one says that nothing was created."""
+    api.create(topic)
+    response = api.put(f"/v0/topics/{topic}", json={})
+    assert response.status_code == 200
+    assert response.json()["created"] is False
+
+
+def test_put_replaces_over_defaults(api: Api, topic: str) -> None:
+    """What a PUT leaves out falls back to the default; it does not keep its old value."""
+    api.create(topic, cap_records=5, ttl_ms=60_000)
+    assert api.create(topic, ttl_ms=9000)["config"] == DEFAULTS | {"ttl_ms": 9000}
+    assert api.state(topic)["config"] == DEFAULTS | {"ttl_ms": 9000}
+
+
+def test_a_configuration_can_be_sent_back(api: Api, topic: str) -> None:
+    """What an answer shows is a valid request."""
+    shown = api.create(topic, cap_bytes=1 << 40, durability="memory", dedupe_node=False)["config"]
+    assert api.create(topic, **shown)["config"] == shown
+
+
+@pytest.mark.parametrize(
+    ("sent", "durability", "durable"),
+    [
+        ({"durable": True}, "fsync", True),
+        ({"durable": False}, "disk", False),
+        ({"durability": "fsync"}, "fsync", True),
+        ({"durability": "memory", "durable": True}, "memory", False),
+        ({"durability": "ephemeral"}, "ephemeral", False),
+    ],
+)
+def test_durable_is_short_for_durability(
+    api: Api, topic: str, sent: dict[str, Any], durability: str, durable: bool
+) -> None:
+    """The answer carries the resolved class, and ``durable`` says whether it is fsync."""
+    config = api.create(topic, **sent)["config"]
+    assert (config["durability"], config["durable"]) == (durability, durable)
+
+
+@pytest.mark.parametrize(("asked", "kept"), [(1, 100), (100, 100), (30_000, 30_000)])
+def test_lease_ms_is_clamped_not_refused(api: Api, topic: str, asked: int, kept: int) -> None:
+    """A lease below the least is raised to it; queues are not here, so anything but the default says so."""
+    response = api.put(f"/v0/topics/{topic}", json={"lease_ms": asked})
+    if kept == DEFAULTS["lease_ms"]:
+        assert response.json()["config"]["lease_ms"] == kept
+    else:
+        assert refused(response, 501, "not_yet") == {"field": "lease_ms"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ttl_ms": -1}, {"ttl_ms": 1.5}, {"ttl_ms": "7d"}, {"ttl_ms": None}, {"cap_records": -1},
+        {"cap_records": True}, {"cap_bytes": "1GiB"}, {"discard": "newest"}, {"durable": "yes"},
+        {"durability": "paper"}, {"type": "stack"}, {"type": 1}, {"dedupe_node": 0}, {"auto_create": None},
+        {"idempotency_window_ms": -5}, {"priority": "high"}, {"dead_letter": "no name!"}, {"dead_letter": 5},
+        {"idempotency_check": "no"}, {"ttl_ms": 2**70},
+    ],
+)  # fmt: skip
+def test_a_wrong_field_is_refused_and_creates_nothing(api: Api, topic: str, wrong: dict[str, Any]) -> None:
+    """A configuration is checked whole before anything is made."""
+    response = api.put(f"/v0/topics/{topic}", json=wrong)
+    refused(response, 400, "invalid_request")
+    assert next(iter(wrong)) in response.json()["error"]["message"]
+    refused(api.get(f"/v0/topics/{topic}"), 404, "topic_not_found")
+
+
+def test_unknown_fields_are_ignored(api: Api, topic: str) -> None:
+    """A newer client's fields do no harm."""
+    assert api.create(topic, color="blue")["config"] == DEFAULTS
+
+
+@pytest.mark.parametrize("body", [b"[]", b"5", b"null", b'"x"', b"{", b"{}x", b"\xff", b"{'a':1}"])
+def test_a_body_that_is_no_object(api: Api, topic: str, body: bytes) -> None:
+    """Only a JSON object, or no body at all, is a configuration."""
+    response = api.put(f"/v0/topics/{topic}", content=body, headers={"content-type": "application/json"})
+    refused(response, 400, "invalid_request")
+
+
+def test_put_keeps_the_records(api: Api, topic: str) -> None:
+    """Configuring is not recreating: records and log id stay."""
+    api.append(topic, 1, 2)
+    before = api.diff(topic)
+    api.create(topic, durability="fsync")
+    after = api.diff(topic)
+    assert (after["log_id"], after["records"]) == (before["log_id"], before["records"])
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"type": "queue"}, {"discard": "reject"}, {"dead_letter": "dead"}, {"max_deliveries": 3},
+        {"leases_durable": True}, {"claim_jitter_ms": 5}, {"priority": 7}, {"auto_priority": False},
+    ],
+)  # fmt: skip
+def test_what_is_not_there_yet_is_refused_by_name(api: Api, topic: str, later: dict[str, Any]) -> None:
+    """Never half right: a field that would change nothing is not accepted, and the refusal names it."""
+    assert refused(api.put(f"/v0/topics/{topic}", json=later), 501, "not_yet") == {"field": next(iter(later))}
+    refused(api.get(f"/v0/topics/{topic}"), 404, "topic_not_found")
+
+
+def test_the_file_wins_over_put(narrow: Daemon) -> None:
+    """A key that the TOML file sets cannot be changed by PUT; the same value and other keys can be sent."""
+    refused(narrow.api.put("/v0/topics/fixed", json={"cap_records": 9}), 409, "declared_in_file")
+    config = narrow.api.create("fixed", cap_records=5, ttl_ms=9000)["config"]
+    assert (config["cap_records"], config["ttl_ms"], config["durability"]) == (5, 9000, "fsync")
+    assert narrow.api.create("fixed")["config"]["cap_records"] == 5
+
+
+def test_a_declared_prefix_gives_the_defaults(narrow: Daemon) -> None:
+    """A topic whose name begins as the file says takes that configuration, however it is created."""
+    narrow.api.append("kept:a", 1)
+    assert narrow.api.state("kept:a")["config"]["ttl_ms"] == 3_600_000
+    assert narrow.api.told("DELETE", "/v0/topics/kept:a")["deleted"]
