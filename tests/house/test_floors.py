@@ -1,4 +1,4 @@
-"""Imports only go down, and everything that can block is on one list (design/2-architecture.md, laws 1, 2 and 8)."""
+"""Imports only go down, and everything that can block is on one list (design/2-architecture.md, the laws)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
+
 from .tree import MODULES, imported, name_of, parsed
 
 FLOORS: tuple[frozenset[str], ...] = (
@@ -27,8 +28,8 @@ FLOOR = {part: height for height, parts in enumerate(FLOORS) for part in parts}
 # The daemon's process stands between the listener and the command that starts it.
 ABOVE = {("cli", "serve")}
 
-# The map of everything that can block, or that asks the machine for the time. Every other file is a function of its
-# arguments. A new entry needs a reason that survives a review.
+# The map of everything that can block or that asks the machine for the time. Every other file is a function
+# of its arguments. A new entry needs a reason that survives a review.
 MAY_WAIT = frozenset({
     "actors/bell.py", "actors/mailbox.py", "actors/supervisor.py",
     "cli/cluster/harness.py", "cli/cluster/survey.py", "cli/commands/run.py",
@@ -45,8 +46,8 @@ MAY_WAIT = frozenset({
 # The simulator's world: time, network and disk of its own, and tests with nodes.
 MAY_WAIT_FOLDERS = ("testing/",)
 OUTSIDE = frozenset({
-    "trio", "anyio", "asyncio", "socket", "ssl", "select", "selectors", "threading", "queue", "subprocess", "multiprocessing",
-    "time", "signal", "fcntl", "httpx", "urllib.request", "http.client", "concurrent",
+    "trio", "anyio", "asyncio", "socket", "ssl", "select", "selectors", "threading", "queue", "subprocess",
+    "multiprocessing", "time", "signal", "fcntl", "httpx", "urllib.request", "http.client", "concurrent",
 })  # fmt: skip
 
 every_module = pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -58,41 +59,39 @@ def part_of(dotted: tuple[str, ...]) -> str:
 
 @every_module
 def test_imports_only_go_down(path: Path) -> None:
-    """Floors hold: nobody knows who stands on top of it, and two folders of one floor do not know each other."""
+    """Nobody knows who stands on top of it, and two folders of one floor do not know each other."""
     mine = ("mirrord", *path.relative_to(MODULES[0].parent).with_suffix("").parts)
     if len(mine) == 2 and mine[1] == "__init__":
         return
     for target in imported(path):
         if target[0] != "mirrord" or len(target) < 2 or part_of(target) in {part_of(mine), "__version__"}:
             continue
-        assert (part_of(mine), part_of(target)) in ABOVE or FLOOR[part_of(target)] < FLOOR[part_of(mine)], (
-            f"{name_of(path)} (floor {FLOOR[part_of(mine)]}) imports {'.'.join(target)} (floor {FLOOR[part_of(target)]})"
-        )
+        here, there = part_of(mine), part_of(target)
+        known = (here, there) in ABOVE or FLOOR[there] < FLOOR[here]
+        assert known, f"{name_of(path)} (floor {FLOOR[here]}) imports {there} (floor {FLOOR[there]})"
 
 
 def test_the_list_of_what_may_wait_is_exact() -> None:
     """Law 1: what can block stands on one list, and nothing stands on it that cannot."""
-    found = {name_of(p) for p in MODULES if _reaches_outside(p) and not name_of(p).startswith(MAY_WAIT_FOLDERS)}
-    assert found == MAY_WAIT
+    found = {name_of(p) for p in MODULES if _reaches_outside(p)}
+    assert {name for name in found if not name.startswith(MAY_WAIT_FOLDERS)} == MAY_WAIT
 
 
 def _reaches_outside(path: Path) -> bool:
-    for target in imported(path):
-        if target[0] in OUTSIDE or ".".join(target[:2]) in OUTSIDE:
-            return True
-    return False
+    return any(target[0] in OUTSIDE or ".".join(target[:2]) in OUTSIDE for target in imported(path))
 
 
 def test_rules_neither_read_files_nor_ask_for_the_time() -> None:
     """Pure layers stay pure: no open(), no os.*, no randomness of their own below the files that may wait."""
     pure = ("records/", "topics/", "links/", "actors/")
+    machine = {"os", "pathlib", "uuid", "secrets", "datetime"}
     for path in MODULES:
         if not name_of(path).startswith(pure):
             continue
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id not in {"open", "input", "print"}, f"{name_of(path)}:{node.lineno}"
-        assert not {t[0] for t in imported(path)} & {"os", "pathlib", "uuid", "secrets", "datetime"}, name_of(path)
+        assert not {target[0] for target in imported(path)} & machine, name_of(path)
 
 
 def test_everything_is_caught_in_one_file_only() -> None:
@@ -101,6 +100,6 @@ def test_everything_is_caught_in_one_file_only() -> None:
         for node in ast.walk(parsed(path)):
             if not isinstance(node, ast.ExceptHandler):
                 continue
-            caught = [] if node.type is None else [n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)]
-            if node.type is None or {"Exception", "BaseException", "BaseExceptionGroup"} & set(caught):
+            caught = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)} if node.type else set()
+            if node.type is None or caught & {"Exception", "BaseException", "BaseExceptionGroup"}:
                 assert name_of(path) == "actors/supervisor.py", f"{name_of(path)}:{node.lineno}"
