@@ -77,7 +77,7 @@ class Feed:
         self._lanes: dict[str, Lane] = {}
         self._forks: list[ForkIs] = []
         self._pending: list[Pending] = []
-        self._sights_told = self._last_no = self._digest = 0
+        self._sights_told = self._last_no = self._digest = self._came = self._went = 0
         self._moved: dict[str, None] = {}
         self._numbers: dict[str, int] = {}
         self.sent_bytes = self.sent_frames = 0
@@ -106,7 +106,8 @@ class Feed:
         """Hello, topics, then for ever what the caller lacks, with a heartbeat in between."""
         try:
             self._registry.bell.attach(self.ear, "topics")
-            await self._open_lanes(self._wanted_names())
+            self._came, self._went = self._registry.creations, self._registry.went
+            await self._open_lanes(self._wanted(self._registry.names))
             yield self._hello()
             for buffers in self._tell_topics(list(self._lanes.values()), "there"):
                 yield buffers
@@ -135,9 +136,8 @@ class Feed:
                 if not ready:
                     for token in await self._listen(beat_at):
                         if token == "topics":
-                            for buffers in await self._topics_changed():
+                            for buffers in await self._topics_changed(ready):
                                 yield buffers
-                            ready = dict.fromkeys(self._lanes)
                         elif token == CHANGED:
                             ready = dict.fromkeys(self._lanes)
                         else:
@@ -191,10 +191,10 @@ class Feed:
 
     # ---- topics -------------------------------------------------------------------------------------------------------
 
-    def _wanted_names(self) -> list[str]:
+    def _wanted(self, names: list[str]) -> list[str]:
         wants = self.request.wants
         prefixes = [w for w in wants if w.endswith("*")]
-        return [n for n in self._registry.names if n in wants or any(matches(p, n) for p in prefixes)]
+        return [n for n in names if n in wants or any(matches(p, n) for p in prefixes)]
 
     async def _open_lanes(self, names: list[str]) -> list[Lane]:
         opened: list[Lane] = []
@@ -216,17 +216,21 @@ class Feed:
             self._digest ^= lane.digest
         return _in_frames(infos, event)
 
-    async def _topics_changed(self) -> list[Buffers]:
+    async def _topics_changed(self, ready: dict[str, None]) -> list[Buffers]:
         """Topics that came, and those that were dropped or made anew (a new log id under the old name)."""
-        names = self._wanted_names()
-        told: list[Buffers] = []
-        gone = [lane for name, lane in self._lanes.items() if self._registry.known(name) is not lane.topic]
-        told += _in_frames([lane.farewell() for lane in gone], "deleted")
-        for lane in gone:
-            del self._lanes[lane.topic.topic], self._numbers[lane.topic.topic]
-            self._digest ^= lane.digest
-        told += self._tell_topics(await self._open_lanes([n for n in names if n not in self._lanes]), "created")
-        return told
+        registry, told = self._registry, list[Buffers]()
+        if registry.went != self._went:
+            self._went = registry.went
+            gone = [lane for name, lane in self._lanes.items() if registry.known(name) is not lane.topic]
+            told += _in_frames([lane.farewell() for lane in gone], "deleted")
+            for lane in gone:
+                del self._lanes[lane.topic.topic], self._numbers[lane.topic.topic]
+                self._digest ^= lane.digest
+        fresh = [n for n in self._wanted(registry.came_since(self._came)) if n not in self._lanes]
+        self._came = registry.creations
+        lanes = await self._open_lanes(fresh)
+        ready.update(dict.fromkeys(fresh))
+        return told + self._tell_topics(lanes, "created")
 
     def statistics(self) -> dict[str, Any]:
         """Numbers for metrics and ``GET /v0/actors``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -49,6 +49,8 @@ class Registry:
         self._born: set[str] = set()
         self._creating: dict[str, trio.Event] = {}
         self.bell = Bell()  # rung when a topic comes or goes
+        self._came: dict[str, int] = {}  # names created since the start, newest last, with their number
+        self.creations = self.went = 0  # how many were created and deleted since the start: feeds keep a place in them
 
     def boot(self) -> None:
         """Know every topic of the store; none is born by that."""
@@ -107,6 +109,15 @@ class Registry:
         """Of all topics, sorted."""
         return self._names
 
+    def came_since(self, creation: int) -> list[str]:
+        """Topics created after that creation and still there, oldest first."""
+        found: list[str] = []
+        for name in reversed(self._came):
+            if self._came[name] <= creation:
+                break
+            found.append(name)
+        return found[::-1]
+
     def page(self, prefix: str, after: str, size: int) -> list[Topic]:
         """Topics by name, behind ``after``."""
         start = bisect_right(self._names, after) if after >= prefix else 0
@@ -164,7 +175,9 @@ class Registry:
         else:  # deleted before: its vector stands, so only newer records come
             await self._bear(topic)
             await topic.mailbox.ask(Configure(config, put))
-        self._names = sorted({*self._names, name})
+        insort(self._names, name)
+        self._came.pop(name, None)
+        self._came[name] = self.creations = self.creations + 1
         self.bell.ring()
         return topic
 
@@ -194,6 +207,8 @@ class Registry:
         if forget:
             await self._forget(topic)
         self._names = [n for n in self._names if n != name]
+        self._came.pop(name, None)
+        self.went += 1
         topic.bell.ring()
         self.bell.ring()
         return there
