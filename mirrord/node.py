@@ -19,7 +19,7 @@ from .clock import Clock
 from .config.model import Config
 from .config.topology import LinkPlan, declared, links_of, pulled_by, topology_hash
 from .errors import MirrordError
-from .links.feed import FeedRules, Feeds
+from .links.feeds.feed import FeedRules, Feeds
 from .links.peer import Peer
 from .links.switchboard import Switchboard
 from .storage.journal import Journal
@@ -28,9 +28,9 @@ from .storage.store import PutMeta
 from .storage.writer import WritableStore
 from .topics.ground import Ground
 from .topics.registry import Registry
-from .topics.shelf import Shelf
-from .topics.sources import Sources
-from .topics.turn import Sizes
+from .topics.log.shelf import Shelf
+from .topics.log.sources import Sources
+from .topics.log.turn import Sizes
 
 Note = Callable[..., None]
 

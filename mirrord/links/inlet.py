@@ -17,14 +17,14 @@ from ..errors import MirrordError, PeerRefused, PeerUnreachable, ProtocolViolati
 from ..records.gap import VOLUNTARY, Cover
 from ..records.strand import Descriptor, Position
 from ..storage.life import Life
-from ..topics.log import Strand
+from ..topics.log.log import Strand
 from ..topics.messages import Applied, Apply, ApplyCover, Introduce
-from ..topics.places import contradicts
+from ..topics.log.places import contradicts
 from ..topics.registry import Registry
 from ..topics.topic import Topic
-from .board import Board, Halt, Side, Told
-from .covers import Offer, Witness, judge, needs_no_waiting
-from .lane import position_digest
+from .board.board import Board, Halt, Side, Told
+from .board.covers import Offer, Witness, judge, needs_no_waiting
+from .feeds.lane import position_digest
 from .wire import (
     PROTO,
     At,

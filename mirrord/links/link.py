@@ -18,7 +18,7 @@ from ..actors.mailbox import Envelope
 from ..clock import Clock
 from ..config.topology import LinkPlan
 from ..errors import MirrordError, PeerError, PeerRefused, PeerUnreachable
-from .board import Board, Line
+from .board.board import Board, Line
 from .inlet import Inlet
 from .peer import Peer
 from .state import Backoff, Facts, LinkState, Meter, compute

@@ -17,11 +17,11 @@ from ..errors import LinkNotFound
 from ..records.strand import Descriptor
 from ..storage.life import Life
 from ..topics.registry import Registry
-from .board import Board, Line
-from .covers import Witness, could_get
+from .board.board import Board, Line
+from .board.covers import Witness, could_get
 from .inlet import Ground, Inlet
 from .link import Link, LinkRules
-from .matrix import Matrix
+from .board.matrix import Matrix
 from .peer import Peer
 from .state import state_json
 from .wire import Pending, Sight

@@ -11,9 +11,9 @@ from msgspec import Struct
 from ..clock import Clock
 from ..storage.life import Life
 from ..storage.store import Change, Store
-from .shelf import Shelf
-from .sources import Sources
-from .turn import Sizes
+from .log.shelf import Shelf
+from .log.sources import Sources
+from .log.turn import Sizes
 
 
 class Writer(Protocol):

@@ -16,9 +16,9 @@ from ..names import check_topic
 from ..storage.life import Life
 from ..storage.store import DropTopic as DropTopicRows
 from ..storage.store import PutTopic, TopicRow
-from . import retention
+from .log import retention
 from .ground import Ground
-from .log import Identities
+from .log.log import Identities
 from .messages import BeginLife, Configure, DropTopic, Sweep
 from .topic import Topic
 

@@ -17,13 +17,13 @@ from ..errors import MirrordError, StoreCorrupt
 from ..records.strand import Descriptor
 from ..storage.memory import MemoryStore
 from ..storage.store import Change, Gap, Pack, PutHead, PutTopic, Store
-from . import retention
-from .decisions import Decisions
-from .face import Face
+from .log import retention
+from .log.decisions import Decisions
+from .read.face import Face
 from .ground import Ground
-from .log import Identities, Log, Strand, load_strands, own_open
+from .log.log import Identities, Log, Strand, load_strands, own_open
 from .messages import Append, Message
-from .turn import Turn
+from .log.turn import Turn
 
 MOST_AT_ONCE = 256
 MAX_SEQ = (1 << 40) - 1

@@ -48,17 +48,20 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/readyz", health.ready),
 )
 
+BELOW = ("", "/{rest:path}")  # the path itself, and everything below it
+PARTS = ("jobs", "schedules", "locks", "limits", "presence")
+
 # Specified surface that is not in this version: answered 501 by name, never half right.
 LATER: tuple[tuple[str, str], ...] = (
     ("PATCH", "/v0/topics/{name}"),
     *(("POST", f"/v0/topics/{{name}}/{verb}") for verb in ("delete", "claim", "ack", "nack", "extend")),
     ("GET", "/v0/topics/{name}/work"),
     ("GET", "/v0/topics/{name}/explain"),
-    *((m, "/v0/topics/{name}/groups{rest:path}") for m in ("GET", "POST", "DELETE")),
-    *((m, "/v0/routers{rest:path}") for m in ("GET", "PUT", "DELETE")),
-    *((m, "/v0/watch{rest:path}") for m in ("GET", "POST")),
+    *((m, f"/v0/topics/{{name}}/groups{below}") for below in BELOW for m in ("GET", "POST", "DELETE")),
+    *((m, f"/v0/routers{below}") for below in BELOW for m in ("GET", "PUT", "DELETE")),
+    *((m, f"/v0/watch{below}") for below in BELOW for m in ("GET", "POST")),
     ("GET", "/v0/ws"),
-    *((m, f"/v0/{part}{{rest:path}}") for part in ("jobs", "schedules", "locks", "limits", "presence") for m in ("GET", "PUT", "POST", "DELETE")),
+    *((m, f"/v0/{part}{below}") for part in PARTS for below in BELOW for m in ("GET", "PUT", "POST", "DELETE")),
     ("POST", "/v0/topology/plan"),
     ("PUT", "/v0/topology"),
     ("GET", "/v0/openapi.json"),

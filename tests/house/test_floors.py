@@ -35,7 +35,7 @@ MAY_WAIT = frozenset({
     "cli/cluster/harness.py", "cli/cluster/survey.py", "cli/commands/run.py",
     "cli/commands/status.py", "cli/commands/up.py", "cli/doors.py",
     "cli/intake/batches.py", "client/api.py", "clock.py",
-    "links/feed.py", "links/link.py", "links/peer.py", "links/switchboard.py",
+    "links/feeds/feed.py", "links/link.py", "links/peer.py", "links/switchboard.py",
     "node.py", "serve.py",
     "storage/inline.py", "storage/journal.py", "storage/sqlite/checkpoint.py", "storage/sqlite/directory.py",
     "storage/turns.py",

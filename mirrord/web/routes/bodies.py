@@ -8,12 +8,13 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from ...config.model import Limits
-from ...errors import BatchTooLarge, InvalidRequest, RecordTooLarge, UnsupportedMediaType
+from ...errors import BatchTooLarge, InvalidRequest, NotYet, RecordTooLarge, UnsupportedMediaType
 from ...records.chunk import NO_TEXT, Draft
 from ..message import Request
 
 Count = Annotated[int, Meta(ge=0)]
 T = TypeVar("T")
+MSGPACK = b"application/msgpack"
 
 
 class AppendBody(Struct):
@@ -48,9 +49,11 @@ def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
 
 
 def decode(request: Request, decode_json: msgspec.json.Decoder[T], *, empty: T | None = None) -> T:
-    """The body, checked. Raises UnsupportedMediaType, InvalidRequest with the place of the fault."""
+    """The body, checked. Raises UnsupportedMediaType, NotYet, InvalidRequest with the place of the fault."""
     body = request.body
-    if not body and empty is not None:
+    if not body:
+        if empty is None:
+            raise InvalidRequest("a body is needed: send a JSON object")
         return empty
     check_media_type(request)
     try:
@@ -66,13 +69,17 @@ def decode(request: Request, decode_json: msgspec.json.Decoder[T], *, empty: T |
 
 
 def check_media_type(request: Request, wanted: bytes = b"application/json") -> None:
-    """Raises UnsupportedMediaType unless the body is said to be of that type and not compressed."""
+    """Raises UnsupportedMediaType, NotYet unless the body is said to be of that type and not compressed."""
     kind = request.headers.get(b"content-type", b"")
     if not kind[: len(wanted)].lower() == wanted:
+        if kind[: len(MSGPACK)].lower() == MSGPACK:
+            raise NotYet("msgpack bodies are not yet in this version; send JSON", {"content_type": MSGPACK.decode()})
         raise UnsupportedMediaType(f"send content-type: {wanted.decode()} (found {kind.decode('latin-1')[:80]!r})")
     coding = request.headers.get(b"content-encoding", b"identity")
+    if coding == b"gzip":
+        raise NotYet("compressed bodies are not yet in this version; send it uncompressed", {"content_encoding": "gzip"})
     if coding not in (b"identity", b""):
-        raise UnsupportedMediaType("compressed bodies are not yet in this version; send it uncompressed")
+        raise UnsupportedMediaType(f"content-encoding {coding.decode('latin-1')[:80]!r} is not read; send it uncompressed")
 
 
 def check_drafts(body: AppendBody, limits: Limits) -> None:

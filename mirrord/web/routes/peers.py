@@ -11,10 +11,10 @@ from ...links.link import Link
 from ...links.wire import decode_change, decode_request
 from ...node import Node
 from ..message import ClientGone, Request, Response, Stream, Writer
-from .bodies import check_media_type
+from .bodies import MSGPACK, check_media_type
 from .topics import reply
 
-MSGPACK = b"application/msgpack"
+
 UNSENT_BYTES = 128 << 10
 
 

@@ -18,10 +18,10 @@ from ...errors import DeclaredInFile, InvalidRequest, NotYet, TopicNotFound
 from ...names import check_topic
 from ...node import Node
 from ...records.chunk import encode_body
-from ...topics.digest import digest_of
-from ...topics.face import View
+from ...topics.read.digest import digest_of
+from ...topics.read.face import View
 from ...topics.messages import Append, Appended, Configure, Key, Sweep
-from ...topics.reading import Found, read
+from ...topics.read.reading import Found, read
 from ...topics.topic import Topic
 from ..message import Request, Response
 from .bodies import AppendBody, DiffBody, check_drafts, decode, decoder, flag

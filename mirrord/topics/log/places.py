@@ -6,10 +6,10 @@ from typing import Protocol
 
 from msgspec import UNSET, UnsetType
 
-from ..records.chunk import COUNT, FIRST, HASH, PREV_HASH, STRAND, chunks_in
-from ..records.gap import find_end
-from ..records.strand import Position
-from ..storage.store import Gap, Pack, Part
+from ...records.chunk import COUNT, FIRST, HASH, PREV_HASH, STRAND, chunks_in
+from ...records.gap import find_end
+from ...records.strand import Position
+from ...storage.store import Gap, Pack, Part
 from .log import Strand
 
 

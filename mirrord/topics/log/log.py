@@ -9,9 +9,9 @@ from __future__ import annotations
 import msgpack
 from msgspec import Struct, field
 
-from ..config.topic import TopicConfig, as_json, topic_config
-from ..records.strand import Descriptor, Identity, Position
-from ..storage.store import HeadRow, StrandRow, TopicRow, VectorRow
+from ...config.topic import TopicConfig, as_json, topic_config
+from ...records.strand import Descriptor, Identity, Position
+from ...storage.store import HeadRow, StrandRow, TopicRow, VectorRow
 
 
 class Strand(Struct):

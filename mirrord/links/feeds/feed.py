@@ -8,15 +8,15 @@ from typing import Any, Protocol
 import trio
 from msgspec import Struct, structs
 
-from ..actors.bell import Ear
-from ..clock import Clock
-from ..errors import FeedNotFound, PeerRefused
-from ..names import matches
-from ..records.strand import Identity
-from ..storage.life import Life
-from ..topics.registry import Registry
+from ...actors.bell import Ear
+from ...clock import Clock
+from ...errors import FeedNotFound, PeerRefused
+from ...names import matches
+from ...records.strand import Identity
+from ...storage.life import Life
+from ...topics.registry import Registry
 from .lane import Lane, Piece
-from .wire import (
+from ..wire import (
     PROTO,
     FeedChange,
     FeedRequest,

@@ -4,8 +4,8 @@ design/3-replication.md §3.3; the simulator switches them off one by one and mu
 
 from __future__ import annotations
 
-from ..records.chunk import COUNT, FIRST, HASH, PREV_HASH, Header
-from ..records.gap import Cover
+from ...records.chunk import COUNT, FIRST, HASH, PREV_HASH, Header
+from ...records.gap import Cover
 
 NEXT, KNOWN, AHEAD, FORKED = "next", "known", "ahead", "forked"
 

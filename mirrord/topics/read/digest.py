@@ -9,11 +9,11 @@ from typing import Any
 
 from msgspec import UNSET
 
-from ..errors import ChunkCorrupt, ProtocolViolation
-from ..records.chunk import COUNT, FIRST, HASH, PREV_HASH, STRAND, check_hash, chunks_in
-from .log import Strand
-from .places import hash_at
-from .topic import Topic
+from ...errors import ChunkCorrupt, ProtocolViolation
+from ...records.chunk import COUNT, FIRST, HASH, PREV_HASH, STRAND, check_hash, chunks_in
+from ..log.log import Strand
+from ..log.places import hash_at
+from ..topic import Topic
 
 READ_BYTES = 1 << 20
 MOST_GAPS = 1000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..records.chunk import COUNT, FIRST, KIND, RECORDS, TEXT_LEN, TS_LAST, Header
-from ..storage.store import MANY_TAGS, Pack, Part, PutPack
+from ...records.chunk import COUNT, FIRST, KIND, RECORDS, TEXT_LEN, TS_LAST, Header
+from ...storage.store import MANY_TAGS, Pack, Part, PutPack
 
 
 class PackBuilder:

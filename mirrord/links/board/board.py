@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct, field, structs
 
-from ..actors.bell import Bell
-from ..records.gap import Cover
-from ..records.strand import Descriptor, Position
+from ...actors.bell import Bell
+from ...records.gap import Cover
+from ...records.strand import Descriptor, Position
 from .covers import Offer, Witness
 
 

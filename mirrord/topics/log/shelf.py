@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 
-from ..storage.store import Pack
+from ...storage.store import Pack
 
 
 class Shelf:

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from ..errors import ProtocolViolation
-from ..records import chunk as chunks
-from ..records.chunk import COUNT, FIRST, HASH, STRAND, TEXT_LEN, TS_LAST, Draft, Header
-from ..records.gap import Cover, takes_a_seq
-from ..records.strand import Descriptor, Identity, Position
-from ..storage.store import Change, Gap, Pack, PutGap, PutHead, PutStrand, PutVector
+from ...errors import ProtocolViolation
+from ...records import chunk as chunks
+from ...records.chunk import COUNT, FIRST, HASH, STRAND, TEXT_LEN, TS_LAST, Draft, Header
+from ...records.gap import Cover, takes_a_seq
+from ...records.strand import Descriptor, Identity, Position
+from ...storage.store import Change, Gap, Pack, PutGap, PutHead, PutStrand, PutVector
 from . import rules
 from .log import Log, Strand, strand_row, vector_row
-from .messages import Applied, Fork
+from ..messages import Applied, Fork
 from .pack import PackBuilder
 from .sources import Sources
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from msgspec import Struct
 from xxhash import xxh3_64_intdigest
 
-from ..records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, chunks_in
-from ..records.gap import LOST, Cover
-from ..records.strand import Identity, Position
-from ..storage.store import Pack
-from ..topics.log import Strand
-from ..topics.places import INSIDE, contradicts, hash_at
-from ..topics.topic import Topic
-from .wire import At, Chunks, CoverIs, ForkIs, Frame, Move, Rewound, StrandIs, Told, TopicInfo
+from ...records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, chunks_in
+from ...records.gap import LOST, Cover
+from ...records.strand import Identity, Position
+from ...storage.store import Pack
+from ...topics.log.log import Strand
+from ...topics.log.places import INSIDE, contradicts, hash_at
+from ...topics.topic import Topic
+from ..wire import At, Chunks, CoverIs, ForkIs, Frame, Move, Rewound, StrandIs, Told, TopicInfo
 
 
 class Sent(Struct):

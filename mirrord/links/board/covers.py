@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
-from ..records.gap import ERASED, EXPIRED, Cover
+from ...records.gap import ERASED, EXPIRED, Cover
 
 
 class Witness(Struct, frozen=True):

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from ..config.topic import TopicConfig
-from ..records.chunk import COUNT, FIRST, HASH, KIND, PREV_HASH, RECORDS, STRAND, TS_FIRST, chunks_in, rows
-from ..records.gap import EVICTED, EXPIRED, pack_end
-from ..storage.store import Pack
+from ...config.topic import TopicConfig
+from ...records.chunk import COUNT, FIRST, HASH, KIND, PREV_HASH, RECORDS, STRAND, TS_FIRST, chunks_in, rows
+from ...records.gap import EVICTED, EXPIRED, pack_end
+from ...storage.store import Pack
 from .log import Log
 
 ENDS_BYTES = 16 << 10  # inner chunk ends kept in one gap row

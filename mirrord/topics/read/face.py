@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ..records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, TS_FIRST, chunks_in, rows
-from ..records.gap import TOMBSTONE_WORDS
-from ..storage.store import Gap, Pack
+from ...records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, TS_FIRST, chunks_in, rows
+from ...records.gap import TOMBSTONE_WORDS
+from ...storage.store import Gap, Pack
 
 _quote = msgspec.json.Encoder().encode
 

@@ -6,10 +6,10 @@ from typing import Any, assert_never
 
 from msgspec import structs
 
-from ..errors import Conflict, IdempotencyConflict, TopicExistsIncompatible, TopicNotEmpty
-from ..records.gap import DELETED, END_LEN, pack_end
-from ..storage.life import Life
-from ..storage.store import (
+from ...errors import Conflict, IdempotencyConflict, TopicExistsIncompatible, TopicNotEmpty
+from ...records.gap import DELETED, END_LEN, pack_end
+from ...storage.life import Life
+from ...storage.store import (
     Change,
     DropGap,
     DropIdempotency,
@@ -25,7 +25,7 @@ from ..storage.store import (
 )
 from . import retention, rules
 from .log import Identities, Log, Strand
-from .messages import (
+from ..messages import (
     Append,
     Appended,
     Apply,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from .wire import Sight
+from ..wire import Sight
 
 Key = tuple[str, str, int]  # node, topic (by its name there), strand
 

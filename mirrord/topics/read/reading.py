@@ -7,8 +7,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from ..config.topic import TopicConfig
-from ..storage.store import Gap, Pack
+from ...config.topic import TopicConfig
+from ...storage.store import Gap, Pack
 from .face import Face, Page, View, gap_tombstone, join, tombstone
 
 READ_BYTES = 1 << 20

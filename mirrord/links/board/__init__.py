@@ -1,0 +1,1 @@
+"""What the links of a node know together: who brings what, what waits, who stands where."""

@@ -1,0 +1,1 @@
+"""Reading a log: pages for people, digests for proofs."""
