@@ -12,6 +12,7 @@ from pathlib import Path
 
 import trio
 
+ROOT = Path(__file__).parents[3]  # nodes run the mirrord that this module is of
 LAST_WORDS_BYTES = 2000
 
 
@@ -20,7 +21,8 @@ class Daemon:
 
     def __init__(self, file: Path, node: str, log: Path, environment: Mapping[str, str]) -> None:
         self.node, self.log = node, log
-        self._file, self._environment = file, {**os.environ, **environment}
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        self._file, self._environment = file, {**os.environ, "PYTHONPATH": path, **environment}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, under: Sequence[str] = ()) -> None:

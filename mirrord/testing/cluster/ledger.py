@@ -71,6 +71,12 @@ class Ledger:
         self._acknowledged: dict[str, dict[Mark, str]] = {}  # topic: mark: the node that acknowledged it
         self._refused: dict[str, set[Mark]] = {}
         self._numbers: Counter[tuple[str, str]] = Counter()
+        self._writers: Counter[str] = Counter()
+
+    def new_writer(self, topic: str, node: str) -> str:
+        """A name that no other writer of the topic has."""
+        self._writers[topic] += 1
+        return f"{node}-{self._writers[topic]}"
 
     def next_marks(self, topic: str, writer: str, count: int) -> list[Mark]:
         """The payloads of a writer's next records."""

@@ -1,6 +1,7 @@
 """A cluster of real nodes on this machine, for tests: any graph, faulty lines, and proof of what it holds.
 
-    async with local_cluster(folder, graph("mesh", 3), {"orders": "fsync"}) as cluster:
+    topics = {"orders": "fsync"}
+    async with local_cluster(folder, graph("mesh", 3), topics) as cluster:
         await cluster.start()
         await cluster.append("ada", "orders", '{"item": "tea"}')
         await cluster.converged()
