@@ -1,0 +1,76 @@
+"""What the specification has and this version has not: ``501 not_yet``, never something half right (issue 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .daemon import Api, refused
+
+CALLS = [
+    ("PATCH", "/v0/topics/x"), ("POST", "/v0/topics/x/delete"), ("POST", "/v0/topics/x/claim"),
+    ("POST", "/v0/topics/x/ack"), ("POST", "/v0/topics/x/nack"), ("POST", "/v0/topics/x/extend"),
+    ("GET", "/v0/topics/x/work"), ("GET", "/v0/topics/x/explain"),
+    ("GET", "/v0/topics/x/groups"), ("GET", "/v0/topics/x/groups/g"), ("DELETE", "/v0/topics/x/groups/g"),
+    ("POST", "/v0/topics/x/groups/g/read"), ("POST", "/v0/topics/x/groups/g/commit"),
+    ("POST", "/v0/topics/x/groups/g/reclaim"), ("POST", "/v0/topics/x/groups/g/seek"),
+    ("GET", "/v0/routers"), ("PUT", "/v0/routers/a->b"), ("GET", "/v0/routers/a"), ("DELETE", "/v0/routers/a"),
+    ("POST", "/v0/watch"), ("GET", "/v0/watch/wid_x"), ("GET", "/v0/ws"),
+    ("PUT", "/v0/jobs/j"), ("GET", "/v0/jobs"), ("POST", "/v0/jobs/j/runs"), ("GET", "/v0/jobs/j/runs/1"),
+    ("POST", "/v0/jobs/j/claim"), ("DELETE", "/v0/jobs/j"), ("PUT", "/v0/schedules/s"), ("GET", "/v0/schedules"),
+    ("POST", "/v0/schedules/s/trigger"), ("POST", "/v0/locks/l/acquire"), ("GET", "/v0/locks/l"),
+    ("PUT", "/v0/limits/l"), ("POST", "/v0/limits/l/check"), ("PUT", "/v0/presence/s/k"),
+    ("GET", "/v0/presence/s"), ("POST", "/v0/topology/plan"), ("PUT", "/v0/topology"),
+    ("GET", "/v0/openapi.json"), ("GET", "/"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path"), CALLS)
+def test_calls_of_later_versions(api: Api, method: str, path: str) -> None:
+    """The call is known, refused by name, and says which."""
+    response = api.request(method, path, json={} if method in ("POST", "PUT", "PATCH") else None)
+    refused(response, 501, "not_yet")
+    assert f"{method} {path}" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v0/jobsx", "/v0/watching", "/v0/locksmith", "/v0/routersx", "/v0/limitsx"])
+def test_what_only_begins_like_one(api: Api, path: str) -> None:
+    """A name that is nowhere specified is not promised for later."""
+    refused(api.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("match", [["tag", "Eq", "a"], "a*"])
+def test_reads_by_tag(api: Api, topic: str, match: Any) -> None:
+    """A filter that is not applied must not be taken: the reader would get what it did not ask for."""
+    api.append(topic, 1)
+    response = api.post(f"/v0/topics/{topic}/diff", json={"match": match})
+    assert refused(response, 501, "not_yet") == {"field": "match"}
+    assert len(api.diff(topic, match=None)["records"]) == 1
+
+
+def test_reads_of_a_prefix(api: Api) -> None:
+    """One topic is read at a time."""
+    refused(api.post("/v0/topics/chat:*/diff", json={}), 501, "not_yet")
+
+
+@pytest.mark.parametrize("kind", ["application/msgpack", "application/msgpack; x=y"])
+def test_msgpack(api: Api, topic: str, kind: str) -> None:
+    """Binary bodies are specified, so they are told from types that nobody will ever take."""
+    api.create(topic)
+    for method, path in (("PUT", ""), ("POST", ""), ("POST", "/diff")):
+        response = api.request(method, f"/v0/topics/{topic}{path}", content=b"\x80", headers={"content-type": kind})
+        refused(response, 501, "not_yet")
+
+
+def test_gzip(api: Api, topic: str) -> None:
+    """A compressed body is specified and not there; another coding is nothing that mirrord will read."""
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    refused(api.post(f"/v0/topics/{topic}", content=b"\x1f\x8b", headers=headers), 501, "not_yet")
+    headers["content-encoding"] = "br"
+    refused(api.post(f"/v0/topics/{topic}", content=b"x", headers=headers), 415, "unsupported_media_type")
+
+
+def test_an_answer_is_plain_whatever_is_accepted(api: Api) -> None:
+    """A client that takes gzip gets a plain answer that says so by saying nothing."""
+    assert "content-encoding" not in api.get("/v0/topics", headers={"accept-encoding": "gzip, br"}).headers
