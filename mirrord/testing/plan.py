@@ -1,0 +1,165 @@
+"""Plans: a seed becomes a graph, writes and faults in phases. Pure, and a plain list, so that it can be shrunk."""
+
+from __future__ import annotations
+
+from random import Random
+
+from msgspec import Struct
+
+from .graphs import SHAPES, Link, links
+
+NAMES = ("ada", "bob", "cyd", "dan", "eve", "fay")
+LINE = ("cut", "oneway", "silent", "delay", "slow", "halfopen", "doubled", "unanswered")
+NODE = ("kill", "kill-before", "kill-after", "power", "wipe", "backup", "memory", "delete", "clock", "clone")
+DISK = ("eio", "eio-written", "eio-sticky", "full")
+
+MENUS: dict[str, tuple[str, ...]] = {
+    "calm": (),
+    "line": LINE,
+    "crash": ("kill", "kill-before", "kill-after", "kill-before", "kill-after", "cut"),
+    "power": ("power", "power", "cut", "kill"),
+    "disk": (*DISK, "kill"),
+    "wipe": ("wipe", "wipe", "cut", "kill"),
+    "backup": ("backup", "backup", "cut", "kill"),
+    "memory": ("memory", "memory", "memory", "cut", "delay", "kill"),
+    "delete": ("delete", "delete", "cut", "power"),
+    "caps": ("delay", "cut", "delete", "kill"),
+    "late": (),
+    "clock": ("clock", "clock", "power"),
+    "clone": ("clone", "kill", "cut"),
+    "mixed": (*LINE, *NODE, *DISK),
+}
+_CAPPED = ("caps", "late")
+TOPICS = ("orders", "events")
+
+
+class Write(Struct, frozen=True):
+    """``count`` records appended at once. With a key it is sent ``tries`` times, ``pause_s`` apart."""
+
+    at: float
+    number: int
+    node: str
+    topic: str
+    count: int
+    tries: int = 1  # more than one: keyed
+    pause_s: float = 0.0
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The JSON texts of its records, unlike those of any other write."""
+        return tuple(f'"{self.number}.{i}"' for i in range(self.count))
+
+
+class Fault(Struct, frozen=True):
+    """Something bad, from ``at`` to ``until`` (seconds). ``peer`` is the line's other end; ``amount`` as the kind has it."""
+
+    at: float
+    until: float
+    kind: str
+    node: str
+    peer: str = ""
+    amount: float = 0.0
+
+    def __str__(self) -> str:
+        who = f"{self.node}-{self.peer}" if self.peer else self.node
+        return f"{self.kind} {who} {self.at:.2f}..{self.until:.2f} s ({self.amount:.3f})"
+
+
+class Plan(Struct, frozen=True):
+    """One run."""
+
+    seed: int
+    menu: str
+    shape: str
+    nodes: tuple[str, ...]
+    links: tuple[Link, ...]
+    topics: tuple[tuple[str, str], ...]  # name and class
+    caps: tuple[tuple[str, str, int], ...]  # node, topic, records
+    late: tuple[tuple[str, float], ...]  # nodes that start later, and when
+    writes: tuple[Write, ...]
+    faults: tuple[Fault, ...]
+    heal_at: float
+
+    def __str__(self) -> str:
+        return f"seed {self.seed}: {self.menu}, {self.shape} of {len(self.nodes)}, {len(self.writes)} writes"
+
+
+def plan_of(seed: int, menu: str | None = None) -> Plan:
+    """What happens in the run of this seed. The menu is drawn from the seed unless it is named."""
+    rng = Random(f"plan {seed}")
+    drawn = rng.choice((*MENUS, "mixed", "mixed", "mixed"))
+    menu = menu or drawn
+    nodes, shape = _cluster(menu, rng)
+    pulls = links(shape, nodes, rng)
+    topics = tuple((name, rng.choice(("disk", "fsync"))) for name in TOPICS[: rng.choice((1, 1, 2))])
+    caps: tuple[tuple[str, str, int], ...] = ()
+    if menu in _CAPPED or (menu == "mixed" and rng.random() < 0.3):
+        caps = tuple((rng.choice(nodes), name, rng.randint(3, 20)) for name, _ in topics)
+    heal_at = rng.uniform(4.0, 9.0)
+    late: tuple[tuple[str, float], ...] = ()
+    if menu in _CAPPED or rng.random() < 0.2:
+        late = ((rng.choice(nodes), rng.uniform(0.5, heal_at)),)
+    writes = _writes(nodes, [name for name, _ in topics], heal_at, rng)
+    faults = _faults(menu, nodes, pulls, heal_at, rng)
+    if menu == "late":
+        faults = _slow_starts(late, pulls, heal_at, rng)
+    return Plan(seed, menu, shape, nodes, pulls, topics, caps, late, writes, faults, heal_at)
+
+
+def _cluster(menu: str, rng: Random) -> tuple[tuple[str, ...], str]:
+    shape = rng.choice(("mesh", "mesh", "random", "star") if menu == "late" else SHAPES)
+    least = 2 if shape in ("pair", "chain", "one-way ring") else 3
+    count = 2 if shape == "pair" else rng.choice((least, 3, 3, 3, 4, 4, 5, 6))
+    return NAMES[:count], shape
+
+
+def _writes(nodes: tuple[str, ...], topics: list[str], until: float, rng: Random) -> tuple[Write, ...]:
+    count = rng.choice((50, 60, 80, 120, 300))
+    bursts = [rng.uniform(0.1, until) for _ in range(6)]
+    writers = nodes if rng.random() < 0.7 else (rng.choice(nodes),)
+    found: list[Write] = []
+    for number in range(count):
+        at = rng.uniform(0.1, until) if rng.random() < 0.6 else rng.choice(bursts) + rng.uniform(0, 0.05)
+        tries, pause_s = (rng.randint(2, 3), rng.uniform(0.05, 1.5)) if rng.random() < 0.15 else (1, 0.0)
+        found.append(Write(at, number, rng.choice(writers), rng.choice(topics), rng.randint(1, 5), tries, pause_s))
+    return tuple(sorted(found, key=lambda write: write.at))
+
+
+def _faults(menu: str, nodes: tuple[str, ...], pulls: tuple[Link, ...], until: float, rng: Random) -> tuple[Fault, ...]:
+    """Three phases: each is calm, of one kind, or mixed."""
+    kinds = MENUS[menu]
+    if not kinds:
+        return ()
+    found: list[Fault] = []
+    for phase in range(3):
+        begin, end = 0.3 + phase * (until - 0.3) / 3, 0.3 + (phase + 1) * (until - 0.3) / 3
+        weather = rng.choice(("calm", "one kind", "mixed", "mixed"))
+        menu_now = kinds if weather == "mixed" else (rng.choice(kinds),)
+        for _ in range(0 if weather == "calm" else rng.randint(1, 4)):
+            found += _fault(rng.choice(menu_now), nodes, pulls, begin, end, rng)
+    return tuple(sorted(found, key=lambda fault: fault.at))
+
+
+def _fault(
+    kind: str, nodes: tuple[str, ...], pulls: tuple[Link, ...], begin: float, end: float, rng: Random
+) -> list[Fault]:
+    at = rng.uniform(begin, end)
+    if kind in LINE:
+        a, b = rng.choice(pulls)
+        a, b = (a, b) if rng.random() < 0.5 else (b, a)
+        amounts = {"delay": rng.uniform(0.05, 0.3), "slow": rng.choice((2_000.0, 6_000.0, 20_000.0)), "doubled": 0.5}
+        return [Fault(at, at + rng.uniform(0.2, 2.5), kind, a, b, amounts.get(kind, 0.5))]
+    node, down_s = rng.choice(nodes), rng.choice((0.0, rng.uniform(0.05, 2.0)))
+    amount = {"clock": rng.uniform(-60, 60), "kill-before": rng.randint(1, 8), "kill-after": rng.randint(1, 8)}.get(kind, rng.random())
+    if kind in ("backup", "memory"):
+        return [Fault(max(0.2, at - rng.uniform(0.1, 3.0)), at, f"copy for {kind}", node), Fault(at, at + down_s, kind, node)]
+    return [Fault(at, at + (rng.uniform(0.2, 2.0) if kind in DISK else down_s), kind, node, amount=amount)]
+
+
+def _slow_starts(late: tuple[tuple[str, float], ...], pulls: tuple[Link, ...], until: float, rng: Random) -> tuple[Fault, ...]:
+    """Some lines of the late node take their time, so that who answers first differs."""
+    found: list[Fault] = []
+    for puller, source in pulls:
+        if any(puller == node for node, _ in late) and rng.random() < 0.5:
+            found.append(Fault(0.1, until + 2.0, "delay", source, puller, rng.uniform(0.05, 0.6)))
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""What must be true of a run: pure functions over what nodes hold and what their clients were told."""

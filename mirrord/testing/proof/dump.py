@@ -1,0 +1,123 @@
+"""What a node holds, read from its store as it lies there, for the checker."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+from xxhash import xxh3_128_digest
+
+from ...records.chunk import COUNT, FIRST, HASH, HASH_LEN, PREV_HASH, STRAND, chunks_in, records
+from ...records.strand import Descriptor
+from ...storage.store import Gap, Store
+from ...topics.log.log import Identities
+
+ALL = 1 << 40
+
+
+class Held(Struct, frozen=True):
+    """A chunk as it lies in a log."""
+
+    seq: int
+    first: int
+    count: int
+    prev_hash: bytes
+    hash: bytes
+    sound: bool  # its bytes have the hash that it tells
+    texts: tuple[str, ...]
+    times: tuple[int, ...]
+
+    @property
+    def last(self) -> int:
+        """Its last oseq."""
+        return self.first + self.count - 1
+
+
+class StrandDump(Struct):
+    """One strand in one log, in log order."""
+
+    descriptor: Descriptor
+    last: int = 0
+    hash: bytes = b""
+    held: list[Held] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+
+    def texts(self) -> dict[int, tuple[str, int]]:
+        """oseq: text and commit time."""
+        return {
+            chunk.first + i: (text, ts)
+            for chunk in self.held
+            for i, (text, ts) in enumerate(zip(chunk.texts, chunk.times, strict=True))
+        }
+
+
+class TopicDump(Struct):
+    """One topic's log. ``spans`` are the local seqs that packs and gaps occupy, in order."""
+
+    name: str
+    log_id: bytes
+    deleted: bool
+    head: int = 0
+    floor: int = 0
+    ceiling: int = 0
+    count: int = 0
+    strands: dict[int, StrandDump] = field(default_factory=dict)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Dump(Struct):
+    """One node's store."""
+
+    node: str
+    topics: dict[str, TopicDump]
+
+    def strand(self, topic: str, strand: int) -> StrandDump | None:
+        """None when it is not known there."""
+        found = self.topics.get(topic)
+        return found.strands.get(strand) if found is not None else None
+
+    def texts(self, topic: str) -> dict[str, int]:
+        """How often each text lies in the log."""
+        found: dict[str, int] = {}
+        if topic in self.topics:
+            for strand in self.topics[topic].strands.values():
+                for chunk in strand.held:
+                    for text in chunk.texts:
+                        found[text] = found.get(text, 0) + 1
+        return found
+
+
+def dump_of(node: str, store: Store) -> Dump:
+    """Everything that the store holds."""
+    heads = {row.tid: row for row in store.heads()}
+    topics: dict[str, TopicDump] = {}
+    for row in store.topics():
+        about = Identities.decode(row.blob)
+        found = topics[row.name] = TopicDump(row.name, about.log_id, about.deleted)
+        if (head := heads.get(row.tid)) is not None:
+            found.head, found.floor, found.ceiling, found.count = head.head, head.floor, head.ceiling, head.count
+        _strands(found, row.tid, store)
+        _packs(found, row.tid, store)
+        found.spans += [(gap.seq_from, gap.seq_to) for gap in store.seq_gaps(row.tid, 1, ALL - 1, ALL)]
+        found.spans.sort()
+    return Dump(node, topics)
+
+
+def _strands(found: TopicDump, tid: int, store: Store) -> None:
+    vectors = {row.sid: row for row in store.vectors(tid)}
+    for row in store.strands(tid):
+        strand = found.strands[row.strand] = StrandDump(Descriptor.decode(row.descriptor))
+        if row.sid in vectors:
+            strand.last, strand.hash = vectors[row.sid].last, vectors[row.sid].hash
+        strand.gaps = store.gaps(tid, row.sid, 1, ALL)
+
+
+def _packs(found: TopicDump, tid: int, store: Store) -> None:
+    for pack in store.packs(tid, 1, ALL):
+        found.spans.append((pack.seq, pack.last))
+        seq = pack.seq
+        for at, size, header in chunks_in(pack.body):
+            sound = xxh3_128_digest(pack.body[at + HASH_LEN : at + size]) == header[HASH]
+            rows = records(pack.body, at, header)
+            texts, times = tuple(str(row.data) for row in rows), tuple(row.ts for row in rows)
+            chunk = Held(seq, header[FIRST], header[COUNT], header[PREV_HASH], header[HASH], sound, texts, times)
+            found.strands[header[STRAND]].held.append(chunk)
+            seq += header[COUNT]

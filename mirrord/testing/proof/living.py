@@ -1,0 +1,111 @@
+"""Promises that only living nodes can keep: link states, the lag matrix, digests that prove the same."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import trio
+
+from ...topics.digest import digest_of
+from ..graphs import reachable
+from ..world.world import World
+from .cluster import Halts
+from .logs import Finding
+
+
+def halts_of(world: World) -> Halts:
+    """Which strands stand still on which link, at every node that lives."""
+    found: dict[str, set[tuple[str, str, int]]] = {}
+    for name, place in world.places.items():
+        if place.node is not None:
+            found[name] = {
+                (link.plan.peer, topic, strand)
+                for link in place.node.switchboard.links.values()
+                for topic, side in link.inlet.sides.items()
+                for strand in side.halted
+            }
+    return found
+
+
+def is_settled(world: World) -> bool:
+    """Whether everyone stands where its sources stand, and says so."""
+    nodes = [place.node for place in world.places.values()]
+    if any(node is None for node in nodes):
+        return False
+    halts = halts_of(world)
+    if not all(_has_all(world, puller, source, halts[puller]) for puller, source in world.plan.links):
+        return False
+    words = {link["state"] for node in nodes if node is not None for link in node.switchboard.describe()}
+    return words <= {"caught-up", "halted"} and (bool(world.plan.links) or not words) and not _lag_faults(world, halts)
+
+
+def _has_all(world: World, puller: str, source: str, halted: set[tuple[str, str, int]]) -> bool:
+    ours, theirs = world.places[puller].node, world.places[source].node
+    if ours is None or theirs is None:
+        return False
+    for topic in theirs.registry:
+        mine = ours.registry.any(topic.topic)
+        for number, strand in topic.strands.items():
+            if strand.durable_last and (source, topic.topic, number) not in halted:
+                known = mine.strands.get(number) if mine is not None else None
+                if known is None or known.durable_last < strand.durable_last:
+                    return False
+    return True
+
+
+async def check_living(world: World, halts: Halts) -> AsyncIterator[Finding]:
+    """What nodes say of themselves, against what is so."""
+    for name, place in world.places.items():
+        if place.node is None:
+            yield "eventually_up", f"{name} does not run"
+            continue
+        for reason in place.node.unwell():
+            yield "eventually_ready", f"{name}: {reason}"
+        for link in place.node.switchboard.describe():
+            if link["state"] != ("halted" if _halts_on(halts, name, link["peer"]) else "caught-up"):
+                reason = link.get("reason", "")
+                yield "eventually_caught_up", f"{name} from {link['peer']}: {link['state']} {reason}"
+    for what in _lag_faults(world, halts):
+        yield "eventually_lag_is_true", what
+    digests = {name: await _digest(world, name) for name in world.places}
+    for puller, source in world.plan.links:
+        for key, (oseq, digest) in digests[source].items():
+            ours = digests[puller].get(key, (0, None))
+            if ours[0] == oseq and None not in (ours[1], digest) and ours[1] != digest and not any(
+                (peer, *key) in halts.get(node, ()) for node, peer in ((puller, source), (source, puller))
+            ):
+                yield "finally_digests_equal", f"{puller} and {source} in {key[0]} {key[1]:016x} at {oseq}"
+        yield_deep = digests[puller].get(("", 0))
+        if yield_deep is not None:
+            yield "finally_deep_digest", f"{puller}: {yield_deep[1]}"
+
+
+def _halts_on(halts: Halts, node: str, peer: str) -> bool:
+    return any(where == peer for where, _, _ in halts.get(node, ()))
+
+
+async def _digest(world: World, name: str) -> dict[tuple[str, int], tuple[int, str | None]]:
+    found: dict[tuple[str, int], tuple[int, str | None]] = {}
+    node = world.places[name].node
+    for topic in node.registry if node is not None else ():
+        for entry in await digest_of(topic, {}, deep=True, rest=trio.lowlevel.checkpoint):
+            found[topic.topic, int(entry["strand"], 16)] = (entry["oseq"], entry["hash"])
+            if not entry["deep"]["ok"]:
+                found["", 0] = (0, entry["deep"]["fault"])
+    return found
+
+
+def _lag_faults(world: World, halts: Halts) -> list[str]:
+    """Where everything can come everywhere and has, every node must say that nobody lacks anything."""
+    plan = world.plan
+    if any(halts.values()) or any(len(reachable(node, plan.links)) < len(plan.nodes) for node in plan.nodes):
+        return []
+    found: list[str] = []
+    for name, place in world.places.items():
+        told: dict[str, Any] = place.node.switchboard.lag() if place.node is not None else {"origins": {}}
+        for origin, cells in told["origins"].items():
+            for holder, cell in cells.items():
+                if cell["records"] != 0:
+                    found.append(f"{name} says that {holder} lacks {cell['records']} of {origin}'s records")
+    return found

@@ -1,0 +1,1 @@
+"""The world that simulated nodes live in: network, disks, clocks, clients."""
