@@ -19,7 +19,8 @@ from .clock import Clock
 from .config.model import Config
 from .config.topology import LinkPlan, declared, links_of, pulled_by, topology_hash
 from .errors import MirrordError
-from .links.feeds.feed import FeedRules, Feeds
+from .links.feeds.feed import FeedRules
+from .links.feeds.feeds import Feeds
 from .links.peer import Peer
 from .links.switchboard import Switchboard
 from .storage.journal import Journal
@@ -27,10 +28,10 @@ from .storage.life import META_LIFE, Life, StartMark, wake
 from .storage.store import PutMeta
 from .storage.writer import WritableStore
 from .topics.ground import Ground
-from .topics.registry import Registry
 from .topics.log.shelf import Shelf
 from .topics.log.sources import Sources
 from .topics.log.turn import Sizes
+from .topics.registry import Registry
 
 Note = Callable[..., None]
 

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
-from msgspec import Struct
-from xxhash import xxh3_128_digest
-
 from ..actors.mailbox import Envelope
-from ..clock import Clock
-from ..config.topic import TopicConfig, topic_config
+from ..config.topic import topic_config
 from ..config.topology import LinkPlan
 from ..errors import MirrordError, PeerRefused, PeerUnreachable, ProtocolViolation
-from ..records.gap import VOLUNTARY, Cover
 from ..records.strand import Descriptor, Position
-from ..storage.life import Life
-from ..topics.log.log import Strand
-from ..topics.messages import Applied, Apply, ApplyCover, Introduce
 from ..topics.log.places import contradicts
-from ..topics.registry import Registry
+from ..topics.messages import Applied, Apply, Introduce
 from ..topics.topic import Topic
-from .board.board import Board, Halt, Side, Told
-from .board.covers import Offer, Witness, judge, needs_no_waiting
+from .asking import Asking
+from .board.board import Halt, Side, Told
 from .feeds.lane import position_digest
+from .ground import Ground
+from .offers import Offers
 from .wire import (
     PROTO,
-    At,
     CoverIs,
     FeedChange,
     FeedRequest,
@@ -38,7 +30,6 @@ from .wire import (
     NeedClosed,
     Refused,
     Rewound,
-    Sight,
     StrandIs,
     Topics,
 )
@@ -47,39 +38,20 @@ from .wire import Told as WireTold
 MOST_NOTES = 1000  # of one link; a node keeps the last 10 000 over some ten links
 
 
-class Ground(Struct, frozen=True):
-    """What all links of a node stand on."""
-
-    cluster: str
-    topology_hash: bytes
-    life: Life
-    clock: Clock
-    registry: Registry
-    board: Board
-    declared: Callable[[str, TopicConfig], TopicConfig]  # the file's settings for a topic, over a peer's
-    rewound: Callable[[str], None]
-    sees: Callable[[str, str, int, int, int, int], object]
-    take_sights: Callable[[list[Sight]], None]
-    sights_for: Callable[[str, int], tuple[list[Sight], int]]  # for a peer that does not pull from us
-    worth_waiting: Callable[[str, int, int, Witness], bool]
-
-
 class Inlet:
     """Filled anew by each feed; the flight recorder of the link stays."""
 
     def __init__(self, plan: LinkPlan, ground: Ground) -> None:
         self.plan, self._ground = plan, ground
-        self.feed_no = 0
+        line = ground.board.lines[plan.peer]
+        self.asking = Asking(plan, ground, line)
+        self._offers = Offers(plan, ground, line, self.asking, self.note)
+        self._sides = line.sides
         self.again_at_once = False
         self.notes: deque[dict[str, Any]] = deque(maxlen=MOST_NOTES)
-        self._sides: dict[str, Side] = {}
         self._topics: dict[int, Topic] = {}
         self._known = 0
         self._hello: Hello | None = None
-        self._confirm: dict[tuple[str, int], None] = {}
-        self._told_closed: dict[str, list[At]] = {}
-        self._send_closed = False
-        self._sights_told = 0
         self._told: dict[tuple[int, int], int] = {}  # topic number and strand: the oseq told
         self._digest = 0
         self.clock_offset_ms = 0
@@ -88,74 +60,12 @@ class Inlet:
         """One event for the flight recorder."""
         self.notes.append({"ts": self._ground.clock.wall_ms(), "action": action, "detail": detail})
 
-    # ---- asking ----------------------------------------------------------------------------------------------------------
-
     async def request(self, heartbeat_ms: int, max_frame_bytes: int) -> FeedRequest:
-        """What to open the next feed with: where we stand in every strand of every topic of this link."""
-        ground, me = self._ground, self._ground.life.identity
-        self.feed_no = max(self.feed_no + 1, ground.clock.wall_ms())
+        """What to open the next feed with; forgets the one before."""
         self._topics, self._known, self._hello = {}, 0, None
         self._told.clear()
         self._digest = 0
-        self._confirm.clear()
-        line = ground.board.lines[self.plan.peer]
-        self._sides = line.sides
-        wants: dict[str, list[At]] = {}
-        closed: dict[str, list[At]] = {}
-        not_from: dict[str, list[int]] = {}
-        for want in self.plan.wants:
-            if want.source.endswith("*"):
-                wants.setdefault(want.source, [])
-        for topic in await ground.registry.alive(lambda name: self._source_name(name) is not None):
-            source = self._source_name(topic.topic)
-            if source is not None:
-                wants[source], closed[source] = self._vector(topic)
-                not_from[source] = self._not_from(topic.topic)
-        for want in self.plan.wants:
-            wants.setdefault(want.source, [])
-        told = xxh3_128_digest(repr(sorted(closed.items())).encode()) if any(closed.values()) else b""
-        send, self._send_closed = self._send_closed or told != self._closed_hash(), False
-        self._told_closed = closed
-        return FeedRequest(
-            PROTO, ground.cluster, me.name, me.origin_id, me.life, ground.topology_hash, self.feed_no, wants,
-            closed_strands_hash=told, closed_strands=closed if send and told else None,
-            not_from={name: strands for name, strands in not_from.items() if strands},
-            max_frame_bytes=max_frame_bytes, heartbeat_ms=heartbeat_ms,
-        )  # fmt: skip
-
-    def _closed_hash(self) -> bytes:
-        closed = self._told_closed
-        return xxh3_128_digest(repr(sorted(closed.items())).encode()) if any(closed.values()) else b""
-
-    def _vector(self, topic: Topic) -> tuple[list[At], list[At]]:
-        """Where the topic stands, as (open, closed): closed is every strand but the newest of each origin."""
-        newest: dict[bytes, int] = {}
-        for strand in topic.strands.values():
-            origin = strand.descriptor.origin_id
-            newest[origin] = max(newest.get(origin, 0), strand.sid)
-        now_open: list[At] = []
-        closed: list[At] = []
-        for number, strand in topic.strands.items():
-            if strand.stored:
-                at = (number, strand.durable_last, strand.durable_hash)
-                (now_open if newest[strand.descriptor.origin_id] == strand.sid else closed).append(at)
-        return now_open, closed
-
-    def _not_from(self, topic: str) -> list[int]:
-        board = self._ground.board
-        line = board.lines[self.plan.peer]
-        side = self._sides.get(topic)
-        strands = list(side.told) if side is not None else []
-        found = [s for s in strands if not board.serves(line, topic, s)]
-        if side is not None:
-            side.asked = {s: s not in set(found) for s in strands}
-        return found
-
-    def _source_name(self, local: str) -> str | None:
-        return next((n for want in self.plan.wants if (n := want.source_name(local)) is not None), None)
-
-    def _local_name(self, source: str) -> str | None:
-        return next((n for want in self.plan.wants if (n := want.local_name(source)) is not None), None)
+        return await self.asking.request(heartbeat_ms, max_frame_bytes)
 
     # ---- what the peer says ------------------------------------------------------------------------------------------------
 
@@ -178,7 +88,7 @@ class Inlet:
             case Rewound():
                 self._on_rewound(header)
             case NeedClosed():
-                self._send_closed = self.again_at_once = True
+                self.asking.send_closed = self.again_at_once = True
                 raise PeerUnreachable("the peer asks for the list of closed strands")
             case Refused(topic=None):
                 raise PeerRefused(header.reason, header.message, header.retry_after_s)
@@ -222,7 +132,7 @@ class Inlet:
             for number, oseq, *_ in info.vector:
                 self._tally(info.no, number, oseq)
             self._known += header.event == "there"
-            local = self._local_name(info.name)
+            local = self.asking.local_name(info.name)
             if local is None:
                 continue
             side = self._sides.setdefault(local, Side(info.name))
@@ -346,7 +256,7 @@ class Inlet:
         for number, oseq in result.moved:
             board.delivered(peer, name, number, oseq)
         for number in result.ahead:
-            self._confirm[name, number] = None
+            self.asking.confirm(name, number)
         if result.forks or result.mine:
             topic = self._ground.registry.any(name)
             for fork in result.forks:
@@ -358,83 +268,17 @@ class Inlet:
     def offered(self, header: CoverIs) -> None:
         """A cover came: it is applied when its time has come."""
         topic = self.local(header.topic)
-        cover = Cover(header.strand, header.first, header.last, header.reason, header.prev_hash, header.hash)
-        if not cover.is_sound():
-            raise ProtocolViolation(f"a cover of strand {header.strand:016x} cannot be true")
         if topic is not None:
-            self._ground.board.offer(self.plan.peer, topic.topic, cover, self._ground.clock.monotonic())
+            self._offers.take(topic, header)
 
     async def apply_covers(self) -> None:
-        """Apply every cover of this link whose time has come; confirm where we stand then."""
-        line = self._ground.board.lines[self.plan.peer]
-        for name, number in list(line.offered):
-            side, topic = self._sides[name], self._ground.registry.any(name)
-            strand = topic.strands.get(number) if topic is not None else None
-            offer = side.offers.get(number)
-            if topic is not None and strand is not None and offer is not None and number not in side.halted:
-                await self._apply_cover(topic, strand, side, offer)
-
-    async def _apply_cover(self, topic: Topic, strand: Strand, side: Side, offer: Offer) -> None:
-        board, peer = self._ground.board, self.plan.peer
-        name, number, after = topic.topic, offer.cover.strand, strand.durable_last
-        if after >= offer.cover.last or offer.cover.first > after + 1:
-            self._confirm[name, number] = None
-            board.withdraw(peer, name, number)
-            return
-        through = self._judge(name, number, offer, after)
-        if through is None:
-            return
-        if self.plan.on_gap == "halt" and offer.cover.reason not in VOLUNTARY:
-            board.halt(peer, name, number, Halt("gap", strand.durable, Position(offer.cover.last, offer.cover.hash)))
-            return
-        result: Applied = await topic.mailbox.put(ApplyCover(offer.cover.cut(through)), bounded_elsewhere=True).wait()
-        self.note("gap", f"{name} {number:016x} {offer.cover.first}..{through}: {offer.cover.reason}")
-        if side.offers.get(number) is offer:
-            self._confirm[name, number] = None
-            board.withdraw(peer, name, number)
-        self.applied(name, result)
-
-    def _judge(self, name: str, number: int, offer: Offer, after: int) -> int | None:
-        ground = self._ground
-        topic = ground.registry.any(name)
-        ttl_ms = topic.config.ttl_ms if topic is not None else 0
-        if needs_no_waiting(offer.cover, bool(ttl_ms)):
-            return offer.cover.last
-        others = ground.board.witnesses(name, number, self.plan.peer)
-        moved_at = ground.board.moved_at.get((name, number), 0.0)
-        return judge(
-            after, offer, others, lambda w: ground.worth_waiting(name, number, after, w), ground.clock.monotonic(), moved_at
-        ).through
-
-    # ---- telling the feed ----------------------------------------------------------------------------------------------------
+        """Apply every cover of this link whose time has come."""
+        for name, result in await self._offers.apply_due():
+            self.applied(name, result)
 
     def change(self) -> FeedChange | None:
-        """What the feed must be told since the last time: positions to serve from, strands not to serve; None: nothing."""
-        if not self.complete:
-            return None
-        ground = self._ground
-        line = ground.board.lines[self.plan.peer]
-        wants: dict[str, list[At]] = {}
-        not_from: dict[str, list[int]] = {}
-        for name, number in [*line.dirty, *(c for c in self._confirm if c not in line.dirty)]:
-            topic, side = ground.registry.any(name), self._sides.get(name)
-            if topic is None or side is None or side.refused is not None:
-                continue
-            serve = ground.board.serves(line, name, number)
-            before = side.asked.get(number, True)
-            side.asked[number] = serve
-            if serve and (not before or (name, number) in self._confirm):
-                strand = topic.strands.get(number)
-                at = (number, strand.durable_last, strand.durable_hash) if strand is not None else (number, 0, None)
-                wants.setdefault(side.source, []).append(at)
-            elif before and not serve:
-                not_from.setdefault(side.source, []).append(number)
-        line.dirty.clear()
-        self._confirm.clear()
-        sights, self._sights_told = ground.sights_for(self.plan.peer, self._sights_told)
-        if not (wants or not_from or sights):
-            return None
-        return FeedChange(ground.life.identity.origin_id, wants, not_from, sights)
+        """What the feed must be told since the last time; None: nothing."""
+        return self.asking.change() if self.complete else None
 
     # ---- numbers ---------------------------------------------------------------------------------------------------------------
 

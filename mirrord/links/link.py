@@ -171,7 +171,7 @@ class Link:
         if self.inlet.complete and not self.facts.hello:
             self.facts.hello = True
             self._board.up(self.plan.peer)
-            self.inlet.note("connected", f"feed {self.inlet.feed_no}")
+            self.inlet.note("connected", f"feed {self.inlet.asking.feed_no}")
             self.tried.set()
 
     async def _apply(

@@ -19,9 +19,10 @@ from ..storage.life import Life
 from ..topics.registry import Registry
 from .board.board import Board, Line
 from .board.covers import Witness, could_get
-from .inlet import Ground, Inlet
-from .link import Link, LinkRules
 from .board.matrix import Matrix
+from .ground import Ground
+from .inlet import Inlet
+from .link import Link, LinkRules
 from .peer import Peer
 from .state import state_json
 from .wire import Pending, Sight

@@ -131,6 +131,7 @@ class Board:
         side.covered[cover.strand] = max(side.covered.get(cover.strand, 0), cover.last)
         side.offers[cover.strand] = Offer(cover, now)
         self.lines[peer].offered[topic, cover.strand] = None
+        self.lines[peer].bell.ring()
         self.rejudge(topic, cover.strand)
 
     def halt(self, peer: str, topic: str, strand: int, halt: Halt) -> None:

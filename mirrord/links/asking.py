@@ -1,0 +1,116 @@
+"""What a link asks of its peer: the request of a feed, and the changes that follow it."""
+
+from __future__ import annotations
+
+from xxhash import xxh3_128_digest
+
+from ..config.topology import LinkPlan
+from ..topics.topic import Topic
+from .board.board import Line
+from .ground import Ground
+from .wire import PROTO, At, FeedChange, FeedRequest
+
+
+class Asking:
+    """Knows where this node stands in what the link brings, and what the peer was told of it."""
+
+    def __init__(self, plan: LinkPlan, ground: Ground, line: Line) -> None:
+        self._plan, self._ground, self._line = plan, ground, line
+        self.feed_no = 0
+        self.send_closed = False  # the peer asked for the list of closed strands
+        self._confirm: dict[tuple[str, int], None] = {}
+        self._told_closed: dict[str, list[At]] = {}
+        self._sights_told = 0
+
+    def confirm(self, topic: str, strand: int) -> None:
+        """The feed must hear where we stand in this strand: something it sent did not follow, or a cover is done with."""
+        self._confirm[topic, strand] = None
+        self._line.dirty[topic, strand] = None
+
+    async def request(self, heartbeat_ms: int, max_frame_bytes: int) -> FeedRequest:
+        """What to open the next feed with: where we stand in every strand of every topic of this link."""
+        ground, me = self._ground, self._ground.life.identity
+        self.feed_no = max(self.feed_no + 1, ground.clock.wall_ms())
+        self._confirm.clear()
+        wants: dict[str, list[At]] = {}
+        closed: dict[str, list[At]] = {}
+        not_from: dict[str, list[int]] = {}
+        for want in self._plan.wants:
+            if want.source.endswith("*"):
+                wants.setdefault(want.source, [])
+        for topic in await ground.registry.alive(lambda name: self.source_name(name) is not None):
+            source = self.source_name(topic.topic)
+            if source is not None:
+                wants[source], closed[source] = self._vector(topic)
+                not_from[source] = self._not_from(topic.topic)
+        for want in self._plan.wants:
+            wants.setdefault(want.source, [])
+        told = xxh3_128_digest(repr(sorted(closed.items())).encode()) if any(closed.values()) else b""
+        send, self.send_closed = self.send_closed or told != self._closed_hash(), False
+        self._told_closed = closed
+        return FeedRequest(
+            PROTO, ground.cluster, me.name, me.origin_id, me.life, ground.topology_hash, self.feed_no, wants,
+            closed_strands_hash=told, closed_strands=closed if send and told else None,
+            not_from={name: strands for name, strands in not_from.items() if strands},
+            max_frame_bytes=max_frame_bytes, heartbeat_ms=heartbeat_ms,
+        )  # fmt: skip
+
+    def _closed_hash(self) -> bytes:
+        closed = self._told_closed
+        return xxh3_128_digest(repr(sorted(closed.items())).encode()) if any(closed.values()) else b""
+
+    def _vector(self, topic: Topic) -> tuple[list[At], list[At]]:
+        """Where the topic stands, as (open, closed): closed is every strand but the newest of each origin."""
+        newest: dict[bytes, int] = {}
+        for strand in topic.strands.values():
+            origin = strand.descriptor.origin_id
+            newest[origin] = max(newest.get(origin, 0), strand.sid)
+        now_open: list[At] = []
+        closed: list[At] = []
+        for number, strand in topic.strands.items():
+            if strand.stored:
+                at = (number, strand.durable_last, strand.durable_hash)
+                (now_open if newest[strand.descriptor.origin_id] == strand.sid else closed).append(at)
+        return now_open, closed
+
+    def _not_from(self, topic: str) -> list[int]:
+        board, line = self._ground.board, self._line
+        side = line.sides.get(topic)
+        strands = list(side.told) if side is not None else []
+        found = [s for s in strands if not board.serves(line, topic, s)]
+        if side is not None:
+            side.asked = {s: s not in set(found) for s in strands}
+        return found
+
+    def source_name(self, local: str) -> str | None:
+        """What a local topic is called at the peer; None when this link does not bring it."""
+        return next((n for want in self._plan.wants if (n := want.source_name(local)) is not None), None)
+
+    def local_name(self, source: str) -> str | None:
+        """What a topic of the peer is called here; None when this link does not bring it."""
+        return next((n for want in self._plan.wants if (n := want.local_name(source)) is not None), None)
+
+    def change(self) -> FeedChange | None:
+        """What the feed must be told since the last time: positions to serve from, strands not to serve; None: nothing."""
+        ground, line = self._ground, self._line
+        wants: dict[str, list[At]] = {}
+        not_from: dict[str, list[int]] = {}
+        for name, number in line.dirty:
+            topic, side = ground.registry.any(name), line.sides.get(name)
+            if topic is None or side is None or side.refused is not None:
+                continue
+            serve = ground.board.serves(line, name, number)
+            before = side.asked.get(number, True)
+            side.asked[number] = serve
+            if serve and (not before or (name, number) in self._confirm):
+                strand = topic.strands.get(number)
+                at = (number, strand.durable_last, strand.durable_hash) if strand is not None else (number, 0, None)
+                wants.setdefault(side.source, []).append(at)
+            elif before and not serve:
+                not_from.setdefault(side.source, []).append(number)
+        line.dirty.clear()
+        self._confirm.clear()
+        sights, self._sights_told = ground.sights_for(self._plan.peer, self._sights_told)
+        if not (wants or not_from or sights):
+            return None
+        return FeedChange(ground.life.identity.origin_id, wants, not_from, sights)

@@ -1,0 +1,77 @@
+"""Covers that a link's peer offers: held back until their time has come, then applied (design §3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..config.topology import LinkPlan
+from ..errors import ProtocolViolation
+from ..records.gap import VOLUNTARY, Cover
+from ..records.strand import Position
+from ..topics.log.log import Strand
+from ..topics.messages import Applied, ApplyCover
+from ..topics.topic import Topic
+from .asking import Asking
+from .board.board import Halt, Line, Side
+from .board.covers import Offer, judge, needs_no_waiting
+from .ground import Ground
+from .wire import CoverIs
+
+
+class Offers:
+    """The covers of one link."""
+
+    def __init__(self, plan: LinkPlan, ground: Ground, line: Line, asking: Asking, note: Callable[[str, str], None]) -> None:
+        self._plan, self._ground, self._line, self._asking, self._note = plan, ground, line, asking, note
+
+    def take(self, topic: Topic, header: CoverIs) -> None:
+        """A cover came. Raises ProtocolViolation when it cannot be true."""
+        cover = Cover(header.strand, header.first, header.last, header.reason, header.prev_hash, header.hash)
+        if not cover.is_sound():
+            raise ProtocolViolation(f"a cover of strand {header.strand:016x} cannot be true")
+        self._ground.board.offer(self._plan.peer, topic.topic, cover, self._ground.clock.monotonic())
+
+    async def apply_due(self) -> list[tuple[str, Applied]]:
+        """Apply every cover whose time has come; what became of each."""
+        done: list[tuple[str, Applied]] = []
+        for name, number in list(self._line.offered):
+            side, topic = self._line.sides[name], self._ground.registry.any(name)
+            strand = topic.strands.get(number) if topic is not None else None
+            offer = side.offers.get(number)
+            if topic is not None and strand is not None and offer is not None and number not in side.halted:
+                applied = await self._apply(topic, strand, side, offer)
+                if applied is not None:
+                    done.append((name, applied))
+        return done
+
+    async def _apply(self, topic: Topic, strand: Strand, side: Side, offer: Offer) -> Applied | None:
+        board, peer = self._ground.board, self._plan.peer
+        name, number, after = topic.topic, offer.cover.strand, strand.durable_last
+        if after >= offer.cover.last or offer.cover.first > after + 1:
+            board.withdraw(peer, name, number)
+            self._asking.confirm(name, number)
+            return None
+        through = self._judge(name, number, offer, after)
+        if through is None:
+            return None
+        if self._plan.on_gap == "halt" and offer.cover.reason not in VOLUNTARY:
+            board.halt(peer, name, number, Halt("gap", strand.durable, Position(offer.cover.last, offer.cover.hash)))
+            return None
+        result: Applied = await topic.mailbox.put(ApplyCover(offer.cover.cut(through)), bounded_elsewhere=True).wait()
+        self._note("gap", f"{name} {number:016x} {offer.cover.first}..{through}: {offer.cover.reason}")
+        if side.offers.get(number) is offer:
+            board.withdraw(peer, name, number)
+            self._asking.confirm(name, number)
+        return result
+
+    def _judge(self, name: str, number: int, offer: Offer, after: int) -> int | None:
+        ground = self._ground
+        topic = ground.registry.any(name)
+        ttl_ms = topic.config.ttl_ms if topic is not None else 0
+        if needs_no_waiting(offer.cover, bool(ttl_ms)):
+            return offer.cover.last
+        others = ground.board.witnesses(name, number, self._plan.peer)
+        moved_at = ground.board.moved_at.get((name, number), 0.0)
+        return judge(
+            after, offer, others, lambda w: ground.worth_waiting(name, number, after, w), ground.clock.monotonic(), moved_at
+        ).through
