@@ -29,7 +29,9 @@ class MirrordError(Exception):
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
 
-    def __init__(self, message: str = "", detail: Mapping[str, Any] | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str = "", detail: Mapping[str, Any] | None = None, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message or (type(self).__doc__ or self.code).strip().splitlines()[0])
         self.detail: dict[str, Any] | None = dict(detail) if detail is not None else None
         self.retry_after_s = retry_after_s
@@ -301,7 +303,11 @@ class PeerRefused(PeerError):
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[PeerRefused], tuple[str, str, float | None]]:
-        return type(self), (self.reason, str(self), self.retry_after_s)  # a copy is made of these, not of ``args``
+        return type(self), (
+            self.reason,
+            str(self),
+            self.retry_after_s,
+        )  # a copy is made of these, not of ``args``
 
 
 class ProtocolViolation(PeerError):

@@ -98,7 +98,11 @@ class Node:
     async def live(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled or ``stop``. Raises what the journal dies of: a node without a writer must not live."""
         self._outside.note(
-            "node_started", node=self.name, life=self.life.record.number, new_life=self.life.reason or "", origin=self.life.origin_id.hex()
+            "node_started",
+            node=self.name,
+            life=self.life.record.number,
+            new_life=self.life.reason or "",
+            origin=self.life.origin_id.hex(),
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(self.journal.run)
@@ -127,7 +131,13 @@ class Node:
         self._outside.note("node_stopped", node=self.name)
 
     def _died(self, death: Death, error: BaseException) -> None:
-        self._outside.note("actor_died", actor=death.actor, error=death.error, lives_again_s=round(death.lives_again_s, 3), exc=error)
+        self._outside.note(
+            "actor_died",
+            actor=death.actor,
+            error=death.error,
+            lives_again_s=round(death.lives_again_s, 3),
+            exc=error,
+        )
 
     def note_fault(self, error: BaseException) -> None:
         """A connection met a fault that nobody named."""
@@ -148,7 +158,9 @@ class Node:
             self._outside.note("life_rewound", evidence=evidence)
             try:
                 await self._begin_life(evidence)
-            except MirrordError as error:  # the disk refuses: the proof will come again with the next heartbeat
+            except (
+                MirrordError
+            ) as error:  # the disk refuses: the proof will come again with the next heartbeat
                 self._outside.note("life_not_begun", error=str(error))
             self._rewind = trio.Event()
             self._rewound_by = None
@@ -208,5 +220,3 @@ class Node:
 
 def _want(want: Any) -> str | dict[str, str]:
     return want.source if want.source == want.local else {"from": want.source, "as": want.local}
-
-

@@ -27,7 +27,9 @@ from .web.message import ServerLimits
 from .web.server import Server, open_listeners
 
 MARKS_LOOKED_AT = 64
-SWITCH_INTERVAL_S = 0.0001  # the journal's thread must not wait 5 ms for the interpreter (design/4-storage.md)
+SWITCH_INTERVAL_S = (
+    0.0001  # the journal's thread must not wait 5 ms for the interpreter (design/4-storage.md)
+)
 
 
 class BootMark:
@@ -136,7 +138,11 @@ def _outside(config: Config, data_dir: Path, store) -> Outside:  # type: ignore[
 
 def _store_settings(config: Config) -> Settings:
     kept = config.store
-    return Settings(ballast_bytes=kept.ballast_bytes, restart_bytes=kept.wal_restart_bytes, wal_limit_bytes=kept.wal_limit_bytes)
+    return Settings(
+        ballast_bytes=kept.ballast_bytes,
+        restart_bytes=kept.wal_restart_bytes,
+        wal_limit_bytes=kept.wal_limit_bytes,
+    )
 
 
 def server_limits(config: Config) -> ServerLimits:

@@ -123,4 +123,3 @@ class Mailbox(Generic[M]):
     def statistics(self) -> MailboxStatistics:
         """Numbers for ``GET /v0/actors``."""
         return MailboxStatistics(len(self._waiting), self._room, len(self._open), self._handled)
-

@@ -102,12 +102,18 @@ class Inlet:
         if hello.proto != PROTO:
             raise PeerRefused("too-old", f"the peer speaks feed protocol {hello.proto}, this node {PROTO}")
         if hello.node != self.plan.peer:
-            raise PeerRefused("wrong-node", f"{self.plan.url} is node {hello.node!r}, not {self.plan.peer!r}: correct url or via")
+            raise PeerRefused(
+                "wrong-node",
+                f"{self.plan.url} is node {hello.node!r}, not {self.plan.peer!r}: correct url or via",
+            )
         if hello.origin_id == me.origin_id:
             raise PeerRefused("duplicate-node", "the peer has our origin id: was the data directory copied?")
         for line in self._ground.board.lines.values():
             if line.up and line.peer != self.plan.peer and line.origin_id == hello.origin_id:
-                raise PeerRefused("duplicate-node", f"{self.plan.peer} and {line.peer} have one origin id: was a data directory copied?")
+                raise PeerRefused(
+                    "duplicate-node",
+                    f"{self.plan.peer} and {line.peer} have one origin id: was a data directory copied?",
+                )
         self._hello = hello
         self._ground.board.lines[self.plan.peer].origin_id = hello.origin_id
         self.clock_offset_ms = hello.clock_ms - self._ground.clock.wall_ms()
@@ -155,9 +161,13 @@ class Inlet:
             return there
         config = topic_config({"type": info.type, "ttl_ms": info.ttl_ms, "durability": info.durability})
         renamed = info.name if local != info.name else None
-        topic, _ = await self._ground.registry.ensure(local, self._ground.declared(local, config), renamed_from=renamed)
+        topic, _ = await self._ground.registry.ensure(
+            local, self._ground.declared(local, config), renamed_from=renamed
+        )
         if topic.config.type != info.type:
-            raise PeerRefused("topic-type", f"{local} is a {topic.config.type} here and a {info.type} at {self.plan.peer}")
+            raise PeerRefused(
+                "topic-type", f"{local} is a {topic.config.type} here and a {info.type} at {self.plan.peer}"
+            )
         return topic
 
     def _refuse_topic(self, name: str, reason: str) -> None:
@@ -167,14 +177,18 @@ class Inlet:
     def _hear(self, topic: Topic, told: WireTold) -> None:
         number, oseq, digest, whole_from, ts = told
         ground, clock = self._ground, self._ground.clock
-        ground.board.hear(self.plan.peer, topic.topic, number, Told(oseq, digest, whole_from, ts), clock.monotonic())
+        ground.board.hear(
+            self.plan.peer, topic.topic, number, Told(oseq, digest, whole_from, ts), clock.monotonic()
+        )
         ground.sees(self.plan.peer, topic.topic, number, oseq, ts, clock.wall_ms() + self.clock_offset_ms)
         strand = topic.strands.get(number)
         if strand is None:
             return
         theirs = Position(oseq, digest)
         if strand is topic.own_strand and oseq > strand.durable_last:
-            ground.rewound(f"{self.plan.peer} holds our strand {number:016x} to {oseq}, we only to {strand.durable_last}")
+            ground.rewound(
+                f"{self.plan.peer} holds our strand {number:016x} to {oseq}, we only to {strand.durable_last}"
+            )
         elif contradicts(strand, topic.tid, theirs, topic.reads):
             self._fork(topic, number, theirs)
 
@@ -222,7 +236,9 @@ class Inlet:
             return
         strand = topic.strands.get(frame.strand)
         if strand is None or strand.durable_last < frame.told:
-            self._ground.rewound(f"{self.plan.peer} holds {frame.told} records of our strand {frame.strand:016x} of {topic.topic}")
+            self._ground.rewound(
+                f"{self.plan.peer} holds {frame.told} records of our strand {frame.strand:016x} of {topic.topic}"
+            )
 
     # ---- records and covers --------------------------------------------------------------------------------------------------
 
@@ -239,7 +255,9 @@ class Inlet:
             return
         descriptor = Descriptor.decode(header.descriptor)
         if self._ground.life.identity.wrote(descriptor) and descriptor.strand not in topic.strands:
-            self._ground.rewound(f"{self.plan.peer} holds strand {descriptor.strand:016x} of our present life, unknown here")
+            self._ground.rewound(
+                f"{self.plan.peer} holds strand {descriptor.strand:016x} of our present life, unknown here"
+            )
             return
         if descriptor.strand not in topic.strands:
             await topic.mailbox.put(Introduce(descriptor), bounded_elsewhere=True).wait()
@@ -310,5 +328,3 @@ class Inlet:
     def sides(self) -> dict[str, Side]:
         """By local topic."""
         return self._sides
-
-

@@ -42,7 +42,16 @@ class LinkRules(Struct, frozen=True):
 class Link:
     """One peer's link. ``inlet`` holds what is particular to the feed in progress."""
 
-    def __init__(self, plan: LinkPlan, peer: Peer, inlet: Inlet, board: Board, rules: LinkRules, clock: Clock, rng: Random) -> None:
+    def __init__(
+        self,
+        plan: LinkPlan,
+        peer: Peer,
+        inlet: Inlet,
+        board: Board,
+        rules: LinkRules,
+        clock: Clock,
+        rng: Random,
+    ) -> None:
         self.plan, self.name = plan, f"link:{plan.peer}"
         self._peer, self.inlet, self._board, self._rules = peer, inlet, board, rules
         self._clock, self._rng = clock, rng
@@ -122,7 +131,13 @@ class Link:
         self.connects += 1
         self._backoff.reset()
         facts = self.facts
-        facts.has_feed, facts.hello, facts.error, facts.refused, facts.waiting_for = True, False, None, None, None
+        facts.has_feed, facts.hello, facts.error, facts.refused, facts.waiting_for = (
+            True,
+            False,
+            None,
+            None,
+            None,
+        )
         facts.since = facts.byte_at = self._clock.monotonic()
 
     async def _share_feed(self, stream: Any, request: FeedRequest, silence: trio.CancelScope) -> None:
@@ -152,7 +167,9 @@ class Link:
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 
-    async def _read(self, stream: Any, frames: trio.MemorySendChannel[tuple[Frame, bytes]], silence: trio.CancelScope) -> None:
+    async def _read(
+        self, stream: Any, frames: trio.MemorySendChannel[tuple[Frame, bytes]], silence: trio.CancelScope
+    ) -> None:
         reader = FrameReader(self._rules.largest_body_bytes)
         async for data in stream:
             self.facts.byte_at = self._clock.monotonic()
@@ -175,7 +192,9 @@ class Link:
             self.tried.set()
 
     async def _apply(
-        self, frames: trio.MemoryReceiveChannel[tuple[Frame, bytes]], applied: trio.MemorySendChannel[tuple[str, Envelope[Any] | CoverIs]]
+        self,
+        frames: trio.MemoryReceiveChannel[tuple[Frame, bytes]],
+        applied: trio.MemorySendChannel[tuple[str, Envelope[Any] | CoverIs]],
     ) -> None:
         async for header, body in frames:
             if isinstance(header, Chunks):
@@ -254,4 +273,3 @@ class Link:
         elif not facts.lag_records:
             facts.behind_since = 0.0
         return compute(facts, now)
-

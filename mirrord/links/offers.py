@@ -21,7 +21,9 @@ from .wire import CoverIs
 class Offers:
     """The covers of one link."""
 
-    def __init__(self, plan: LinkPlan, ground: Ground, line: Line, asking: Asking, note: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, plan: LinkPlan, ground: Ground, line: Line, asking: Asking, note: Callable[[str, str], None]
+    ) -> None:
         self._plan, self._ground, self._line, self._asking, self._note = plan, ground, line, asking, note
 
     def take(self, topic: Topic, header: CoverIs) -> None:
@@ -55,9 +57,13 @@ class Offers:
         if through is None:
             return None
         if self._plan.on_gap == "halt" and offer.cover.reason not in VOLUNTARY:
-            board.halt(peer, name, number, Halt("gap", strand.durable, Position(offer.cover.last, offer.cover.hash)))
+            board.halt(
+                peer, name, number, Halt("gap", strand.durable, Position(offer.cover.last, offer.cover.hash))
+            )
             return None
-        result: Applied = await topic.mailbox.put(ApplyCover(offer.cover.cut(through)), bounded_elsewhere=True).wait()
+        result: Applied = await topic.mailbox.put(
+            ApplyCover(offer.cover.cut(through)), bounded_elsewhere=True
+        ).wait()
         self._note("gap", f"{name} {number:016x} {offer.cover.first}..{through}: {offer.cover.reason}")
         if side.offers.get(number) is offer:
             board.withdraw(peer, name, number)
@@ -73,5 +79,10 @@ class Offers:
         others = ground.board.witnesses(name, number, self._plan.peer)
         moved_at = ground.board.moved_at.get((name, number), 0.0)
         return judge(
-            after, offer, others, lambda w: ground.worth_waiting(name, number, after, w), ground.clock.monotonic(), moved_at
+            after,
+            offer,
+            others,
+            lambda w: ground.worth_waiting(name, number, after, w),
+            ground.clock.monotonic(),
+            moved_at,
         ).through

@@ -66,7 +66,9 @@ class HttpPeer:
 
     async def change(self, feed_no: int, change: bytes) -> None:
         try:
-            response = await self._client.post(f"{self._url}/v0/feed/{feed_no}", content=change, headers=MSGPACK)
+            response = await self._client.post(
+                f"{self._url}/v0/feed/{feed_no}", content=change, headers=MSGPACK
+            )
         except httpx.HTTPError as error:
             raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
         if response.status_code != 200:

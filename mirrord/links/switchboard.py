@@ -84,7 +84,9 @@ class Switchboard:
         """Raises LinkNotFound."""
         found = self.links.get(peer)
         if found is None:
-            raise LinkNotFound(f"this node pulls from {', '.join(self.links) or 'nobody'}, not from {peer!r}", {"peer": peer})
+            raise LinkNotFound(
+                f"this node pulls from {', '.join(self.links) or 'nobody'}, not from {peer!r}", {"peer": peer}
+            )
         return found
 
     # ---- what the board asks --------------------------------------------------------------------------------------------
@@ -122,7 +124,9 @@ class Switchboard:
         for _, topic, offer in self.board.offers():
             if topic in lanes:
                 found[topic, offer.cover.strand] = (offer.cover.first, offer.cover.last)
-        return [(lanes[topic], strand, first, last) for (topic, strand), (first, last) in sorted(found.items())]
+        return [
+            (lanes[topic], strand, first, last) for (topic, strand), (first, last) in sorted(found.items())
+        ]
 
     def sights(self, caller: str, since: int, most: int) -> tuple[list[Sight], int]:
         """What is known of other nodes than the caller, as far as it changed."""
@@ -141,7 +145,10 @@ class Switchboard:
         own: list[Sight] = []
         for topic in self._registry:
             for number, strand in topic.strands.items() if topic.ready.is_set() else ():
-                if strand.durable_last and self._own_told.get((peer + "/" + topic.topic, number)) != strand.durable_last:
+                if (
+                    strand.durable_last
+                    and self._own_told.get((peer + "/" + topic.topic, number)) != strand.durable_last
+                ):
                     self._own_told[peer + "/" + topic.topic, number] = strand.durable_last
                     own.append((me, topic.topic, number, strand.durable_last, strand.durable_ts, now))
                     if len(own) >= SIGHTS_PER_CHANGE:
@@ -190,9 +197,17 @@ class Switchboard:
             row = topics.setdefault(topic, {}).setdefault(names.get((topic, strand), "?"), {})
             for holder in holders:
                 at = places.get((holder, topic, strand))
-                cell = row.setdefault(holder, {"records": 0, "seconds": 0.0} if at is not None else {"records": None, "seconds": None})
+                cell = row.setdefault(
+                    holder,
+                    {"records": 0, "seconds": 0.0} if at is not None else {"records": None, "seconds": None},
+                )
                 _add_lag(cell, at, head, head_ts)
-        return {"node": self._life.name, "holders": holders, "topics": topics, "origins": _over_topics(topics)}
+        return {
+            "node": self._life.name,
+            "holders": holders,
+            "topics": topics,
+            "origins": _over_topics(topics),
+        }
 
     def _places(self) -> tuple[dict[Any, tuple[int, int]], dict[Any, tuple[int, int]], dict[Any, str]]:
         heads: dict[tuple[str, int], tuple[int, int]] = {}
@@ -240,7 +255,10 @@ def _describe_side(side: Any, records: int, seconds: float, word: str) -> dict[s
                 "strand": f"{strand:016x}",
                 "kind": halt.kind,
                 "mine": {"oseq": halt.mine.oseq, "hash": halt.mine.hash.hex() if halt.mine.hash else None},
-                "theirs": {"oseq": halt.theirs.oseq, "hash": halt.theirs.hash.hex() if halt.theirs.hash else None},
+                "theirs": {
+                    "oseq": halt.theirs.oseq,
+                    "hash": halt.theirs.hash.hex() if halt.theirs.hash else None,
+                },
             }
             for strand, halt in sorted(side.halted.items())
         ]

@@ -51,7 +51,9 @@ class FeedChange(Struct, frozen=True, omit_defaults=True):
     origin_id: bytes
     wants: dict[str, list[At]] = {}
     not_from: dict[str, list[int]] = {}
-    sights: list[Sight] = []  # what the caller knows of other nodes and itself, when the peer does not pull from it
+    sights: list[
+        Sight
+    ] = []  # what the caller knows of other nodes and itself, when the peer does not pull from it
 
 
 class TopicInfo(Struct, frozen=True, omit_defaults=True):
@@ -155,7 +157,9 @@ class Refused(Struct, frozen=True, tag_field="f", tag="refused", omit_defaults=T
 
 
 Frame = Hello | Topics | StrandIs | Chunks | CoverIs | Head | ForkIs | Rewound | NeedClosed | Refused
-KNOWN = frozenset({"hello", "topic", "strand", "chunks", "cover", "head", "fork", "rewound", "need-closed", "refused"})
+KNOWN = frozenset(
+    {"hello", "topic", "strand", "chunks", "cover", "head", "fork", "rewound", "need-closed", "refused"}
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_frame = msgspec.msgpack.Decoder(Frame).decode
@@ -235,7 +239,9 @@ class FrameReader:
 
     def _check(self, header_len: int, body_len: int) -> tuple[int, int]:
         if header_len > MOST_HEADER_BYTES or body_len > self._max_body:
-            raise ProtocolViolation(f"a frame tells a length of {header_len} + {body_len} bytes: more than a frame may have")
+            raise ProtocolViolation(
+                f"a frame tells a length of {header_len} + {body_len} bytes: more than a frame may have"
+            )
         return header_len, body_len
 
     def _pull(self, size: int) -> bytes:

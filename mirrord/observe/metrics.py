@@ -69,7 +69,9 @@ def _of_journal(journal: dict[str, Any]) -> Iterator[Metric]:
         yield CounterMetricFamily(f"mirrord_journal_{name}", text, value=journal[name])
     yield _gauge("journal_waiting", "Turns that wait for their commit.", journal["waiting"])
     yield _gauge("journal_commit_seconds", "Mean time of a commit.", journal["mean_commit_ms"] / 1000)
-    yield _gauge("journal_fsync_seconds", "Time of a commit with a sync, smoothed.", journal["fsync_ms"] / 1000)
+    yield _gauge(
+        "journal_fsync_seconds", "Time of a commit with a sync, smoothed.", journal["fsync_ms"] / 1000
+    )
     yield _gauge("journal_wal_bytes", "Size of the write-ahead log.", journal["wal_bytes"])
     yield _gauge("journal_ok", "1 unless the disk is full or failed.", float(journal["state"] == "ok"))
 
@@ -77,22 +79,38 @@ def _of_journal(journal: dict[str, Any]) -> Iterator[Metric]:
 def _of_topics(node: Node) -> Iterator[Metric]:
     head = GaugeMetricFamily("mirrord_topic_head_seq", "Highest seq.", labels=["topic"])
     records = GaugeMetricFamily("mirrord_topic_records_live", "Live records.", labels=["topic"])
-    size = GaugeMetricFamily("mirrord_topic_bytes_live", "JSON text of live records, bytes.", labels=["topic"])
+    size = GaugeMetricFamily(
+        "mirrord_topic_bytes_live", "JSON text of live records, bytes.", labels=["topic"]
+    )
     for topic in node.registry.page("", "", MOST_TOPICS):
         head.add_metric([topic.topic], topic.head)
         records.add_metric([topic.topic], topic.count)
         size.add_metric([topic.topic], topic.bytes)
     yield from (head, records, size)
-    yield _gauge("topic_metrics_truncated", "1 when there are more topics than are shown.", float(len(node.registry) > MOST_TOPICS))
+    yield _gauge(
+        "topic_metrics_truncated",
+        "1 when there are more topics than are shown.",
+        float(len(node.registry) > MOST_TOPICS),
+    )
 
 
 def _of_links(links: list[dict[str, Any]]) -> Iterator[Metric]:
-    state = GaugeMetricFamily("mirrord_link_state", "1 for the state that the link is in.", labels=["peer", "state"])
+    state = GaugeMetricFamily(
+        "mirrord_link_state", "1 for the state that the link is in.", labels=["peer", "state"]
+    )
     gauges: dict[str, GaugeMetricFamily] = {
-        "lag_seconds": GaugeMetricFamily("mirrord_link_lag_seconds", "Age of the first record that is missing here.", labels=["peer"]),
-        "lag_records": GaugeMetricFamily("mirrord_link_lag_records", "Records that the peer has and this node lacks.", labels=["peer"]),
-        "lag_bytes": GaugeMetricFamily("mirrord_link_lag_bytes", "The same in bytes, estimated.", labels=["peer"]),
-        "rate_records_s": GaugeMetricFamily("mirrord_link_rate_records_per_second", "Records applied per second.", labels=["peer"]),
+        "lag_seconds": GaugeMetricFamily(
+            "mirrord_link_lag_seconds", "Age of the first record that is missing here.", labels=["peer"]
+        ),
+        "lag_records": GaugeMetricFamily(
+            "mirrord_link_lag_records", "Records that the peer has and this node lacks.", labels=["peer"]
+        ),
+        "lag_bytes": GaugeMetricFamily(
+            "mirrord_link_lag_bytes", "The same in bytes, estimated.", labels=["peer"]
+        ),
+        "rate_records_s": GaugeMetricFamily(
+            "mirrord_link_rate_records_per_second", "Records applied per second.", labels=["peer"]
+        ),
     }
     counters: dict[str, CounterMetricFamily] = {
         "records": CounterMetricFamily("mirrord_link_records", "Records applied.", labels=["peer"]),

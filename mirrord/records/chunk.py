@@ -130,7 +130,19 @@ def encode(
     text_len = sum(d.text_bytes for d in drafts)
     rest = (
         _AFTER_HASH.pack(
-            prev_hash, VERSION, kind, HEADER_LEN, flags, len(tag_bytes), strand, first, len(drafts), len(body), text_len, ts, ts
+            prev_hash,
+            VERSION,
+            kind,
+            HEADER_LEN,
+            flags,
+            len(tag_bytes),
+            strand,
+            first,
+            len(drafts),
+            len(body),
+            text_len,
+            ts,
+            ts,
         )
         + tag_bytes
         + body
@@ -168,14 +180,18 @@ def check_shape(header: Header, room: int) -> int:
         or header[FIRST] + header[COUNT] > LAST_OSEQ
         or header[TS_LAST] < header[TS_FIRST]
     ):
-        raise ProtocolViolation(f"a chunk header cannot be true: strand {header[STRAND]:016x} first {header[FIRST]} count {header[COUNT]}")
+        raise ProtocolViolation(
+            f"a chunk header cannot be true: strand {header[STRAND]:016x} first {header[FIRST]} count {header[COUNT]}"
+        )
     return size
 
 
 def check_hash(buffer: memoryview, at: int, size: int, header: Header) -> None:
     """Raises HashMismatch when the bytes do not have the hash that the header tells."""
     if xxh3_128_digest(buffer[at + HASH_LEN : at + size]) != header[HASH]:
-        raise HashMismatch(f"chunk {header[STRAND]:016x}/{header[FIRST]} does not have the hash that it tells")
+        raise HashMismatch(
+            f"chunk {header[STRAND]:016x}/{header[FIRST]} does not have the hash that it tells"
+        )
 
 
 def chunks_in(body: bytes) -> Iterator[tuple[int, int, Header]]:
@@ -202,9 +218,13 @@ def tags_of(buffer: bytes | memoryview, at: int, header: Header) -> tuple[str, .
     try:
         tags = msgpack.unpackb(buffer[start : start + header[TAGS_LEN]], use_list=False)
     except (ValueError, msgpack.UnpackException) as error:
-        raise ProtocolViolation(f"the tags of chunk {header[STRAND]:016x}/{header[FIRST]} are not a list") from error
+        raise ProtocolViolation(
+            f"the tags of chunk {header[STRAND]:016x}/{header[FIRST]} are not a list"
+        ) from error
     if not isinstance(tags, tuple) or len(tags) > MOST_TAGS or not all(isinstance(t, str) for t in tags):
-        raise ProtocolViolation(f"the tags of chunk {header[STRAND]:016x}/{header[FIRST]} are not a list of strings")
+        raise ProtocolViolation(
+            f"the tags of chunk {header[STRAND]:016x}/{header[FIRST]} are not a list of strings"
+        )
     return tags
 
 
@@ -221,7 +241,9 @@ def rows(body: bytes, at: int, header: Header) -> list[list[Any]]:
     except (ValueError, msgpack.UnpackException) as error:
         raise ChunkCorrupt(f"chunk {header[STRAND]:016x}/{header[FIRST]} does not hold msgpack") from error
     if len(found) != header[COUNT] or unpacker.tell() != header[BODY_LEN]:
-        raise ChunkCorrupt(f"chunk {header[STRAND]:016x}/{header[FIRST]} holds {len(found)} records, its header tells {header[COUNT]}")
+        raise ChunkCorrupt(
+            f"chunk {header[STRAND]:016x}/{header[FIRST]} holds {len(found)} records, its header tells {header[COUNT]}"
+        )
     return found
 
 
@@ -231,11 +253,19 @@ def records(body: bytes, at: int, header: Header) -> list[Record]:
     try:
         return [_record(first + i, ts, *row) for i, row in enumerate(rows(body, at, header))]
     except (TypeError, ValueError) as error:
-        raise ChunkCorrupt(f"chunk {header[STRAND]:016x}/{header[FIRST]} holds a record of another shape") from error
+        raise ChunkCorrupt(
+            f"chunk {header[STRAND]:016x}/{header[FIRST]} holds a record of another shape"
+        ) from error
 
 
-def _record(oseq: int, ts: int, delta: object, tag: object, node: object, meta: object, data: object) -> Record:
+def _record(
+    oseq: int, ts: int, delta: object, tag: object, node: object, meta: object, data: object
+) -> Record:
     labels = (tag, node, meta)
-    if not isinstance(delta, int) or not isinstance(data, str | bytes) or not all(isinstance(x, str | None) for x in labels):
+    if (
+        not isinstance(delta, int)
+        or not isinstance(data, str | bytes)
+        or not all(isinstance(x, str | None) for x in labels)
+    ):
         raise TypeError
     return Record(oseq, ts + delta, tag, node, meta, data)  # type: ignore[arg-type]

@@ -35,7 +35,14 @@ class Descriptor(Struct, frozen=True, array_like=True):
     def encode(self) -> bytes:
         """Canonical bytes: the same on every node, for ever."""
         packed: bytes = msgpack.packb(
-            [self.strand, self.topic, self.origin_id, self.origin, self.life, list(self.after) if self.after else None]
+            [
+                self.strand,
+                self.topic,
+                self.origin_id,
+                self.origin,
+                self.life,
+                list(self.after) if self.after else None,
+            ]
         )
         return packed
 
@@ -70,7 +77,15 @@ class Descriptor(Struct, frozen=True, array_like=True):
             and 0 < len(self.origin) <= 63
             and isinstance(self.life, bytes)
             and len(self.life) == 16
-            and (after is None or (len(after) == 3 and isinstance(after[0], int) and isinstance(after[1], int) and isinstance(after[2], bytes)))
+            and (
+                after is None
+                or (
+                    len(after) == 3
+                    and isinstance(after[0], int)
+                    and isinstance(after[1], int)
+                    and isinstance(after[2], bytes)
+                )
+            )
         )
 
 

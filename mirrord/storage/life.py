@@ -77,11 +77,21 @@ def why_new(record: LifeRecord | None, found: Surroundings) -> str | None:
     return None if found.start_id == record.start_id else "the database was put back"
 
 
-def next_record(record: LifeRecord | None, reason: str | None, found: Surroundings, rng: Random) -> LifeRecord:
+def next_record(
+    record: LifeRecord | None, reason: str | None, found: Surroundings, rng: Random
+) -> LifeRecord:
     """The record of this start."""
     start_id = rng.randbytes(16)
     if record is not None and reason is None:
-        return LifeRecord(record.life, record.number, record.log_ids_since, found.boot_id, found.device, found.inode, start_id)
+        return LifeRecord(
+            record.life,
+            record.number,
+            record.log_ids_since,
+            found.boot_id,
+            found.device,
+            found.inode,
+            start_id,
+        )
     number = record.number + 1 if record else 1
     since = record.log_ids_since if record and reason == "reboot" else number
     return LifeRecord(rng.randbytes(16), number, since, found.boot_id, found.device, found.inode, start_id)
@@ -107,7 +117,15 @@ class Life:
         """The record of a new life while running (a peer proved a rewind); commit it, then ``take`` it."""
         old = self.record
         self.reason = reason
-        return LifeRecord(rng.randbytes(16), old.number + 1, old.number + 1, old.boot_id, old.device, old.inode, old.start_id)
+        return LifeRecord(
+            rng.randbytes(16),
+            old.number + 1,
+            old.number + 1,
+            old.boot_id,
+            old.device,
+            old.inode,
+            old.start_id,
+        )
 
     def take(self, record: LifeRecord) -> None:
         """The record is durable: live it."""

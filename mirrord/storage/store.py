@@ -197,8 +197,21 @@ class DropTopic(Struct, frozen=True):
 
 
 Change = (
-    PutMeta | PutTopic | PutHead | PutStrand | PutVector | PutPack | DropPack | PutGap | DropGap
-    | PutIdempotency | DropIdempotency | PutMark | DropMark | DropLog | DropTopic
+    PutMeta
+    | PutTopic
+    | PutHead
+    | PutStrand
+    | PutVector
+    | PutPack
+    | DropPack
+    | PutGap
+    | DropGap
+    | PutIdempotency
+    | DropIdempotency
+    | PutMark
+    | DropMark
+    | DropLog
+    | DropTopic
 )
 
 

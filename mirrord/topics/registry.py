@@ -16,8 +16,8 @@ from ..names import check_topic
 from ..storage.life import Life
 from ..storage.store import DropTopic as DropTopicRows
 from ..storage.store import PutTopic, TopicRow
-from .log import retention
 from .ground import Ground
+from .log import retention
 from .log.log import Identities
 from .messages import BeginLife, Configure, DropTopic, Sweep
 from .topic import Topic
@@ -50,7 +50,9 @@ class Registry:
         self._creating: dict[str, trio.Event] = {}
         self.bell = Bell()  # rung when a topic comes or goes
         self._came: dict[str, int] = {}  # names created since the start, newest last, with their number
-        self.creations = self.went = 0  # how many were created and deleted since the start: feeds keep a place in them
+        self.creations = self.went = (
+            0  # how many were created and deleted since the start: feeds keep a place in them
+        )
 
     def boot(self) -> None:
         """Know every topic of the store; none is born by that."""
@@ -60,7 +62,12 @@ class Registry:
             topic = Topic(row.tid, row.name, about, self._ground, self._room)
             head = heads.get(row.tid)
             if head is not None:
-                topic.head, topic.count, topic.bytes, topic.floor = head.head, head.count, head.bytes, head.floor
+                topic.head, topic.count, topic.bytes, topic.floor = (
+                    head.head,
+                    head.count,
+                    head.bytes,
+                    head.floor,
+                )
             self._topics[row.name] = topic
         self._names = sorted(n for n, t in self._topics.items() if not t.about.deleted)
 
@@ -70,7 +77,9 @@ class Registry:
         """The topic, alive. Raises TopicNotFound, or NotReady when it cannot be born in time."""
         topic = self._topics.get(name)
         if topic is None or topic.about.deleted:
-            raise TopicNotFound(f"no topic {name!r} on this node; append to it or PUT it to create it", {"topic": name})
+            raise TopicNotFound(
+                f"no topic {name!r} on this node; append to it or PUT it to create it", {"topic": name}
+            )
         return topic if topic.ready.is_set() else await self._bear(topic)
 
     def declared(self, name: str) -> dict[str, object]:
@@ -91,7 +100,9 @@ class Registry:
             await topic.ready.wait()
             await self._reconcile(topic)
             return topic
-        raise NotReady(f"topic {topic.topic} cannot be read from the store yet; see GET /v0/actors", retry_after_s=1.0)
+        raise NotReady(
+            f"topic {topic.topic} cannot be read from the store yet; see GET /v0/actors", retry_after_s=1.0
+        )
 
     async def _reconcile(self, topic: Topic) -> None:
         """The file may have changed since the topic was configured: its keys win at every start."""
@@ -147,7 +158,12 @@ class Registry:
     # ---- creating ---------------------------------------------------------------------------------------------------
 
     async def ensure(
-        self, name: str, config: TopicConfig | None = None, *, put: bool = False, renamed_from: str | None = None
+        self,
+        name: str,
+        config: TopicConfig | None = None,
+        *,
+        put: bool = False,
+        renamed_from: str | None = None,
     ) -> tuple[Topic, bool]:
         """The topic, alive, and whether this call created it. Without ``config``: as the file declares it.
 
@@ -159,7 +175,11 @@ class Registry:
             return await self.find(name), False
         check_topic(name)
         if self._max_topics and len(self._names) >= self._max_topics:
-            raise Throttled("this node has as many topics as it may", {"limit": "max_topics", "max": self._max_topics}, 1.0)
+            raise Throttled(
+                "this node has as many topics as it may",
+                {"limit": "max_topics", "max": self._max_topics},
+                1.0,
+            )
         done = self._creating[name] = trio.Event()
         try:
             return await self._create(name, config or self.declared_over(name), put, renamed_from), True
@@ -184,7 +204,13 @@ class Registry:
     async def _write_new(self, name: str, config: TopicConfig, put: bool, renamed_from: str | None) -> Topic:
         ground = self._ground
         about = Identities(
-            ground.sources.log_id(), config, ground.life.record.number, put, False, ground.clock.wall_ms(), renamed_from
+            ground.sources.log_id(),
+            config,
+            ground.life.record.number,
+            put,
+            False,
+            ground.clock.wall_ms(),
+            renamed_from,
         )
         row = TopicRow(ground.sources.tid(), name, about.encode())
         await ground.journal.commit([PutTopic(row)], sync=True, urgent=True, size=len(row.blob))
@@ -245,6 +271,8 @@ class Registry:
 
     def statistics(self) -> dict[str, Any]:
         """Numbers for metrics, over all topics."""
-        return {"topics": len(self._names), "records_live": sum(t.count for t in self), "bytes_live": sum(t.bytes for t in self)}
-
-
+        return {
+            "topics": len(self._names),
+            "records_live": sum(t.count for t in self),
+            "bytes_live": sum(t.bytes for t in self),
+        }

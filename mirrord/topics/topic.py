@@ -17,13 +17,13 @@ from ..errors import MirrordError, StoreCorrupt
 from ..records.strand import Descriptor
 from ..storage.memory import MemoryStore
 from ..storage.store import Change, Gap, Pack, PutHead, PutTopic, Store
+from .ground import Ground
 from .log import retention
 from .log.decisions import Decisions
-from .read.face import Face
-from .ground import Ground
 from .log.log import Identities, Log, Strand, load_strands, own_open
-from .messages import Append, Message
 from .log.turn import Turn
+from .messages import Append, Message
+from .read.face import Face
 
 MOST_AT_ONCE = 256
 MAX_SEQ = (1 << 40) - 1
@@ -47,7 +47,9 @@ class Topic:
         self.about = about
         self.last_read_ms = 0
         self._raised_at, self._raised_head = ground.clock.monotonic(), 0
-        self._moves: dict[int, int] = {}  # strand -> number of the commit that moved it last, newest at the end
+        self._moves: dict[
+            int, int
+        ] = {}  # strand -> number of the commit that moved it last, newest at the end
         self._move_no = 0
 
     # ---- life -------------------------------------------------------------------------------------------------------
@@ -66,7 +68,9 @@ class Topic:
         log = self._log = Log(log.tid, log.name, self.about)
         head = store.head(log.tid)
         if head is None and (kept := ground.store.head(log.tid)) is not None:
-            log.ceiling = log.head = log.floor = kept.ceiling  # ephemeral: the records are gone, their seqs are not
+            log.ceiling = log.head = log.floor = (
+                kept.ceiling
+            )  # ephemeral: the records are gone, their seqs are not
         elif head is not None:
             log.head, log.ceiling, log.floor = head.head, head.ceiling, head.floor
             log.count, log.bytes, log.last_ts = head.count, head.bytes, head.last_ts
@@ -86,7 +90,9 @@ class Topic:
 
     async def _take_turn(self, envelopes: list[Envelope[Message]]) -> None:
         if not self._ground.settled.is_set() and any(isinstance(e.message, Append) for e in envelopes):
-            await self._ground.settled.wait()  # bounded: the node sets it after [mirroring] settle_ms at the latest
+            await (
+                self._ground.settled.wait()
+            )  # bounded: the node sets it after [mirroring] settle_ms at the latest
         try:
             await self._try_turn(envelopes)
         except StoreCorrupt:
@@ -107,7 +113,9 @@ class Topic:
             await self._commit(turn, urgent=appended)
         except StoreCorrupt:
             raise
-        except MirrordError as error:  # the disk refused, or the journal takes nothing more: nothing of it is kept
+        except (
+            MirrordError
+        ) as error:  # the disk refused, or the journal takes nothing more: nothing of it is kept
             self._read_back()
             for envelope, _ in answers:
                 envelope.refuse(error)

@@ -45,9 +45,13 @@ class Side(Struct):
     offers: dict[int, Offer] = field(default_factory=dict)
     halted: dict[int, Halt] = field(default_factory=dict)
     pending: dict[int, tuple[int, int]] = field(default_factory=dict)
-    asked: dict[int, bool] = field(default_factory=dict)  # what the feed was told: True serve, False not from here
+    asked: dict[int, bool] = field(
+        default_factory=dict
+    )  # what the feed was told: True serve, False not from here
     refused: str | None = None
-    behind: dict[int, int] = field(default_factory=dict)  # strand: commit time (ms) of about the first record we lack
+    behind: dict[int, int] = field(
+        default_factory=dict
+    )  # strand: commit time (ms) of about the first record we lack
     average_bytes: float = 0.0  # of a record at the peer, to tell lag in bytes
 
 
@@ -71,7 +75,11 @@ class Board:
     """Shared by the links of a node. ``place`` tells where our log stands in (topic, strand): oseq, and commit time
     (ms) of the last record there."""
 
-    def __init__(self, place: Callable[[str, int], tuple[int, int]], descriptor: Callable[[str, int], Descriptor | None]) -> None:
+    def __init__(
+        self,
+        place: Callable[[str, int], tuple[int, int]],
+        descriptor: Callable[[str, int], Descriptor | None],
+    ) -> None:
         self.lines: dict[str, Line] = {}
         self._place, self._descriptor = place, descriptor
         self._upstream: dict[tuple[str, int], str] = {}
@@ -143,7 +151,12 @@ class Board:
 
     def rejudge_all(self) -> None:
         """After a link came or went: every strand that any peer told."""
-        strands = {(topic, s) for line in self.lines.values() for topic, side in line.sides.items() for s in side.told}
+        strands = {
+            (topic, s)
+            for line in self.lines.values()
+            for topic, side in line.sides.items()
+            for s in side.told
+        }
         for topic, strand in sorted(strands):
             self.rejudge(topic, strand)
 
@@ -154,7 +167,11 @@ class Board:
             self._upstream[topic, strand] = best
         for line in self.lines.values():
             side = line.sides.get(topic)
-            if line.up and side is not None and self.serves(line, topic, strand) is not side.asked.get(strand, True):
+            if (
+                line.up
+                and side is not None
+                and self.serves(line, topic, strand) is not side.asked.get(strand, True)
+            ):
                 line.dirty[topic, strand] = None
                 line.bell.ring()
 
@@ -166,13 +183,25 @@ class Board:
         for line in self.lines.values():
             side = line.sides.get(topic)
             told = side.told.get(strand) if side is not None else None
-            if side is None or told is None or not line.up or line.paused or strand in side.halted or told.oseq < ours:
+            if (
+                side is None
+                or told is None
+                or not line.up
+                or line.paused
+                or strand in side.halted
+                or told.oseq < ours
+            ):
                 continue
             direct = descriptor is not None and descriptor.origin_id == line.origin_id
             # A peer that is not the upstream counts as ahead only if it was so a heartbeat ago: what the upstream is
             # just about to bring must not make links take turns.
             newest = told.oseq if current is None or current == line.peer else told.before
-            kind = (newest <= ours, side.covered.get(strand, 0) > ours, told.whole_from > ours + 1, not direct)
+            kind = (
+                newest <= ours,
+                side.covered.get(strand, 0) > ours,
+                told.whole_from > ours + 1,
+                not direct,
+            )
             ranked.append((kind, line.peer != current, -told.oseq, line.peer))
         return min(ranked)[3] if ranked else None
 
@@ -202,9 +231,14 @@ class Board:
             halted = line.paused or (side is not None and (strand in side.halted or side.refused is not None))
             found.append(
                 Witness(
-                    line.peer, line.up, told.oseq if told is not None and line.up else None,
-                    side.covered.get(strand, 0) if side is not None else 0, halted,
-                    side.pending.get(strand) if side is not None else None, line.patience_s, line.down_since,
+                    line.peer,
+                    line.up,
+                    told.oseq if told is not None and line.up else None,
+                    side.covered.get(strand, 0) if side is not None else 0,
+                    halted,
+                    side.pending.get(strand) if side is not None else None,
+                    line.patience_s,
+                    line.down_since,
                 )  # fmt: skip
             )
         return found

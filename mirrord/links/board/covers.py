@@ -81,7 +81,12 @@ def pending_end(after: int, through: int, waits: Iterable[Witness]) -> int:
 
 
 def judge(
-    after: int, offer: Offer, others: Sequence[Witness], worth_waiting: Callable[[Witness], bool], now: float, moved_at: float
+    after: int,
+    offer: Offer,
+    others: Sequence[Witness],
+    worth_waiting: Callable[[Witness], bool],
+    now: float,
+    moved_at: float,
 ) -> Judgement:
     """Whether, and how far, the offered cover may be applied to a log that stands at ``after``."""
     through, waits = applies_late(after, offer.cover, others)

@@ -63,7 +63,15 @@ class FeedRules(Struct, frozen=True):
 class Feed:
     """One caller's feed. ``frames`` yields buffers; the time until it is resumed tells the speed of the line."""
 
-    def __init__(self, request: FeedRequest, rules: FeedRules, registry: Registry, life: Life, clock: Clock, gossip: Gossip) -> None:
+    def __init__(
+        self,
+        request: FeedRequest,
+        rules: FeedRules,
+        registry: Registry,
+        life: Life,
+        clock: Clock,
+        gossip: Gossip,
+    ) -> None:
         self.request, self._rules, self._registry = request, rules, registry
         self._life, self._clock, self._gossip = life, clock, gossip
         self.caller = Identity(request.node, request.origin_id, request.life)
@@ -168,7 +176,15 @@ class Feed:
     def _hello(self) -> Buffers:
         me = self._life.identity
         return frame(
-            Hello(PROTO, me.name, me.origin_id, me.life, self._clock.wall_ms(), self._rules.topology_hash, len(self._lanes))
+            Hello(
+                PROTO,
+                me.name,
+                me.origin_id,
+                me.life,
+                self._clock.wall_ms(),
+                self._rules.topology_hash,
+                len(self._lanes),
+            )
         )
 
     def _beat(self) -> Buffers:
@@ -183,7 +199,9 @@ class Feed:
         changed = pending != self._pending
         self._pending = pending
         # Gossip takes at most a quarter of what the line can carry until the next heartbeat.
-        sights, self._sights_told = self._gossip.sights(self.caller.name, self._sights_told, max(4, self._budget // 256))
+        sights, self._sights_told = self._gossip.sights(
+            self.caller.name, self._sights_told, max(4, self._budget // 256)
+        )
         self.moved_at = self._clock.monotonic()
         return frame(Head(self._clock.wall_ms(), self._digest, moves, pending if changed else None, sights))
 
@@ -243,4 +261,6 @@ class Feed:
 
 
 def _in_frames(infos: list[TopicInfo], event: str) -> list[Buffers]:
-    return [frame(Topics(event, infos[i : i + TOPICS_PER_FRAME])) for i in range(0, len(infos), TOPICS_PER_FRAME)]
+    return [
+        frame(Topics(event, infos[i : i + TOPICS_PER_FRAME])) for i in range(0, len(infos), TOPICS_PER_FRAME)
+    ]

@@ -21,11 +21,21 @@ from .lane import Lane
 class Feeds:
     """All running feeds: who may open one, which supersedes which, and what callers' positions prove about us."""
 
-    def __init__(self, rules: FeedRules, registry: Registry, life: Life, clock: Clock, gossip: Gossip, rewound: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        rules: FeedRules,
+        registry: Registry,
+        life: Life,
+        clock: Clock,
+        gossip: Gossip,
+        rewound: Callable[[str], None],
+    ) -> None:
         self._rules, self._registry, self._life, self._clock = rules, registry, life, clock
         self._gossip, self._rewound = gossip, rewound
         self._feeds: dict[bytes, Feed] = {}
-        self._closed: dict[bytes, tuple[bytes, dict[str, list[Any]]]] = {}  # what each origin last told as closed
+        self._closed: dict[
+            bytes, tuple[bytes, dict[str, list[Any]]]
+        ] = {}  # what each origin last told as closed
         self.draining = False
 
     async def serve(self, request: FeedRequest) -> AsyncIterator[Buffers]:
@@ -33,7 +43,11 @@ class Feeds:
         try:
             request = self._admit(request)
         except PeerRefused as no:
-            yield frame(NeedClosed() if no.reason == "need-closed" else Refused(no.reason, str(no), None, no.retry_after_s))
+            yield frame(
+                NeedClosed()
+                if no.reason == "need-closed"
+                else Refused(no.reason, str(no), None, no.retry_after_s)
+            )
             return
         feed = Feed(request, self._rules, self._registry, self._life, self._clock, self._gossip)
         old = self._feeds.get(request.origin_id)
@@ -54,13 +68,21 @@ class Feeds:
     def _admit(self, request: FeedRequest) -> FeedRequest:
         rules, me = self._rules, self._life.identity
         if request.proto != PROTO:
-            raise PeerRefused("too-old", f"this node speaks feed protocol {PROTO}, the caller {request.proto}")
+            raise PeerRefused(
+                "too-old", f"this node speaks feed protocol {PROTO}, the caller {request.proto}"
+            )
         if request.cluster != rules.cluster:
-            raise PeerRefused("wrong-cluster", f"this node belongs to cluster {rules.cluster!r}, the caller to {request.cluster!r}")
+            raise PeerRefused(
+                "wrong-cluster",
+                f"this node belongs to cluster {rules.cluster!r}, the caller to {request.cluster!r}",
+            )
         if request.node not in rules.peers:
             raise PeerRefused("unknown-peer", f"node {request.node!r} is not in this node's configuration")
         if request.origin_id == me.origin_id or request.node == me.name:
-            raise PeerRefused("duplicate-node", f"the caller has the identity of this node, {me.name!r}: was its data directory copied?")
+            raise PeerRefused(
+                "duplicate-node",
+                f"the caller has the identity of this node, {me.name!r}: was its data directory copied?",
+            )
         if self.draining:
             raise PeerRefused("draining", "this node is shutting down", 1.0)
         if len(self._feeds) >= rules.max_feeds and request.origin_id not in self._feeds:
@@ -78,7 +100,11 @@ class Feeds:
                 continue
             two_beats_s = 2 * feed.request.heartbeat_ms / 1000
             if self._clock.monotonic() - feed.moved_at < two_beats_s:
-                raise PeerRefused("duplicate-node", f"another node runs as {feed.caller.name!r} or with its origin id", two_beats_s)
+                raise PeerRefused(
+                    "duplicate-node",
+                    f"another node runs as {feed.caller.name!r} or with its origin id",
+                    two_beats_s,
+                )
 
     def _with_closed(self, request: FeedRequest) -> FeedRequest:
         """Lay what the caller wants over the closed strands that it told before."""
@@ -89,7 +115,9 @@ class Feeds:
         known = self._closed.get(request.origin_id)
         if known is None or known[0] != request.closed_strands_hash:
             raise PeerRefused("need-closed")
-        wants: dict[str, list[Any]] = {name: list(vector) for name, vector in known[1].items() if name in request.wants}
+        wants: dict[str, list[Any]] = {
+            name: list(vector) for name, vector in known[1].items() if name in request.wants
+        }
         for name, vector in request.wants.items():
             wants.setdefault(name, []).extend(vector)
         return structs.replace(request, wants=wants)
@@ -103,7 +131,9 @@ class Feeds:
             lane = Lane(0, await self._registry.find(name), caller)
             lane.place(vector)
             if (strand := lane.proves_rewind(vector)) is not None:
-                self._rewound(f"{caller.name} stands above our head in strand {strand:016x} of topic {name}, life {me.life.hex()}")
+                self._rewound(
+                    f"{caller.name} stands above our head in strand {strand:016x} of topic {name}, life {me.life.hex()}"
+                )
                 return
 
     async def change(self, feed_no: int, change: FeedChange) -> None:
@@ -122,4 +152,3 @@ class Feeds:
     def statistics(self) -> list[dict[str, Any]]:
         """One entry per running feed."""
         return [feed.statistics() for feed in self._feeds.values()]
-

@@ -61,7 +61,9 @@ class Lane:
             self._skip.discard(number)
             self._forked.discard(number)
             strand = self.topic.strands.get(number)
-            if strand is not None and contradicts(strand, self.topic.tid, Position(oseq, digest), self.topic.reads):
+            if strand is not None and contradicts(
+                strand, self.topic.tid, Position(oseq, digest), self.topic.reads
+            ):
                 self._forked.add(number)
                 here = strand.durable
                 forks.append(ForkIs(self.no, number, (here.oseq, here.hash), (oseq, digest)))
@@ -76,7 +78,11 @@ class Lane:
         """Our open strand, if the caller stands above our head in it or holds other content there: we were rewound."""
         own = self.topic.own_strand
         for number, oseq, _ in vector:
-            if own is not None and number == own.descriptor.strand and (oseq > own.durable_last or number in self._forked):
+            if (
+                own is not None
+                and number == own.descriptor.strand
+                and (oseq > own.durable_last or number in self._forked)
+            ):
                 return number
         return None
 
@@ -100,7 +106,13 @@ class Lane:
         for number, strand in topic.strands.items():
             if strand.durable_last:
                 vector.append(
-                    (number, strand.durable_last, strand.durable_hash, strand.durable_whole_from, strand.durable_ts)
+                    (
+                        number,
+                        strand.durable_last,
+                        strand.durable_hash,
+                        strand.durable_whole_from,
+                        strand.durable_ts,
+                    )
                 )
                 self._tell(number, strand.durable_last)
         self._moves_told = topic.moved_since(-1)[1]
@@ -256,7 +268,9 @@ class Lane:
         cover = self._gap_behind(strand, after, until)
         self._sent.setdefault(number, Sent(after)).rests = True
         pieces.append(
-            Piece(CoverIs(self.no, number, cover.first, cover.last, cover.reason, cover.prev_hash, cover.hash))
+            Piece(
+                CoverIs(self.no, number, cover.first, cover.last, cover.reason, cover.prev_hash, cover.hash)
+            )
         )
 
     def _gap_behind(self, strand: Strand, after: int, until: int) -> Cover:

@@ -23,8 +23,6 @@ from ...storage.store import (
     PutTopic,
     Store,
 )
-from . import retention, rules
-from .log import Identities, Log, Strand
 from ..messages import (
     Append,
     Appended,
@@ -37,6 +35,8 @@ from ..messages import (
     Message,
     Sweep,
 )
+from . import retention, rules
+from .log import Identities, Log, Strand
 from .turn import Turn
 
 
@@ -86,7 +86,9 @@ class Decisions:
             row = self._remembered(key.name)
             if row is not None:
                 if log.about.config.idempotency_check and row.digest != key.digest:
-                    raise IdempotencyConflict(detail={"topic": log.name, "first_seq": row.first, "last_seq": row.last})
+                    raise IdempotencyConflict(
+                        detail={"topic": log.name, "first_seq": row.first, "last_seq": row.last}
+                    )
                 return Appended(row.first, row.last, row.head, deduped=True)
         first, last = self._turn.append(message.drafts)
         if key is not None:
@@ -105,10 +107,19 @@ class Decisions:
     def _configure(self, message: Configure) -> None:
         log, about = self._log, self._log.about
         if about.config.type != message.config.type and not about.deleted:
-            detail = {"topic": log.name, "existing_type": about.config.type, "requested_type": message.config.type}
+            detail = {
+                "topic": log.name,
+                "existing_type": about.config.type,
+                "requested_type": message.config.type,
+            }
             raise TopicExistsIncompatible(detail=detail)
-        if "ephemeral" in {about.config.durability, message.config.durability} and about.config.durability != message.config.durability:
-            raise Conflict("a topic cannot become ephemeral, nor stop being so: delete it first (its log lives elsewhere)")
+        if (
+            "ephemeral" in {about.config.durability, message.config.durability}
+            and about.config.durability != message.config.durability
+        ):
+            raise Conflict(
+                "a topic cannot become ephemeral, nor stop being so: delete it first (its log lives elsewhere)"
+            )
         changed = structs.replace(about, config=message.config, put=about.put or message.put, deleted=False)
         self._rewrite(changed)
 
@@ -144,7 +155,11 @@ class Decisions:
         log.own = None
         log.head = log.ceiling = log.floor = log.count = log.bytes = log.last_ts = 0
         closed = max((s.sid for s in log.strands.values()), default=0)
-        self._rewrite(structs.replace(log.about, deleted=True, log_id=turn.sources.log_id(), closed_sid=closed, put=False))
+        self._rewrite(
+            structs.replace(
+                log.about, deleted=True, log_id=turn.sources.log_id(), closed_sid=closed, put=False
+            )
+        )
 
     # ---- retention --------------------------------------------------------------------------------------------------
 
@@ -152,7 +167,9 @@ class Decisions:
         """Enforce the topic's limits in this same turn, and forget idempotency keys that are past their window."""
         log, turn = self._log, self._turn
         if self._keys:
-            turn.changes.append(DropIdempotency(log.tid, turn.now_ms - log.about.config.idempotency_window_ms))
+            turn.changes.append(
+                DropIdempotency(log.tid, turn.now_ms - log.about.config.idempotency_window_ms)
+            )
         if not retention.has_limits(log.about.config):
             return
         fresh = turn.closed_packs()
@@ -170,15 +187,31 @@ class Decisions:
         turn.changes.append(DropPack(log.tid, pack.seq, pack.last))
         for trail in retention.trails(pack.body):
             strand = log.strands[trail.strand]
-            gap = Gap(log.tid, strand.sid, trail.first, trail.last, reason, trail.prev_hash, trail.hash, ends=trail.ends)
+            gap = Gap(
+                log.tid,
+                strand.sid,
+                trail.first,
+                trail.last,
+                reason,
+                trail.prev_hash,
+                trail.hash,
+                ends=trail.ends,
+            )
             turn.changes.extend(self._merged(gap))
             strand.whole_from = max(strand.whole_from, trail.last + 1)
             turn.touch(strand)
 
     def _merged(self, gap: Gap) -> list[Change]:
         """The gap, joined with the one that ends right before it when both are of a kind and stay small."""
-        before = turn_gap(self._turn, gap) or next(iter(self._store.gaps(gap.tid, gap.sid, gap.first - 1, 1)), None)
-        joins = before is not None and before.last == gap.first - 1 and before.reason == gap.reason and not before.seq_from
+        before = turn_gap(self._turn, gap) or next(
+            iter(self._store.gaps(gap.tid, gap.sid, gap.first - 1, 1)), None
+        )
+        joins = (
+            before is not None
+            and before.last == gap.first - 1
+            and before.reason == gap.reason
+            and not before.seq_from
+        )
         if before is None or not joins or len(before.ends) + len(gap.ends) + END_LEN > retention.ENDS_BYTES:
             return [*self._coarsened(gap), PutGap(gap)]
         ends = before.ends + (pack_end(before.last, before.hash) if before.hash else b"") + gap.ends
@@ -192,10 +225,19 @@ class Decisions:
         if len(oldest) <= most:
             return []
         first, second = oldest[:2]
-        if first.last != second.first - 1 or first.reason != second.reason or first.seq_from or second.seq_from:
+        if (
+            first.last != second.first - 1
+            or first.reason != second.reason
+            or first.seq_from
+            or second.seq_from
+        ):
             return []
         whole = structs.replace(second, first=first.first, prev_hash=first.prev_hash, ends=b"")
-        return [DropGap(gap.tid, gap.sid, first.first), DropGap(gap.tid, gap.sid, second.first), PutGap(whole)]
+        return [
+            DropGap(gap.tid, gap.sid, first.first),
+            DropGap(gap.tid, gap.sid, second.first),
+            PutGap(whole),
+        ]
 
 
 def turn_gap(turn: Turn, gap: Gap) -> Gap | None:
@@ -208,4 +250,3 @@ def turn_gap(turn: Turn, gap: Gap) -> Gap | None:
 
 def _deleted(tid: int, strand: Strand) -> Gap:
     return Gap(tid, strand.sid, 1, strand.last, DELETED, strand.descriptor.id_hash, strand.hash)
-

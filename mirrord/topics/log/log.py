@@ -56,7 +56,16 @@ class Identities(Struct, frozen=True):
     def encode(self) -> bytes:
         """As stored."""
         packed: bytes = msgpack.packb(
-            [self.log_id, as_json(self.config), self.life_no, self.put, self.deleted, self.created_ms, self.renamed_from, self.closed_sid]
+            [
+                self.log_id,
+                as_json(self.config),
+                self.life_no,
+                self.put,
+                self.deleted,
+                self.created_ms,
+                self.renamed_from,
+                self.closed_sid,
+            ]
         )
         return packed
 

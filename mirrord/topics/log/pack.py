@@ -47,4 +47,6 @@ class PackBuilder:
         last = self.seq + self.records - 1
         body = b"".join(self.bodies)
         tags = (MANY_TAGS,) if self.many else tuple(self.tags)
-        return PutPack(Pack(tid, self.seq, last, self.records, self.text, self.ts, body), tuple(self.parts), tags)
+        return PutPack(
+            Pack(tid, self.seq, last, self.records, self.text, self.ts, body), tuple(self.parts), tags
+        )

@@ -16,9 +16,9 @@ from ...records.chunk import COUNT, FIRST, HASH, STRAND, TEXT_LEN, TS_LAST, Draf
 from ...records.gap import Cover, takes_a_seq
 from ...records.strand import Descriptor, Identity, Position
 from ...storage.store import Change, Gap, Pack, PutGap, PutHead, PutStrand, PutVector
+from ..messages import Applied, Fork
 from . import rules
 from .log import Log, Strand, strand_row, vector_row
-from ..messages import Applied, Fork
 from .pack import PackBuilder
 from .sources import Sources
 
@@ -69,7 +69,9 @@ class Turn:
         earlier = [s for s in log.strands.values() if s.descriptor.origin_id == me.origin_id and s.last]
         before = max(earlier, key=lambda s: s.sid, default=None)
         after = (before.descriptor.strand, before.last, before.hash or b"") if before else None
-        descriptor = Descriptor(self.sources.strand(), log.about.renamed_from or log.name, me.origin_id, me.name, me.life, after)
+        descriptor = Descriptor(
+            self.sources.strand(), log.about.renamed_from or log.name, me.origin_id, me.name, me.life, after
+        )
         strand = self._know(descriptor)
         log.own = strand
         return strand
@@ -81,16 +83,24 @@ class Turn:
         known = self.log.strands.get(descriptor.strand)
         if known is not None:
             if known.descriptor != descriptor:
-                raise ProtocolViolation(f"strand {descriptor.strand:016x} was described in another way before")
+                raise ProtocolViolation(
+                    f"strand {descriptor.strand:016x} was described in another way before"
+                )
             return
         if self.identity.wrote(descriptor):
-            raise ProtocolViolation(f"strand {descriptor.strand:016x} is told to be ours, but we never opened it")
+            raise ProtocolViolation(
+                f"strand {descriptor.strand:016x} is told to be ours, but we never opened it"
+            )
         if len(self.log.strands) >= self.sizes.strands:
-            raise ProtocolViolation(f"topic {self.log.name} has {self.sizes.strands} strands already ([limits] max_strands_per_topic)")
+            raise ProtocolViolation(
+                f"topic {self.log.name} has {self.sizes.strands} strands already ([limits] max_strands_per_topic)"
+            )
         self._know(descriptor)
 
     def _know(self, descriptor: Descriptor) -> Strand:
-        strand = Strand(self.sources.sid(), descriptor, hash=descriptor.id_hash, durable_hash=descriptor.id_hash)
+        strand = Strand(
+            self.sources.sid(), descriptor, hash=descriptor.id_hash, durable_hash=descriptor.id_hash
+        )
         self.log.strands[descriptor.strand] = strand
         return strand
 
@@ -126,7 +136,11 @@ class Turn:
             elif verdict is rules.AHEAD:
                 ahead[header[STRAND]] = None
             elif header[STRAND] not in forks:
-                theirs = Position(header[FIRST] - 1, header[chunks.PREV_HASH]) if verdict is rules.NEXT else Position(header[FIRST] + header[COUNT] - 1, header[HASH])
+                theirs = (
+                    Position(header[FIRST] - 1, header[chunks.PREV_HASH])
+                    if verdict is rules.NEXT
+                    else Position(header[FIRST] + header[COUNT] - 1, header[HASH])
+                )
                 forks[header[STRAND]] = Fork(header[STRAND], Position(strand.last, strand.hash), theirs)
             at += size
         return Applied(taken, known, tuple(ahead), tuple(forks.values()), tuple(moved.items()), tuple(mine))
@@ -142,7 +156,15 @@ class Turn:
             return Applied(ahead=(cover.strand,))
         inside = cover.first <= strand.last  # the log has come further since it was told
         if not inside and not rules.cover_chains(strand.hash, cover):
-            return Applied(forks=(Fork(cover.strand, Position(strand.last, strand.hash), Position(cover.first - 1, cover.prev_hash)),))
+            return Applied(
+                forks=(
+                    Fork(
+                        cover.strand,
+                        Position(strand.last, strand.hash),
+                        Position(cover.first - 1, cover.prev_hash),
+                    ),
+                )
+            )
         self._cover(strand, cover)
         return Applied(taken=1)
 
@@ -152,7 +174,9 @@ class Turn:
         if takes_a_seq(cover.reason):
             log.head += 1
             seq = log.head
-        gap = Gap(log.tid, strand.sid, strand.last + 1, cover.last, cover.reason, strand.hash, cover.hash, seq, seq)
+        gap = Gap(
+            log.tid, strand.sid, strand.last + 1, cover.last, cover.reason, strand.hash, cover.hash, seq, seq
+        )
         self.gaps.append(gap)
         self.changes.append(PutGap(gap))
         strand.last, strand.hash, strand.whole_from = cover.last, cover.hash, cover.last + 1
@@ -160,7 +184,9 @@ class Turn:
 
     # ---- packs ------------------------------------------------------------------------------------------------------
 
-    def _take(self, strand: Strand, piece: bytes | memoryview, header: Header, tags: Sequence[str] | None) -> None:
+    def _take(
+        self, strand: Strand, piece: bytes | memoryview, header: Header, tags: Sequence[str] | None
+    ) -> None:
         pack, log, count = self._pack, self.log, header[COUNT]
         if pack is None or (pack.size + len(piece) > self.sizes.pack_bytes and pack.bodies):
             self._close_pack()
@@ -246,4 +272,3 @@ def _split(drafts: list[Draft]) -> list[list[Draft]]:
         pieces[-1].append(draft)
         size += draft.text_bytes
     return pieces
-

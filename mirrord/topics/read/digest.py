@@ -19,7 +19,9 @@ READ_BYTES = 1 << 20
 MOST_GAPS = 1000
 
 
-async def digest_of(topic: Topic, at: dict[int, int], *, deep: bool, rest: Callable[[], Awaitable[None]]) -> list[dict[str, Any]]:
+async def digest_of(
+    topic: Topic, at: dict[int, int], *, deep: bool, rest: Callable[[], Awaitable[None]]
+) -> list[dict[str, Any]]:
     """One entry per strand, in the order of their ids. ``rest`` is awaited between reads."""
     checked = await _recount(topic, rest) if deep else None
     told: list[dict[str, Any]] = []
@@ -30,7 +32,11 @@ async def digest_of(topic: Topic, at: dict[int, int], *, deep: bool, rest: Calla
         if number in at:
             found = hash_at(strand, topic.tid, at[number], topic.reads)
             inside = found is UNSET
-            entry["at"] = {"oseq": at[number], "hash": found.hex() if isinstance(found, bytes) else None, "inside_chunk": inside}
+            entry["at"] = {
+                "oseq": at[number],
+                "hash": found.hex() if isinstance(found, bytes) else None,
+                "inside_chunk": inside,
+            }
         if checked is not None:
             count, fault = checked.get(number, (0, None))
             entry["deep"] = {"checked": count, "ok": fault is None} | ({"fault": fault} if fault else {})
@@ -73,11 +79,16 @@ async def _recount(topic: Topic, rest: Callable[[], Awaitable[None]]) -> dict[in
     for number, (last, digest) in ends.items():
         strand = topic.strands[number]
         if last == strand.durable_last and strand.durable_hash not in (None, digest):
-            found[number] = (found[number][0], f"the chain ends at {last} with another hash than is remembered")
+            found[number] = (
+                found[number][0],
+                f"the chain ends at {last} with another hash than is remembered",
+            )
     return found
 
 
-def _check_pack(body: bytes, found: dict[int, tuple[int, str | None]], ends: dict[int, tuple[int, bytes]]) -> None:
+def _check_pack(
+    body: bytes, found: dict[int, tuple[int, str | None]], ends: dict[int, tuple[int, bytes]]
+) -> None:
     view = memoryview(body)
     for at, size, header in chunks_in(body):
         number, first, last = header[STRAND], header[FIRST], header[FIRST] + header[COUNT] - 1
@@ -87,7 +98,9 @@ def _check_pack(body: bytes, found: dict[int, tuple[int, str | None]], ends: dic
             check_hash(view, at, size, header)
         except ProtocolViolation as error:
             fault = fault or str(error)
-        if before is not None and (before[0] >= first or (before[0] == first - 1 and before[1] != header[PREV_HASH])):
+        if before is not None and (
+            before[0] >= first or (before[0] == first - 1 and before[1] != header[PREV_HASH])
+        ):
             fault = fault or f"chunk {first}..{last} does not follow {before[0]}"
         ends[number] = (last, header[HASH])
         found[number] = (count + header[COUNT], fault)

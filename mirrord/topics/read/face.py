@@ -66,7 +66,16 @@ class Page(Struct):
             count = header[COUNT]
             if seq + count - 1 > max(self.cursor, floor):
                 face = faces[header[STRAND]]
-                self._add_rows(rows(body, at, header), seq, header[FIRST], header[TS_FIRST], max(self.cursor, floor), until, view, face)
+                self._add_rows(
+                    rows(body, at, header),
+                    seq,
+                    header[FIRST],
+                    header[TS_FIRST],
+                    max(self.cursor, floor),
+                    until,
+                    view,
+                    face,
+                )
                 if self.full:
                     return
             seq += count
@@ -74,7 +83,15 @@ class Page(Struct):
             self.cursor = max(self.cursor, min(pack.last, until))
 
     def _add_rows(
-        self, found: list[list[Any]], seq: int, oseq: int, ts: int, after: int, until: int, view: View, face: Face
+        self,
+        found: list[list[Any]],
+        seq: int,
+        oseq: int,
+        ts: int,
+        after: int,
+        until: int,
+        view: View,
+        face: Face,
     ) -> None:
         skip, node_json, add = view.skip_nodes, face.node_json, self.records.append
         for i, (delta, tag, label, meta, data) in enumerate(found):
@@ -88,7 +105,9 @@ class Page(Struct):
             if skip and (label in skip or face.origin in skip):
                 self.cursor = here
                 continue
-            text = f'{{"$seq":{here},"$ts":{ts + delta},"$node":{node_json if label is None else quote(label)}'
+            text = (
+                f'{{"$seq":{here},"$ts":{ts + delta},"$node":{node_json if label is None else quote(label)}'
+            )
             if view.tags and tag is not None:
                 text += f',"$tag":{quote(tag)}'
             if view.origin:
@@ -111,7 +130,9 @@ def binary(data: object) -> str:
     return '{"$bin":"' + b64encode(data if isinstance(data, bytes) else b"").decode() + '"}'
 
 
-def tombstone(gap_from: int, gap_to: int, reason: str, missed: int, earliest: int, head: int, origin: str = "") -> str:
+def tombstone(
+    gap_from: int, gap_to: int, reason: str, missed: int, earliest: int, head: int, origin: str = ""
+) -> str:
     """A loss that readers are told of."""
     word = TOMBSTONE_WORDS.get(reason, reason)
     return (
