@@ -1,4 +1,4 @@
-"""The bytes that docs/FEED.md shows are those that the code makes: another implementation is written after them."""
+"""The bytes that docs/FEED.md shows are those that the code makes: others write their nodes after them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Raw
 from xxhash import xxh3_64_intdigest
 
 from mirrord.links import wire
-from mirrord.links.lane import position_digest
+from mirrord.links.feeds.lane import position_digest
 from mirrord.records import chunk
 from mirrord.records.chunk import Draft
 from mirrord.records.strand import Descriptor
@@ -37,7 +37,7 @@ def shown(name: str) -> bytes:
     """A hex block of the page; what stands behind two blanks of a line is for people."""
     block = re.search(rf"```hex {name}\n(.*?)```", FEED, re.DOTALL)
     assert block is not None, name
-    return bytes.fromhex("".join(line.split("   ")[0] for line in block[1].splitlines()))
+    return bytes.fromhex("".join(line.split("  ")[0] for line in block[1].splitlines()))
 
 
 @pytest.mark.parametrize(
