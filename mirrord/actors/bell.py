@@ -18,7 +18,7 @@ class Ear:
 
     def __init__(self) -> None:
         self._event = trio.Event()
-        self._bells: list[tuple[Bell, Hashable]] = []
+        self._bells: dict[tuple[Bell, Hashable], None] = {}
         self.rang: dict[Hashable, None] = {}
 
     def hear(self, token: Hashable) -> None:
@@ -39,13 +39,16 @@ class Ear:
 
     def close(self) -> None:
         """Leave all bells."""
-        for bell, token in self._bells:
+        for bell, token in list(self._bells):
             bell.detach(self, token)
-        self._bells.clear()
 
     def joined(self, bell: Bell, token: Hashable) -> None:
         """Remember a bell, so that ``close`` can leave it."""
-        self._bells.append((bell, token))
+        self._bells[bell, token] = None
+
+    def left(self, bell: Bell, token: Hashable) -> None:
+        """Forget a bell: an ear that outlives many bells must not keep them all."""
+        self._bells.pop((bell, token), None)
 
 
 class Bell:
@@ -65,6 +68,7 @@ class Bell:
     def detach(self, ear: Ear, token: Hashable = None) -> None:
         """Stop hearing."""
         self._ears.pop((ear, token), None)
+        ear.left(self, token)
 
     def ring(self) -> None:
         """Wake every ear."""

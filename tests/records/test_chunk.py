@@ -156,7 +156,7 @@ def test_every_flipped_bit_is_refused() -> None:
     ids=str,
 )
 def test_a_header_that_cannot_be_true_is_refused(lie: dict[str, int]) -> None:
-    """A right hash does not make a lie true: lengths and counts are compared with what is there before use."""
+    """A right hash does not make a lie true: lengths and counts are compared with what is there."""
     assert checked(sealed())
     with pytest.raises(ProtocolViolation):
         checked(sealed(**lie))
