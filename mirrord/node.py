@@ -77,7 +77,8 @@ class Node:
         ground = Ground(
             self.life, outside.clock, outside.store, self.journal, Shelf(config.store.warm_tail_bytes),
             Sources(last_tid, last_sid, outside.rng),
-            Sizes(config.store.pack_bytes, limits.max_strands_per_topic or 1 << 62, config.store.trail_bytes), self.settled,
+            Sizes(config.store.pack_bytes, limits.max_strands_per_topic or 1 << 62, config.store.trail_bytes),
+            self.settled,
         )  # fmt: skip
         wants = [want for plan in links_of(config, self.name) for want in plan.wants]
         return Registry(
@@ -93,7 +94,7 @@ class Node:
             config.mirroring.max_frame_bytes, config.mirroring.heartbeat_ms, config.limits.max_peers,
         )  # fmt: skip
 
-    # ---- life -------------------------------------------------------------------------------------------------------
+    # ---- life ------------------------------------------------------------------------------------
 
     async def live(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until cancelled or ``stop``. Raises what the journal dies of: a node without a writer must not live."""
@@ -143,7 +144,7 @@ class Node:
         """A connection met a fault that nobody named."""
         self._outside.note("connection_fault", error=f"{type(error).__name__}: {error}", exc=error)
 
-    # ---- lives ------------------------------------------------------------------------------------------------------
+    # ---- lives -----------------------------------------------------------------------------------
 
     def _on_rewound(self, evidence: str) -> None:
         """A peer proved that our store was put back. Further proofs of the same life are not needed."""
@@ -173,7 +174,7 @@ class Node:
         self.feeds.end_all("draining")
         self.switchboard.restart_all("a new life began")
 
-    # ---- for people -------------------------------------------------------------------------------------------------
+    # ---- for people ------------------------------------------------------------------------------
 
     def unwell(self) -> list[str]:
         """Why the node is not ready; empty when it is."""

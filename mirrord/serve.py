@@ -71,7 +71,7 @@ def _runtime_dir() -> Path:
     given = os.environ.get("XDG_RUNTIME_DIR")
     if given:
         return Path(given) / "mirrord"
-    return Path("/run/mirrord") if os.access("/run", os.W_OK) else Path(f"/dev/shm/mirrord-{os.getuid()}")  # noqa: S108
+    return Path("/run/mirrord") if os.access("/run", os.W_OK) else Path(f"/dev/shm/mirrord-{os.getuid()}")
 
 
 def run_node(config: Config, name: str, *, ready: Callable[[str], None] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Mailboxes: the only door into an actor. ``ask`` waits for the answer; whoever is inside takes all that waits at once."""
+"""Mailboxes: the only door into an actor. ``ask`` waits for the answer; the actor takes all that waits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M = TypeVar("M")
 
 
 class MailboxStatistics(Struct, frozen=True):
-    """Numbers to be pulled: ``waiting`` of ``room`` places taken, ``open`` asks not answered, ``handled`` since birth."""
+    """``waiting`` of ``room`` places taken, ``open`` asks not answered, ``handled`` since birth."""
 
     waiting: int
     room: int
@@ -70,7 +70,7 @@ class Envelope(Generic[M]):
 
 
 class Mailbox(Generic[M]):
-    """Bounded by ``room`` waiting messages; a full box refuses at once (Throttled), so nobody waits without a deadline."""
+    """Bounded by ``room`` waiting messages; a full box refuses at once (Throttled)."""
 
     def __init__(self, room: int = 4096) -> None:
         self._room = room

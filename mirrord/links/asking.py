@@ -23,7 +23,7 @@ class Asking:
         self._sights_told = 0
 
     def confirm(self, topic: str, strand: int) -> None:
-        """The feed must hear where we stand in this strand: something it sent did not follow, or a cover is done with."""
+        """The feed must hear where we stand in this strand: what it sent did not follow, or a cover is done with."""
         self._confirm[topic, strand] = None
         self._line.dirty[topic, strand] = None
 
@@ -91,7 +91,7 @@ class Asking:
         return next((n for want in self._plan.wants if (n := want.local_name(source)) is not None), None)
 
     def change(self) -> FeedChange | None:
-        """What the feed must be told since the last time: positions to serve from, strands not to serve; None: nothing."""
+        """What the feed must be told since the last time: where to serve from, what not to serve; None: nothing."""
         ground, line = self._ground, self._line
         wants: dict[str, list[At]] = {}
         not_from: dict[str, list[int]] = {}

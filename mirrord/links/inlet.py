@@ -67,7 +67,7 @@ class Inlet:
         self._digest = 0
         return await self.asking.request(heartbeat_ms, max_frame_bytes)
 
-    # ---- what the peer says ------------------------------------------------------------------------------------------------
+    # ---- what the peer says ----------------------------------------------------------------------
 
     @property
     def complete(self) -> bool:
@@ -240,7 +240,7 @@ class Inlet:
                 f"{self.plan.peer} holds {frame.told} records of our strand {frame.strand:016x} of {topic.topic}"
             )
 
-    # ---- records and covers --------------------------------------------------------------------------------------------------
+    # ---- records and covers ----------------------------------------------------------------------
 
     def local(self, no: int) -> Topic | None:
         """The local topic of a number; None when it is refused here. Raises ProtocolViolation for one never told."""
@@ -298,7 +298,7 @@ class Inlet:
         """What the feed must be told since the last time; None: nothing."""
         return self.asking.change() if self.complete else None
 
-    # ---- numbers ---------------------------------------------------------------------------------------------------------------
+    # ---- numbers ---------------------------------------------------------------------------------
 
     def lag_of(self, name: str) -> tuple[int, float]:
         """Records that the peer has and we have not, and how old (s) about the first of them is."""

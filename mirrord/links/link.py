@@ -64,7 +64,7 @@ class Link:
         self._failure: MirrordError | None = None
         self._rtt_s = 0.1
 
-    # ---- life ---------------------------------------------------------------------------------------------------------
+    # ---- life ------------------------------------------------------------------------------------
 
     async def live(self) -> None:
         """Try, and try again; never gives up, never dies of what a peer does."""
@@ -108,7 +108,7 @@ class Link:
         self._fail(PeerUnreachable(why))
         self.poke()
 
-    # ---- one feed -------------------------------------------------------------------------------------------------------
+    # ---- one feed --------------------------------------------------------------------------------
 
     async def _run_feed(self) -> None:
         self._failure = None
@@ -246,7 +246,7 @@ class Link:
         elif not line.up and self.facts.hello and quiet_s < self._rules.heartbeat_ms / 1000:
             self._board.up(self.plan.peer)
 
-    # ---- for others -----------------------------------------------------------------------------------------------------
+    # ---- for others ------------------------------------------------------------------------------
 
     @property
     def _line(self) -> Line:

@@ -89,7 +89,7 @@ class Switchboard:
             )
         return found
 
-    # ---- what the board asks --------------------------------------------------------------------------------------------
+    # ---- what the board asks ---------------------------------------------------------------------
 
     def _place(self, topic: str, strand: int) -> tuple[int, int]:
         found = self._registry.any(topic)
@@ -116,7 +116,7 @@ class Switchboard:
                 may_hold.add(node)
         return could_get(witness.link, self._life.name, may_hold, self._edges)
 
-    # ---- gossip: what heartbeats tell -----------------------------------------------------------------------------------
+    # ---- gossip: what heartbeats tell ------------------------------------------------------------
 
     def pending(self, lanes: dict[str, int]) -> list[Pending]:
         """Covers that this node holds back, for the topics of a feed."""
@@ -155,7 +155,7 @@ class Switchboard:
                         return found + own, newest
         return found + own, newest
 
-    # ---- for people -------------------------------------------------------------------------------------------------------
+    # ---- for people ------------------------------------------------------------------------------
 
     def describe(self) -> list[dict[str, Any]]:
         """``GET /v0/links``."""

@@ -1,7 +1,7 @@
 """The feed protocol's words: what a caller asks, what frames say, and how they lie on the wire (docs/FEED.md).
 
-A frame is ``[u32 header_len][u32 body_len][header msgpack][body]``, little-endian. Lengths are checked before anything is
-kept, so a peer that lies about them costs no memory. Unknown keys of a header are skipped, unknown frames too.
+A frame is ``[u32 header_len][u32 body_len][header msgpack][body]``, little-endian. Lengths are checked before anything
+is kept, so a peer that lies about them costs no memory. Unknown keys of a header are skipped, unknown frames too.
 """
 
 from __future__ import annotations

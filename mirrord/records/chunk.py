@@ -7,8 +7,8 @@ A chunk lies in the store, on the wire and in memory as the same bytes::
 
 all little-endian. ``hash = xxh3_128(everything after itself)``, so it covers ``prev_hash``: a chain per strand, whose
 first ``prev_hash`` is the hash of the strand's descriptor. The hash stands first so that one C call over one slice
-checks a chunk. It finds accidents (forks, rewinds, bit rot); it is no signature. ``header_len`` lets a later version add
-fields: unknown trailing header bytes are skipped. ``text_len`` is the JSON text of data and meta, which caps count.
+checks a chunk. It finds accidents (forks, rewinds, bit rot); it is no signature. ``header_len`` lets a later version
+add fields: unknown trailing header bytes are skipped. ``text_len`` is the JSON text of data and meta, which caps count.
 
 The body is the records one after the other, each a msgpack array ``[ts_delta_ms, tag, node, meta, data]``: ``meta`` and
 ``data`` are msgpack ``str`` holding JSON text exactly as the writer sent it (``data`` may be ``bin``: opaque bytes).
@@ -164,7 +164,7 @@ def size_of(header: Header) -> int:
 
 
 def check_shape(header: Header, room: int) -> int:
-    """The size of the chunk, of which ``room`` bytes are there. Raises ProtocolViolation when the header cannot be true.
+    """The size of the chunk, of which ``room`` bytes are there. Raises ProtocolViolation for a header that cannot be.
 
     Never trusts a length that a peer tells before it has been compared with what is there.
     """

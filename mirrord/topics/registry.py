@@ -71,7 +71,7 @@ class Registry:
             self._topics[row.name] = topic
         self._names = sorted(n for n, t in self._topics.items() if not t.about.deleted)
 
-    # ---- finding ----------------------------------------------------------------------------------------------------
+    # ---- finding ---------------------------------------------------------------------------------
 
     async def find(self, name: str) -> Topic:
         """The topic, alive. Raises TopicNotFound, or NotReady when it cannot be born in time."""
@@ -155,7 +155,7 @@ class Registry:
     def __len__(self) -> int:
         return len(self._names)
 
-    # ---- creating ---------------------------------------------------------------------------------------------------
+    # ---- creating --------------------------------------------------------------------------------
 
     async def ensure(
         self,
@@ -217,7 +217,7 @@ class Registry:
         topic = self._topics[name] = Topic(row.tid, name, about, ground, self._room)
         return topic
 
-    # ---- deleting ---------------------------------------------------------------------------------------------------
+    # ---- deleting --------------------------------------------------------------------------------
 
     async def delete(self, name: str, *, if_empty: bool, forget: bool) -> bool:
         """Let go of a topic's log; whether there was one. With ``forget`` its positions too, so that links would bring
@@ -246,10 +246,10 @@ class Registry:
         await self._ground.journal.commit([DropTopicRows(topic.tid)], sync=True, urgent=True, size=64)
         del self._topics[topic.topic]
 
-    # ---- lives, retention, numbers -----------------------------------------------------------------------------------
+    # ---- lives, retention, numbers ---------------------------------------------------------------
 
     async def begin_life(self, life: Life) -> None:
-        """The node began a new life while running: every topic that is alive comes into it; others do at their birth."""
+        """The node began a new life while running: topics that are alive come into it, others at their birth."""
         for topic in list(self._topics.values()):
             if topic.ready.is_set():
                 number = life.record.number

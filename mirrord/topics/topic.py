@@ -52,7 +52,7 @@ class Topic:
         ] = {}  # strand -> number of the commit that moved it last, newest at the end
         self._move_no = 0
 
-    # ---- life -------------------------------------------------------------------------------------------------------
+    # ---- life ------------------------------------------------------------------------------------
 
     async def live(self) -> None:
         """One life: read back what is stored, come into the node's life if it is a new one, then take turns."""
@@ -177,7 +177,7 @@ class Topic:
         passed = self._ground.clock.monotonic() - self._raised_at
         return (self._log.head - self._raised_head) / passed if passed > 0.05 else 0.0
 
-    # ---- what is committed, for readers ------------------------------------------------------------------------------
+    # ---- what is committed, for readers ----------------------------------------------------------
 
     @property
     def tid(self) -> int:

@@ -101,7 +101,7 @@ class Door:
 
         return handle
 
-    # ---- the same through ASGI -----------------------------------------------------------------------------------------
+    # ---- the same through ASGI -------------------------------------------------------------------
 
     def _starlette_routes(self) -> list[Route]:
         by_path: dict[str, dict[str, Handler]] = {}

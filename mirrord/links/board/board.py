@@ -85,7 +85,7 @@ class Board:
         self._upstream: dict[tuple[str, int], str] = {}
         self.moved_at: dict[tuple[str, int], float] = {}
 
-    # ---- what links hear ---------------------------------------------------------------------------------------------
+    # ---- what links hear -------------------------------------------------------------------------
 
     def hear(self, peer: str, topic: str, strand: int, told: Told, now: float) -> None:
         """A peer told its position."""
@@ -147,7 +147,7 @@ class Board:
         self.lines[peer].sides[topic].halted[strand] = halt
         self.rejudge(topic, strand)
 
-    # ---- one upstream per strand --------------------------------------------------------------------------------------
+    # ---- one upstream per strand -----------------------------------------------------------------
 
     def rejudge_all(self) -> None:
         """After a link came or went: every strand that any peer told."""
@@ -218,7 +218,7 @@ class Board:
         """The link that brings the strand now."""
         return self._upstream.get((topic, strand))
 
-    # ---- covers ---------------------------------------------------------------------------------------------------------
+    # ---- covers ----------------------------------------------------------------------------------
 
     def witnesses(self, topic: str, strand: int, but: str) -> list[Witness]:
         """Every other link of the topic, as it bears on the strand."""
@@ -239,7 +239,7 @@ class Board:
                     side.pending.get(strand) if side is not None else None,
                     line.patience_s,
                     line.down_since,
-                )  # fmt: skip
+                )
             )
         return found
 

@@ -57,7 +57,7 @@ class Matrix:
         """Sights that changed after ``change``, oldest first, not of the node ``but``; and up to where that is."""
         found: list[Sight] = []
         newest = change
-        behind = [k for k in _newer(self._change, change)]
+        behind = list(_newer(self._change, change))
         for key in reversed(behind):
             if len(found) >= most:
                 break

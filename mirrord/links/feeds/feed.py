@@ -88,7 +88,7 @@ class Feed:
         self._numbers: dict[str, int] = {}
         self.sent_bytes = self.sent_frames = 0
 
-    # ---- the caller ---------------------------------------------------------------------------------------------------
+    # ---- the caller ------------------------------------------------------------------------------
 
     def change(self, change: FeedChange) -> list[tuple[str, list[Any]]]:
         """New positions and strands taken elsewhere; takes effect with the next frame."""
@@ -106,7 +106,7 @@ class Feed:
         self.closed = reason
         self.ear.hear(CHANGED)
 
-    # ---- frames -------------------------------------------------------------------------------------------------------
+    # ---- frames ----------------------------------------------------------------------------------
 
     async def frames(self) -> AsyncIterator[Buffers]:
         """Hello, topics, then for ever what the caller lacks, with a heartbeat in between."""
@@ -205,7 +205,7 @@ class Feed:
         self.moved_at = self._clock.monotonic()
         return frame(Head(self._clock.wall_ms(), self._digest, moves, pending if changed else None, sights))
 
-    # ---- topics -------------------------------------------------------------------------------------------------------
+    # ---- topics ----------------------------------------------------------------------------------
 
     def _wanted(self, names: list[str]) -> list[str]:
         wants = self.request.wants

@@ -51,7 +51,7 @@ class Lane:
         self._moves_told = -1
         self._stale = True  # positions changed from outside: find anew where to begin
 
-    # ---- what the caller says ----------------------------------------------------------------------------------------
+    # ---- what the caller says --------------------------------------------------------------------
 
     def place(self, vector: list[At]) -> list[ForkIs]:
         """The caller stands here now. Forks are what its positions contradict."""
@@ -97,7 +97,7 @@ class Lane:
                 found.append(Rewound(self.no, number, strand.durable_last, told))
         return found
 
-    # ---- what to send ------------------------------------------------------------------------------------------------
+    # ---- what to send ----------------------------------------------------------------------------
 
     def info(self) -> TopicInfo:
         """The topic as ``hello`` tells it."""
@@ -176,7 +176,7 @@ class Lane:
         return strand.durable_last > (sent.oseq if sent else 0) and not (sent is not None and sent.rests)
 
     def _begin(self, pieces: list[Piece], strands: list[Strand]) -> None:
-        """Set the cursor before the first pack that any wanted strand needs; covers for those that stand before a gap."""
+        """Set the cursor before the first pack that any strand needs; covers for those that stand before a gap."""
         starts: list[int] = []
         for strand in strands:
             if not self._wanted(strand):

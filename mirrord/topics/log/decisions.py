@@ -78,7 +78,7 @@ class Decisions:
             case _:
                 assert_never(message)
 
-    # ---- appends ----------------------------------------------------------------------------------------------------
+    # ---- appends ---------------------------------------------------------------------------------
 
     def _append(self, message: Append) -> Appended:
         key, log = message.key, self._log
@@ -102,7 +102,7 @@ class Decisions:
         window = self._log.about.config.idempotency_window_ms
         return row if row is not None and self._turn.now_ms - row.ts <= window else None
 
-    # ---- configuration and lives ------------------------------------------------------------------------------------
+    # ---- configuration and lives -----------------------------------------------------------------
 
     def _configure(self, message: Configure) -> None:
         log, about = self._log, self._log.about
@@ -161,7 +161,7 @@ class Decisions:
             )
         )
 
-    # ---- retention --------------------------------------------------------------------------------------------------
+    # ---- retention -------------------------------------------------------------------------------
 
     def let_go(self, oldest_ts: int) -> None:
         """Enforce the topic's limits in this same turn, and forget idempotency keys that are past their window."""
@@ -219,7 +219,7 @@ class Decisions:
         return [DropGap(gap.tid, gap.sid, before.first), PutGap(whole)]
 
     def _coarsened(self, gap: Gap) -> list[Change]:
-        """The strand's two oldest gaps as one without inner hashes, once there are more than [store] trail_bytes keeps."""
+        """The strand's two oldest gaps as one without inner hashes, when there are more than trail_bytes keeps."""
         most = max(2, self._turn.sizes.trail_bytes // retention.ENDS_BYTES)
         oldest = self._store.gaps(gap.tid, gap.sid, 1, most + 1)
         if len(oldest) <= most:

@@ -1,7 +1,7 @@
 """What a topic knows of its log: heads, strands, positions. Values only; the rules that change them are in ``turn.py``.
 
-Every number stands twice where it matters: as *deciding* (with the turn in flight) and as *durable* (committed, the only
-thing that readers, feeds and peers are told).
+Every number stands twice where it matters: as *deciding* (with the turn in flight) and as *durable* (committed, the
+only thing that readers, feeds and peers are told).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class PlaceReads(Protocol):
 INSIDE = UNSET  # the place lies inside one of our chunks, where no boundary can be: a fork
 
 
-def hash_at(strand: Strand, tid: int, oseq: int, store: PlaceReads) -> bytes | None | UnsetType:
+def hash_at(strand: Strand, tid: int, oseq: int, store: PlaceReads) -> bytes | UnsetType | None:
     """The chain hash at ``oseq`` as this log has it: bytes, None when it is not known (beyond us, or inside a range
     whose inner ends were let go), or INSIDE when it lies inside one of our chunks."""
     if oseq == strand.durable_last:
@@ -43,7 +43,7 @@ def hash_at(strand: Strand, tid: int, oseq: int, store: PlaceReads) -> bytes | N
     return _in_gap(strand.sid, oseq, tid, store)
 
 
-def _in_pack(strand: int, oseq: int, seq: int, tid: int, store: PlaceReads) -> bytes | None | UnsetType:
+def _in_pack(strand: int, oseq: int, seq: int, tid: int, store: PlaceReads) -> bytes | UnsetType | None:
     for pack in store.packs(tid, seq, 1):
         for _, _, header in chunks_in(pack.body):
             if header[STRAND] != strand:

@@ -1,4 +1,4 @@
-"""The warm tail: recent packs of all topics in memory, so that live readers and caught-up links never touch the disk."""
+"""The warm tail: recent packs of all topics in memory: live readers and caught-up links never touch the disk."""
 
 from __future__ import annotations
 

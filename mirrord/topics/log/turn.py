@@ -48,7 +48,7 @@ class Turn:
         self.ceiling_before = log.ceiling
         self._head_before = log.head_row
 
-    # ---- own records ------------------------------------------------------------------------------------------------
+    # ---- own records -----------------------------------------------------------------------------
 
     def append(self, drafts: list[Draft]) -> tuple[int, int]:
         """Number new records of this node; ``(first seq, last seq)``. The drafts of one call share a commit time."""
@@ -76,10 +76,10 @@ class Turn:
         log.own = strand
         return strand
 
-    # ---- what links bring -------------------------------------------------------------------------------------------
+    # ---- what links bring ------------------------------------------------------------------------
 
     def introduce(self, descriptor: Descriptor) -> None:
-        """Know a strand from now on. Raises ProtocolViolation when it contradicts what is known, or there are too many."""
+        """Know a strand from now on. Raises ProtocolViolation when it contradicts what is known."""
         known = self.log.strands.get(descriptor.strand)
         if known is not None:
             if known.descriptor != descriptor:
@@ -182,7 +182,7 @@ class Turn:
         strand.last, strand.hash, strand.whole_from = cover.last, cover.hash, cover.last + 1
         self._touched[strand.sid] = strand
 
-    # ---- packs ------------------------------------------------------------------------------------------------------
+    # ---- packs -----------------------------------------------------------------------------------
 
     def _take(
         self, strand: Strand, piece: bytes | memoryview, header: Header, tags: Sequence[str] | None

@@ -146,7 +146,8 @@ def gap_tombstone(gap: Gap, face: Face | None, head: int) -> str:
     missed = gap.last - gap.first + 1
     origin = ""
     if face is not None:
-        origin = f',"$origin":{{"node":{face.node_json},"strand":"{face.strand_hex}","oseq_from":{gap.first},"oseq_to":{gap.last}}}'
+        where = f'"strand":"{face.strand_hex}","oseq_from":{gap.first},"oseq_to":{gap.last}'
+        origin = f',"$origin":{{"node":{face.node_json},{where}}}'
     return tombstone(gap.seq_from, gap.seq_to, gap.reason, missed, gap.seq_to + 1, head, origin)
 
 

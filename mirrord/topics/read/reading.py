@@ -81,7 +81,7 @@ class _Faces(dict[int, Face]):
 
 
 def read(log: LogReads, from_seq: int, log_id: str | None, view: View) -> Found:
-    """The page after ``from_seq``. Losses at the front and in the middle of the log stop a page and are told one a page."""
+    """The page after ``from_seq``. Losses in the middle of the log stop a page and are told one a page."""
     head, floor = log.head, log.floor
     earliest = floor + 1 if log.count else head + 1
     told: str | None = None

@@ -45,7 +45,7 @@ def reply(status: int, body: dict[str, Any], began: float) -> Response:
     return Response(status, _encode(body))
 
 
-# ---- append ---------------------------------------------------------------------------------------------------------
+# ---- append --------------------------------------------------------------------------------------
 
 
 async def append(node: Node, request: Request, name: str) -> Response:
@@ -96,7 +96,7 @@ async def _topic_to_append(node: Node, name: str, body: AppendBody) -> tuple[Top
     return await node.registry.ensure(name, node.registry.declared_over(name, config), put=body.config is not None)
 
 
-# ---- read -----------------------------------------------------------------------------------------------------------
+# ---- read ----------------------------------------------------------------------------------------
 
 
 async def diff(node: Node, request: Request, name: str) -> Response:
@@ -158,7 +158,7 @@ async def _touch(node: Node, topic: Topic) -> None:
         await topic.mailbox.ask(Sweep())
 
 
-# ---- configuration and state ------------------------------------------------------------------------------------------
+# ---- configuration and state ---------------------------------------------------------------------
 
 
 async def put(node: Node, request: Request, name: str) -> Response:
