@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from mirrord.actors.mailbox import Mailbox
 from mirrord.actors.restart import RestartPolicy
@@ -16,13 +16,13 @@ from mirrord.errors import ActorDied
 
 
 class TrioClock:
-    """Both clocks follow trio's, which the test moves."""
+    """Both clocks follow trio's, which jumps to the next deadline when everybody sleeps."""
+
+    def __init__(self, clock: MockClock) -> None:
+        self.monotonic = clock.current_time
 
     def wall_ms(self) -> int:
-        return int(trio.current_time() * 1000)
-
-    def monotonic(self) -> float:
-        return trio.current_time()
+        return int(self.monotonic() * 1000)
 
 
 class Worker:
@@ -53,8 +53,8 @@ def deaths() -> list[Death]:
 
 
 @pytest.fixture
-async def supervisor(nursery: trio.Nursery, deaths: list[Death]) -> Supervisor:
-    found = Supervisor(TrioClock(), Random(1), lambda death, _: deaths.append(death))
+async def supervisor(nursery: trio.Nursery, deaths: list[Death], autojump_clock: MockClock) -> Supervisor:
+    found = Supervisor(TrioClock(autojump_clock), Random(1), lambda death, _: deaths.append(death))
     await nursery.start(found.run)
     return found
 
@@ -79,7 +79,6 @@ async def test_a_death_refuses_open_asks_at_once(supervisor: Supervisor, deaths:
     assert [(d.actor, d.error) for d in deaths] == [("topic:x", "ValueError: in the middle of a turn")]
 
 
-@pytest.mark.usefixtures("autojump_clock")
 async def test_the_next_life_takes_what_came_meanwhile(supervisor: Supervisor) -> None:
     """A death is not the end: whoever asks afterwards is answered by the next life."""
 
@@ -96,7 +95,6 @@ async def test_the_next_life_takes_what_came_meanwhile(supervisor: Supervisor) -
     assert await worker.mailbox.ask("hello") == 2
 
 
-@pytest.mark.usefixtures("autojump_clock")
 async def test_waits_between_lives_grow_and_are_bounded(supervisor: Supervisor, deaths: list[Death]) -> None:
     """An actor that always dies costs ever less, down to one life in ten seconds."""
     supervisor.keep(Worker("w", die))
@@ -107,7 +105,6 @@ async def test_waits_between_lives_grow_and_are_bounded(supervisor: Supervisor, 
     assert max(waits) <= 10.0
 
 
-@pytest.mark.usefixtures("autojump_clock")
 async def test_five_deaths_a_minute_make_the_node_unwell(supervisor: Supervisor) -> None:
     """The node says that it is not ready, and why, as long as the last minute holds five deaths."""
 
@@ -124,7 +121,6 @@ async def test_five_deaths_a_minute_make_the_node_unwell(supervisor: Supervisor)
     assert supervisor.unwell() == []
 
 
-@pytest.mark.usefixtures("autojump_clock")
 async def test_one_actor_dies_alone(supervisor: Supervisor) -> None:
     """A death touches nobody else."""
     healthy = Worker("healthy", live_on)
@@ -149,7 +145,6 @@ async def test_an_ended_actor_is_gone_and_its_askers_are_refused(supervisor: Sup
     assert [told["name"] for told in supervisor.statistics()] == ["w"]
 
 
-@pytest.mark.usefixtures("autojump_clock")
 async def test_an_actor_can_be_ended_between_two_lives(supervisor: Supervisor) -> None:
     """Also one that is dead just now."""
     worker = Worker("w", die)
@@ -180,7 +175,6 @@ async def test_a_name_is_kept_once(supervisor: Supervisor) -> None:
         supervisor.keep(Worker("w", live_on))
 
 
-@pytest.mark.usefixtures("autojump_clock")
 async def test_the_tree_tells_states_and_deaths(supervisor: Supervisor) -> None:
     """Whatever can be stuck has numbers (law 10)."""
 
