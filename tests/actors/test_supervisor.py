@@ -1,4 +1,5 @@
 """Dying is allowed, half-knowing is not: what happens around a death."""
+# ruff: noqa: ARG001 -- pytest-trio takes the clock of a test from its arguments
 
 from __future__ import annotations
 
@@ -18,11 +19,11 @@ from mirrord.errors import ActorDied
 class TrioClock:
     """Both clocks follow trio's, which jumps to the next deadline when everybody sleeps."""
 
-    def __init__(self, clock: MockClock) -> None:
-        self.monotonic = clock.current_time
-
     def wall_ms(self) -> int:
         return int(self.monotonic() * 1000)
+
+    def monotonic(self) -> float:
+        return trio.current_time()
 
 
 class Worker:
@@ -53,8 +54,8 @@ def deaths() -> list[Death]:
 
 
 @pytest.fixture
-async def supervisor(nursery: trio.Nursery, deaths: list[Death], autojump_clock: MockClock) -> Supervisor:
-    found = Supervisor(TrioClock(autojump_clock), Random(1), lambda death, _: deaths.append(death))
+async def supervisor(nursery: trio.Nursery, deaths: list[Death]) -> Supervisor:
+    found = Supervisor(TrioClock(), Random(1), lambda death, _: deaths.append(death))
     await nursery.start(found.run)
     return found
 
@@ -79,7 +80,7 @@ async def test_a_death_refuses_open_asks_at_once(supervisor: Supervisor, deaths:
     assert [(d.actor, d.error) for d in deaths] == [("topic:x", "ValueError: in the middle of a turn")]
 
 
-async def test_the_next_life_takes_what_came_meanwhile(supervisor: Supervisor) -> None:
+async def test_the_next_life_takes_what_came_meanwhile(supervisor: Supervisor, autojump_clock: MockClock) -> None:
     """A death is not the end: whoever asks afterwards is answered by the next life."""
 
     async def die_once(life: int) -> None:
@@ -95,7 +96,9 @@ async def test_the_next_life_takes_what_came_meanwhile(supervisor: Supervisor) -
     assert await worker.mailbox.ask("hello") == 2
 
 
-async def test_waits_between_lives_grow_and_are_bounded(supervisor: Supervisor, deaths: list[Death]) -> None:
+async def test_waits_between_lives_grow_and_are_bounded(
+    supervisor: Supervisor, deaths: list[Death], autojump_clock: MockClock
+) -> None:
     """An actor that always dies costs ever less, down to one life in ten seconds."""
     supervisor.keep(Worker("w", die))
     await trio.sleep(40)
@@ -105,7 +108,7 @@ async def test_waits_between_lives_grow_and_are_bounded(supervisor: Supervisor, 
     assert max(waits) <= 10.0
 
 
-async def test_five_deaths_a_minute_make_the_node_unwell(supervisor: Supervisor) -> None:
+async def test_five_deaths_a_minute_make_the_node_unwell(supervisor: Supervisor, autojump_clock: MockClock) -> None:
     """The node says that it is not ready, and why, as long as the last minute holds five deaths."""
 
     async def die_five_times(life: int) -> None:
@@ -121,7 +124,7 @@ async def test_five_deaths_a_minute_make_the_node_unwell(supervisor: Supervisor)
     assert supervisor.unwell() == []
 
 
-async def test_one_actor_dies_alone(supervisor: Supervisor) -> None:
+async def test_one_actor_dies_alone(supervisor: Supervisor, autojump_clock: MockClock) -> None:
     """A death touches nobody else."""
     healthy = Worker("healthy", live_on)
     supervisor.keep(healthy)
@@ -145,7 +148,7 @@ async def test_an_ended_actor_is_gone_and_its_askers_are_refused(supervisor: Sup
     assert [told["name"] for told in supervisor.statistics()] == ["w"]
 
 
-async def test_an_actor_can_be_ended_between_two_lives(supervisor: Supervisor) -> None:
+async def test_an_actor_can_be_ended_between_two_lives(supervisor: Supervisor, autojump_clock: MockClock) -> None:
     """Also one that is dead just now."""
     worker = Worker("w", die)
     supervisor.keep(worker)
@@ -175,7 +178,7 @@ async def test_a_name_is_kept_once(supervisor: Supervisor) -> None:
         supervisor.keep(Worker("w", live_on))
 
 
-async def test_the_tree_tells_states_and_deaths(supervisor: Supervisor) -> None:
+async def test_the_tree_tells_states_and_deaths(supervisor: Supervisor, autojump_clock: MockClock) -> None:
     """Whatever can be stuck has numbers (law 10)."""
 
     async def die_once(life: int) -> None:
