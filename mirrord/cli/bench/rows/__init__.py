@@ -1,0 +1,1 @@
+"""What is measured: one function a row, from a ground to figures."""
