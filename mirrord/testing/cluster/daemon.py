@@ -62,8 +62,8 @@ class Daemon:
 
     def kill(self) -> None:
         """kill -9, and wait until it is gone: a few milliseconds."""
+        self.signal(signal.SIGKILL)
         if self._process is not None:
-            self.signal(signal.SIGKILL)
             self._process.wait()
 
     def freeze(self) -> None:
@@ -76,8 +76,9 @@ class Daemon:
 
     def signal(self, number: int) -> None:
         """Send a signal to the node and to whatever it started; one that is gone is fine."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+        if self.running:  # the number of a process that is gone may be another's by now
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
 
     async def stop(self, grace_s: float = 15.0) -> int:
         """SIGTERM, after ``grace_s`` SIGKILL; its exit code."""

@@ -59,9 +59,10 @@ async def write_everywhere(
 async def until(holds: Callable[[], bool], within_s: float = 60.0) -> None:
     """Wait for something that only others in this process change. Raises NotSoInTime."""
     with trio.move_on_after(within_s):
-        while not holds():
+        while True:
+            if holds():
+                return
             await trio.sleep(LOOK_AGAIN_S)
-        return
     raise NotSoInTime("what was waited for did not happen")
 
 
