@@ -21,6 +21,7 @@ class Asking:
         self._confirm: dict[tuple[str, int], None] = {}
         self._told_closed: dict[str, list[At]] = {}
         self._sights_told = 0
+        self._must_answer = False  # the feed holds back until it has heard a change
 
     def confirm(self, topic: str, strand: int) -> None:
         """The feed must hear where we stand in this strand: what it sent did not follow, or a cover is done with."""
@@ -32,6 +33,7 @@ class Asking:
         ground, me = self._ground, self._ground.life.identity
         self.feed_no = max(self.feed_no + 1, ground.clock.wall_ms())
         self._confirm.clear()
+        self._must_answer = self._has_rivals()
         wants: dict[str, list[At]] = {}
         closed: dict[str, list[At]] = {}
         not_from: dict[str, list[int]] = {}
@@ -52,6 +54,7 @@ class Asking:
             PROTO, ground.cluster, me.name, me.origin_id, me.life, ground.topology_hash, self.feed_no, wants,
             closed_strands_hash=told, closed_strands=closed if send and told else None,
             not_from={name: strands for name, strands in not_from.items() if strands},
+            hold=self._must_answer,
             max_frame_bytes=max_frame_bytes, heartbeat_ms=heartbeat_ms,
         )  # fmt: skip
 
@@ -81,6 +84,12 @@ class Asking:
         if side is not None:
             side.asked = {s: s not in set(found) for s in strands}
         return found
+
+    def _has_rivals(self) -> bool:
+        """Whether another link brings any of these topics too: then who brings which strand is agreed first, so that a
+        fresh node does not get everything from everybody."""
+        others = [line for line in self._ground.board.lines.values() if line is not self._line]
+        return any(line.wants(want.local.replace("*", "x")) for line in others for want in self._plan.wants)
 
     def source_name(self, local: str) -> str | None:
         """What a local topic is called at the peer; None when this link does not bring it."""
@@ -115,6 +124,7 @@ class Asking:
         line.dirty.clear()
         self._confirm.clear()
         sights, self._sights_told = ground.sights_for(self._plan.peer, self._sights_told)
-        if not (wants or not_from or sights):
+        if not (wants or not_from or sights or self._must_answer):
             return None
+        self._must_answer = False
         return FeedChange(ground.life.identity.origin_id, wants, not_from, sights)

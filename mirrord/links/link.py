@@ -188,6 +188,7 @@ class Link:
         if self.inlet.complete and not self.facts.hello:
             self.facts.hello = True
             self._board.up(self.plan.peer)
+            self._line.bell.ring()
             self.inlet.note("connected", f"feed {self.inlet.asking.feed_no}")
             self.tried.set()
 

@@ -41,6 +41,7 @@ class FeedRequest(Struct, frozen=True, omit_defaults=True):
     closed_strands_hash: bytes = b""
     closed_strands: dict[str, list[At]] | None = None  # the list itself, after `need-closed`
     not_from: dict[str, list[int]] = {}
+    hold: bool = False  # tell positions, send nothing until the first change (at most a heartbeat): others serve too
     max_frame_bytes: int = 1 << 20
     heartbeat_ms: int = 1000
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
 import trio
@@ -34,7 +34,9 @@ from .lane import Lane, Piece
 TOPICS_PER_FRAME = 32
 FRAME_SECONDS = 0.25  # what one frame may take at the measured line speed
 LEAST_FRAME_BYTES = 1 << 10
-CHANGED = "changed"  # the ear's token for "something about this feed was changed"
+# The ear's tokens that are no topic's name.
+CHANGED = object()  # the caller changed its wants, or the feed must end
+TOPICS = object()  # topics came or went
 
 Buffers = list[bytes | memoryview]
 
@@ -76,6 +78,7 @@ class Feed:
         self._life, self._clock, self._gossip = life, clock, gossip
         self.caller = Identity(request.node, request.origin_id, request.life)
         self.ear = Ear()
+        self._changed = False  # the caller has said what it wants of this node: a held feed may begin
         self.closed: str | None = None  # the reason of the last frame, once it must end
         self.moved_at = clock.monotonic()  # when the caller last took bytes
         self.frame_bytes = min(request.max_frame_bytes, rules.max_frame_bytes)
@@ -98,6 +101,7 @@ class Feed:
         for name, vector in change.wants.items():
             if (lane := self._lanes.get(name)) is not None:
                 self._forks += lane.place(vector)
+        self._changed = True
         self.ear.hear(CHANGED)
         return list(change.wants.items())
 
@@ -111,48 +115,61 @@ class Feed:
     async def frames(self) -> AsyncIterator[Buffers]:
         """Hello, topics, then for ever what the caller lacks, with a heartbeat in between."""
         try:
-            self._registry.bell.attach(self.ear, "topics")
+            self._registry.bell.attach(self.ear, TOPICS)
             self._came, self._went = self._registry.creations, self._registry.went
             await self._open_lanes(self._wanted(self._registry.names))
-            yield self._hello()
-            for buffers in self._tell_topics(list(self._lanes.values()), "there"):
+            for buffers in self._opening():
                 yield buffers
-            for served in self._lanes.values():
-                for rewound in served.rewinds_of_caller():
-                    yield frame(rewound)
+            now = self._clock.monotonic()
+            beat_at, held_until = now, now + self.request.heartbeat_ms / 1000 if self.request.hold else now
             ready = dict.fromkeys(self._lanes)
-            beat_at = self._clock.monotonic()
             while self.closed is None:
-                for fork in self._take_forks():
-                    yield frame(fork)
-                for name in list(ready):
-                    lane = self._lanes.get(name)
-                    pieces = lane.next(self._budget) if lane is not None else []
-                    if not pieces:
-                        ready.pop(name)
+                held = self._clock.monotonic() < held_until and not self._changed
+                if ready and not held:
+                    tokens = self.ear.take()
+                else:
+                    tokens = await self._listen(min(beat_at, held_until) if held else beat_at)
+                for buffers in await self._hear(tokens, ready):
+                    yield buffers
+                if ready and not held:
+                    # One frame of one lane, which then goes to the end: a topic in catch-up holds up no other.
+                    name = next(iter(ready))
+                    del ready[name]
+                    pieces = self._lanes[name].next(self._budget) if name in self._lanes else []
+                    if pieces:
+                        ready[name] = None
                     for piece in pieces:
                         sent_at = self._clock.monotonic()
                         yield frame(piece.header, piece.body)
                         self._measure(piece, self._clock.monotonic() - sent_at)
-                    if self._clock.monotonic() >= beat_at:
-                        break
                 if self._clock.monotonic() >= beat_at:
                     yield self._beat()
                     beat_at = self._clock.monotonic() + self.request.heartbeat_ms / 1000
-                if not ready:
-                    for token in await self._listen(beat_at):
-                        if token == "topics":
-                            for buffers in await self._topics_changed(ready):
-                                yield buffers
-                        elif token == CHANGED:
-                            ready = dict.fromkeys(self._lanes)
-                        else:
-                            ready[str(token)] = self._moved[str(token)] = None
-                else:
-                    await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()
             yield frame(Refused(self.closed, retry_after_s=1.0))
         finally:
             self.ear.close()
+
+    def _opening(self) -> Iterator[Buffers]:
+        """What every feed begins with: who serves, what there is, and whether the caller seems to have been put back."""
+        yield self._hello()
+        yield from self._tell_topics(list(self._lanes.values()), "there")
+        for lane in self._lanes.values():
+            for rewound in lane.rewinds_of_caller():
+                yield frame(rewound)
+
+    async def _hear(self, tokens: list[Any], ready: dict[str, None]) -> list[Buffers]:
+        """What the bells mean: lanes with more to send, topics that came or went, a change by the caller."""
+        told: list[Buffers] = []
+        for token in tokens:
+            if token is TOPICS:
+                told += await self._topics_changed(ready)
+            elif token is CHANGED:
+                ready.update(dict.fromkeys(self._lanes))
+            elif token in self._lanes:
+                ready[token] = self._moved[token] = None
+        forks, self._forks = self._forks, []
+        return told + [frame(fork) for fork in forks]
 
     async def _listen(self, until: float) -> list[Any]:
         with trio.move_on_after(max(0.0, until - self._clock.monotonic())):
@@ -168,10 +185,6 @@ class Feed:
             fits = int(size * FRAME_SECONDS / took_s) if took_s > 0 else self.frame_bytes
             aim = (self._budget + max(LEAST_FRAME_BYTES, fits)) // 2
             self._budget = max(LEAST_FRAME_BYTES, min(self.frame_bytes, aim))
-
-    def _take_forks(self) -> list[ForkIs]:
-        forks, self._forks = self._forks, []
-        return forks
 
     def _hello(self) -> Buffers:
         me = self._life.identity
@@ -261,6 +274,4 @@ class Feed:
 
 
 def _in_frames(infos: list[TopicInfo], event: str) -> list[Buffers]:
-    return [
-        frame(Topics(event, infos[i : i + TOPICS_PER_FRAME])) for i in range(0, len(infos), TOPICS_PER_FRAME)
-    ]
+    return [frame(Topics(event, infos[i : i + TOPICS_PER_FRAME])) for i in range(0, len(infos), TOPICS_PER_FRAME)]
