@@ -127,6 +127,8 @@ class Node:
         self.drain_bell.ring()
         self.feeds.end_all("draining")
         with trio.move_on_after(5.0):
+            for link in self.switchboard.links.values():
+                await self.supervisor.end(link.name)
             await self.switchboard.aclose()
         await self.journal.aclose()
         self._outside.note("node_stopped", node=self.name)

@@ -177,7 +177,7 @@ class Journal:
     def _work(self) -> None:
         while not self._stopped:
             closing = self._closing  # what was submitted before is seen by the next line
-            self._gather()
+            self._gather(patient=not closing)
             if closing and not self._writer.waiting:
                 with suppress(StorageFailed):  # then what was not synced stays so, as after kill -9
                     self._writer.sync()
@@ -187,10 +187,10 @@ class Journal:
                 self._outbox.append(outcomes)
                 os.eventfd_write(self._bell, 1)
 
-    def _gather(self) -> None:
-        """Sleep until a turn comes or something is due; then take in all that has come."""
+    def _gather(self, *, patient: bool) -> None:
+        """Sleep, if ``patient``, until a turn comes or something is due; then take in all that has come."""
         wait_s = 0.0
-        if not self._writer.waiting:
+        if patient and not self._writer.waiting:
             wait_s = min(max(0.0, self._writer.deadline() - self._clock.monotonic()), LONGEST_SLEEP_S)
         with suppress(Empty):
             turn = self._inbox.get(timeout=wait_s) if wait_s else self._inbox.get_nowait()
