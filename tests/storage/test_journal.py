@@ -170,7 +170,7 @@ async def test_flush_and_close_leave_nothing_unsynced(kind: type[Journal]) -> No
 async def test_an_idle_journal_closes_at_once(kind: type[Journal]) -> None:
     """A node that is told to stop stops: its journal does not first sleep out its longest wait."""
     for _ in range(20):  # whether its thread sleeps already at the close is chance
-        journal = kind(MemoryStore(), SystemClock())
+        journal = kind(MemoryStore(), SystemClock(), JournalSettings(tidy_ms=0))
         async with running(journal):
             await journal.commit([PutMark("a", b"")], sync=True, urgent=True, size=1)
 
