@@ -110,8 +110,11 @@ async def _serve(node: Node, server: Server, listeners: list, ready: Callable[[s
         if ready is not None:
             ready(f"{host}:{port}")
         structlog.get_logger().info("serving", node=node.name, listen=f"{host}:{port}")
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async for number in signals:
+                if number == signal.SIGHUP:
+                    structlog.get_logger().warning("reload_not_yet", hint="restart the node: positions are kept")
+                    continue
                 structlog.get_logger().info("stopping", node=node.name, signal=signal.Signals(number).name)
                 break
         node.draining = True

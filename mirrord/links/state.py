@@ -61,12 +61,12 @@ def compute(facts: Facts, now: float) -> LinkState:
         return LinkState("paused")
     if facts.refused is not None:
         return LinkState("refused", facts.refused)
+    if facts.waiting_for is not None:
+        return LinkState("stalled", f"waiting for {facts.waiting_for}")
     if not facts.has_feed:
         return LinkState("unreachable", facts.error) if facts.error else LinkState("connecting")
     if not facts.hello:
         return LinkState("connecting")
-    if facts.waiting_for is not None:
-        return LinkState("stalled", f"waiting for {facts.waiting_for}")
     if facts.lag_records <= 0:
         return LinkState("halted", f"{facts.halted} strands") if facts.halted else LinkState("caught-up")
     if now - max(facts.progress_at, facts.behind_since) > STALL_S:

@@ -123,6 +123,8 @@ class Door:
             try:
                 method = "GET" if request.method == "HEAD" and "GET" in handlers else request.method
                 handler = handlers.get(method)
+                if self._node.draining and method != "GET":
+                    raise ShuttingDown(retry_after_s=1.0)
                 if handler is None:
                     raise MethodNotAllowed(f"{request.method} is not for this path; use {', '.join(allow)}", {"allow": allow})
                 params = {k: v for k, v in request.path_params.items() if k != "rest"}

@@ -151,7 +151,7 @@ class Feed:
             self.ear.close()
 
     def _opening(self) -> Iterator[Buffers]:
-        """What every feed begins with: who serves, what there is, and whether the caller seems to have been put back."""
+        """What every feed begins with: who serves, what there is, and what proves that the caller was put back."""
         yield self._hello()
         yield from self._tell_topics(list(self._lanes.values()), "there")
         for lane in self._lanes.values():
