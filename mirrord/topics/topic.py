@@ -14,6 +14,7 @@ from ..actors.bell import Bell
 from ..actors.mailbox import Envelope, Mailbox
 from ..config.topic import TopicConfig
 from ..errors import MirrordError, StoreCorrupt
+from ..records.gap import LOST
 from ..records.strand import Descriptor
 from ..storage.memory import MemoryStore
 from ..storage.store import Change, Gap, Pack, PutHead, PutTopic, Store
@@ -44,7 +45,7 @@ class Topic:
         self._store: Store = MemoryStore() if self._ephemeral else ground.store
         self._sids: dict[int, Strand] = {}
         self.head = self.floor = self.count = self.bytes = self.last_gap = 0
-        self.about = about
+        self.about, self.taken = about, self._log.taken
         self.last_read_ms = 0
         self._raised_at, self._raised_head = ground.clock.monotonic(), 0
         self._moves: dict[
@@ -68,12 +69,12 @@ class Topic:
         log = self._log = Log(log.tid, log.name, self.about)
         head = store.head(log.tid)
         if head is None and (kept := ground.store.head(log.tid)) is not None:
-            log.ceiling = log.head = log.floor = (
-                kept.ceiling
-            )  # ephemeral: the records are gone, their seqs are not
+            log.ceiling = log.head = log.floor = kept.ceiling  # ephemeral: the seqs of the lost stay used
+            log.taken = {LOST: log.floor}
         elif head is not None:
             log.head, log.ceiling, log.floor = head.head, head.ceiling, head.floor
             log.count, log.bytes, log.last_ts = head.count, head.bytes, head.last_ts
+            log.taken = retention.taken_before(self.config, log.floor)
         log.strands = load_strands(store.strands(log.tid), store.vectors(log.tid))
         log.own = own_open(log.strands, ground.life.identity, self.about.closed_sid)
         self._sids = {s.sid: s for s in log.strands.values()}
@@ -171,7 +172,7 @@ class Topic:
     def _show(self) -> None:
         log = self._log
         self.head, self.floor, self.count, self.bytes = log.head, log.floor, log.count, log.bytes
-        self.about = log.about
+        self.about, self.taken = log.about, log.taken
 
     def _appends_per_second(self) -> float:
         passed = self._ground.clock.monotonic() - self._raised_at

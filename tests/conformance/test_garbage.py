@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from .daemon import JSON, Api, refused
 
-_quick = settings(max_examples=80, deadline=None)
+_quick = settings(max_examples=40, deadline=None)
 
 _values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
@@ -24,6 +24,7 @@ _record_fields = ["data", "tag", "node", "meta"]
 _diff_fields = [
     "from_seq", "limit", "node", "include_tags", "include_meta", "include_origin", "max_batch_bytes", "log_id",
 ]  # fmt: skip
+_header_characters = [chr(code) for code in (*range(0x21, 0x7F), *range(0x80, 0x100))]
 _config_fields = ["type", "ttl_ms", "cap_records", "cap_bytes", "durability", "durable", "dedupe_node", "lease_ms"]
 
 
@@ -89,17 +90,17 @@ def test_any_path(api: Api, path: list[str], method: str) -> None:
 def test_any_query(api: Api, query: dict[str, str]) -> None:
     """Query arguments of anything."""
     api.append("garbage", 1)
-    params = {key: value.encode("utf-8", "replace").decode() for key, value in query.items()}
+    params = query
     for path in ("/v0/topics", "/v0/topics/garbage", "/v0/topics/garbage/digest"):
         _is_an_answer(api, api.get(path, params=params))
 
 
 @_quick
-@given(value=st.binary(max_size=40).filter(lambda raw: not set(raw) & set(b"\r\n\x00")))
-def test_any_header(api: Api, value: bytes) -> None:
+@given(value=st.text(st.sampled_from(_header_characters), max_size=40))
+def test_any_header(api: Api, value: str) -> None:
     """Header values of anything, in the headers that are read."""
     for name in (b"idempotency-key", b"content-type", b"content-encoding", b"accept"):
-        headers = {b"content-type": b"application/json", name: value.strip()}
+        headers = {b"content-type": b"application/json", name: value.encode("latin-1")}
         response = api.post("/v0/topics/garbage", content=b'{"records":[{"data":1}]}', headers=headers)
         _is_an_answer(api, response)
 

@@ -77,8 +77,9 @@ def test_ephemeral_records_are_gone_and_that_is_told(before: Before, mortal: Dae
     assert state["log_id"] != page["log_id"]
     assert state["head_seq"] >= page["head_seq"]
     found = mortal.api.diff("ephemeral", from_seq=page["next_from_seq"], log_id=page["log_id"])
-    assert found["tombstone"]["reason"] == "recreated"
-    assert found["records"] == []
+    assert (found["tombstone"]["reason"], found["records"]) == ("recreated", [])
+    lost = mortal.api.diff("ephemeral", from_seq=page["next_from_seq"])["tombstone"]
+    assert (lost["reason"], lost["gap_from"], lost["gap_to"]) == ("lost", 6, state["earliest_seq"] - 1)
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -154,6 +154,7 @@ class Decisions:
                 turn.touch(strand)
         log.own = None
         log.head = log.ceiling = log.floor = log.count = log.bytes = log.last_ts = 0
+        log.taken = {}
         closed = max((s.sid for s in log.strands.values()), default=0)
         self._rewrite(
             structs.replace(
@@ -176,6 +177,7 @@ class Decisions:
         if retention.due(log, turn.now_ms, oldest_ts):
             swept = retention.sweep(log, turn.now_ms, self._store, fresh)
             log.floor, log.count, log.bytes = swept.floor, swept.count, swept.bytes
+            log.taken = {**log.taken, **swept.taken}
             for pack, reason in swept.drops:
                 self._let_pack_go(pack, reason)
 

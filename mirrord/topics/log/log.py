@@ -6,6 +6,8 @@ only thing that readers, feeds and peers are told).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgpack
 from msgspec import Struct, field
 
@@ -85,6 +87,7 @@ class Log(Struct):
     head: int = 0
     ceiling: int = 0
     floor: int = 0
+    taken: Mapping[str, int] = {}  # why the front is gone: reason -> highest seq that went for it; never changed in place
     count: int = 0
     bytes: int = 0
     last_ts: int = 0

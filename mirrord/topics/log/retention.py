@@ -29,9 +29,10 @@ class Reader(Protocol):
 
 
 class Sweep(Struct, frozen=True):
-    """What to let go: the new floor, what is left above it, and which packs lie wholly below it, with the reason."""
+    """What to let go: the new floor and why, what is left above it, and which packs lie wholly below, with the reason."""
 
     floor: int
+    taken: dict[str, int]  # reason -> highest seq that goes for it
     count: int
     bytes: int
     drops: tuple[tuple[Pack, str], ...]  # the pack (perhaps without its body) and the reason
@@ -40,6 +41,12 @@ class Sweep(Struct, frozen=True):
 def has_limits(config: TopicConfig) -> bool:
     """Whether there is anything to enforce."""
     return bool(config.ttl_ms or config.cap_records or config.cap_bytes)
+
+
+def taken_before(config: TopicConfig, floor: int) -> dict[str, int]:
+    """Why the front went, as far as that can be told after a restart: for all that the configuration takes it for."""
+    capped = bool(config.cap_records or config.cap_bytes) or not config.ttl_ms
+    return {reason: floor for reason, on in ((EVICTED, capped), (EXPIRED, bool(config.ttl_ms))) if on and floor}
 
 
 def due(log: Log, now_ms: int, oldest_ts: int) -> bool:
@@ -57,6 +64,7 @@ def sweep(log: Log, now_ms: int, reader: Reader, fresh: list[Pack], most_packs: 
     config = log.about.config
     floor, count, size = log.floor, log.count, log.bytes
     drops: list[tuple[Pack, str]] = []
+    taken: dict[str, int] = {}
     committed = {p.seq for p in fresh}
     for pack in _from(log.tid, reader, fresh, most_packs):
         expired = bool(config.ttl_ms) and now_ms - pack.ts_last > config.ttl_ms
@@ -67,17 +75,19 @@ def sweep(log: Log, now_ms: int, reader: Reader, fresh: list[Pack], most_packs: 
                 drops.append((pack, EXPIRED if expired else EVICTED))
             size -= _text_above(pack, floor, reader)
             count -= max(live, 0)
-            floor = max(floor, pack.last)
+            if live > 0:
+                floor = taken[EXPIRED if expired else EVICTED] = pack.last
             continue
         for seq, ts, text in _records(pack, floor, reader):
             too_many = config.cap_records and count > config.cap_records
             too_large = config.cap_bytes and size > config.cap_bytes
             if not (too_many or too_large or (config.ttl_ms and now_ms - ts > config.ttl_ms)):
-                return Sweep(floor, count, size, tuple(drops))
+                return Sweep(floor, taken, count, size, tuple(drops))
             floor, count, size = seq, count - 1, size - text
+            taken[EVICTED if too_many or too_large else EXPIRED] = seq
         if pack.seq not in committed:
             drops.append((pack, EVICTED))
-    return Sweep(floor, count, 0 if not count else size, tuple(drops))
+    return Sweep(floor, taken, count, 0 if not count else size, tuple(drops))
 
 
 def oldest_ts(pack: Pack, floor: int) -> int:

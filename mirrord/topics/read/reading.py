@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from msgspec import Struct
 
-from ...config.topic import TopicConfig
 from ...storage.store import Gap, Pack
 from .face import Face, Page, View, gap_tombstone, join, tombstone
 
 READ_BYTES = 1 << 20
+MIXED = "mixed"  # evicted as well as expired
 MOST_SCANNED = 50_000  # records looked at for one page: a filter that drops all must not hold the node up
 
 
@@ -21,11 +21,9 @@ class LogReads(Protocol):
     topic: str
     head: int
     floor: int
+    taken: Mapping[str, int]  # why the front is gone: reason -> highest seq that went for it
     count: int
     last_gap: int  # highest seq that a gap occupies; 0: none
-
-    @property
-    def config(self) -> TopicConfig: ...
 
     @property
     def log_id_hex(self) -> str: ...
@@ -89,7 +87,7 @@ def read(log: LogReads, from_seq: int, log_id: str | None, view: View) -> Found:
     if from_seq > head or (log_id is not None and log_id != log.log_id_hex):
         told, cursor = tombstone(1, head, "recreated", head, earliest, head), 0
     if cursor < floor:
-        told = told or tombstone(cursor + 1, floor, front_reason(log.config), floor - cursor, floor + 1, head)
+        told = told or tombstone(cursor + 1, floor, front_reason(log.taken, cursor), floor - cursor, floor + 1, head)
         cursor = floor
     page, faces = Page(cursor, []), _Faces(log)
     while page.cursor < head and not page.full and page.scanned < MOST_SCANNED:
@@ -115,7 +113,7 @@ def _fill(page: Page, log: LogReads, floor: int, until: int, view: View, faces: 
         page.cursor = until
 
 
-def front_reason(config: TopicConfig) -> str:
-    """Why the front of the log is gone, in the words of the reference surface."""
-    capped = bool(config.cap_records or config.cap_bytes)
-    return "mixed" if capped and config.ttl_ms else "ttl" if config.ttl_ms else "cap"
+def front_reason(taken: Mapping[str, int], after: int) -> str:
+    """Why what follows ``after`` at the front of the log is gone: the one reason that reaches it, or that there are several."""
+    reasons = [reason for reason, seq in taken.items() if seq > after]
+    return reasons[0] if len(reasons) == 1 else MIXED
