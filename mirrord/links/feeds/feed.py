@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol
 
 import trio
@@ -73,14 +73,16 @@ class Feed:
         life: Life,
         clock: Clock,
         gossip: Gossip,
+        unacknowledged: Callable[[], int],
     ) -> None:
         self.request, self._rules, self._registry = request, rules, registry
+        self._unacknowledged, self._in_flight = unacknowledged, 0
         self._life, self._clock, self._gossip = life, clock, gossip
         self.caller = Identity(request.node, request.origin_id, request.life)
         self.ear = Ear()
         self._changed = False  # the caller has said what it wants of this node: a held feed may begin
         self.closed: str | None = None  # the reason of the last frame, once it must end
-        self.moved_at = clock.monotonic()  # when the caller last took bytes
+        self.moved_at = clock.monotonic()  # when the caller last acknowledged bytes
         self.frame_bytes = min(request.max_frame_bytes, rules.max_frame_bytes)
         self._budget = min(256 << 10, self.frame_bytes)
         self._lanes: dict[str, Lane] = {}
@@ -180,11 +182,18 @@ class Feed:
         size = sum(len(b) for b in piece.body)
         self.sent_frames += 1
         self.sent_bytes += size
-        self.moved_at = self._clock.monotonic()
+        self._look_whether_taken()
         if size >= LEAST_FRAME_BYTES or took_s > FRAME_SECONDS:
             fits = int(size * FRAME_SECONDS / took_s) if took_s > 0 else self.frame_bytes
             aim = (self._budget + max(LEAST_FRAME_BYTES, fits)) // 2
             self._budget = max(LEAST_FRAME_BYTES, min(self.frame_bytes, aim))
+
+    def _look_whether_taken(self) -> None:
+        """A send only proves that our kernel took the bytes; the caller lives if its machine acknowledged some."""
+        in_flight = self._unacknowledged()
+        if in_flight == 0 or in_flight < self._in_flight:
+            self.moved_at = self._clock.monotonic()
+        self._in_flight = in_flight
 
     def _hello(self) -> Buffers:
         me = self._life.identity
@@ -215,7 +224,7 @@ class Feed:
         sights, self._sights_told = self._gossip.sights(
             self.caller.name, self._sights_told, max(4, self._budget // 256)
         )
-        self.moved_at = self._clock.monotonic()
+        self._look_whether_taken()
         return frame(Head(self._clock.wall_ms(), self._digest, moves, pending if changed else None, sights))
 
     # ---- topics ----------------------------------------------------------------------------------

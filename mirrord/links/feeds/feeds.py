@@ -38,8 +38,11 @@ class Feeds:
         ] = {}  # what each origin last told as closed
         self.draining = False
 
-    async def serve(self, request: FeedRequest) -> AsyncIterator[Buffers]:
-        """The frames of the feed that a caller asked for; a single ``refused`` when it may not have one."""
+    async def serve(
+        self, request: FeedRequest, unacknowledged: Callable[[], int] = lambda: 0
+    ) -> AsyncIterator[Buffers]:
+        """The frames of the feed that a caller asked for; a single ``refused`` when it may not have one.
+        ``unacknowledged`` tells the bytes on their way that the caller's machine has not confirmed."""
         try:
             request = self._admit(request)
         except PeerRefused as no:
@@ -49,7 +52,7 @@ class Feeds:
                 else Refused(no.reason, str(no), None, no.retry_after_s)
             )
             return
-        feed = Feed(request, self._rules, self._registry, self._life, self._clock, self._gossip)
+        feed = Feed(request, self._rules, self._registry, self._life, self._clock, self._gossip, unacknowledged)
         old = self._feeds.get(request.origin_id)
         if old is not None:
             old.end("superseded")

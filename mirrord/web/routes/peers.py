@@ -25,7 +25,7 @@ async def feed(node: Node, request: Request) -> Stream:
 
     async def write(writer: Writer) -> None:
         writer.low_latency(UNSENT_BYTES)
-        frames: Any = node.feeds.serve(asked)
+        frames: Any = node.feeds.serve(asked, writer.unacknowledged)
         try:
             async for buffers in frames:
                 await writer.send(buffers)
