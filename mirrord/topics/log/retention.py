@@ -102,8 +102,10 @@ def oldest_ts(pack: Pack, floor: int) -> int:
 
 
 def _from(tid: int, reader: Reader, fresh: list[Pack], most: int) -> Iterator[Pack]:
-    yield from reader.pack_sizes(tid, 1, most)
-    yield from fresh
+    stored = reader.pack_sizes(tid, 1, most)
+    yield from stored
+    if len(stored) < most:  # else there are more between these and the fresh ones: the next turn goes on
+        yield from fresh
 
 
 def _body(pack: Pack, reader: Reader) -> bytes:

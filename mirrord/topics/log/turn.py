@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from ...errors import ProtocolViolation
 from ...records import chunk as chunks
-from ...records.chunk import COUNT, FIRST, HASH, STRAND, TEXT_LEN, TS_LAST, Draft, Header
+from ...records.chunk import COUNT, FIRST, HASH, KIND, RECORDS, STRAND, TEXT_LEN, TS_LAST, Draft, Header
 from ...records.gap import Cover, takes_a_seq
 from ...records.strand import Descriptor, Identity, Position
 from ...storage.store import Change, Gap, Pack, PutGap, PutHead, PutStrand, PutVector
@@ -119,6 +119,8 @@ class Turn:
                 raise ProtocolViolation("a frame ends inside a chunk header")
             header = chunks.header_at(buffer, at)
             size = chunks.check_shape(header, end - at)
+            if header[KIND] != RECORDS:
+                raise ProtocolViolation(f"a chunk of kind {header[KIND]} needs a newer mirrord on this node")
             strand = strands.get(header[STRAND])
             if strand is None:
                 raise ProtocolViolation(f"a chunk of strand {header[STRAND]:016x} came before its descriptor")
