@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
@@ -77,12 +77,20 @@ class Journal:
         self._open_bytes += turn.size
         self._hand_over(turn)
 
-    async def commit(self, changes: Sequence[Change], *, sync: bool, urgent: bool, size: int) -> None:
+    async def commit(
+        self,
+        changes: Sequence[Change],
+        *,
+        sync: bool,
+        urgent: bool,
+        size: int,
+        then: Callable[[], None] | None = None,
+    ) -> None:
         """Submit a turn and wait until it is committed; cancelling the wait does not take it back.
 
-        Raises as ``submit`` and ``Turn.wait`` do.
+        ``then`` is called the moment it is. Raises as ``submit`` and ``Turn.wait`` do.
         """
-        turn = Turn(changes, sync=sync, urgent=urgent, size=size)
+        turn = Turn(changes, sync=sync, urgent=urgent, size=size, then=then)
         self.submit(turn)
         await turn.wait()
 

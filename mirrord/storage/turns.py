@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -19,14 +19,23 @@ class Turn:
     cancelled, it is committed all the same.
     """
 
-    __slots__ = ("_settled", "came_s", "changes", "error", "size", "sync", "urgent")
+    __slots__ = ("_settled", "came_s", "changes", "error", "size", "sync", "then", "urgent")
 
-    def __init__(self, changes: Sequence[Change], *, sync: bool, urgent: bool, size: int) -> None:
+    def __init__(
+        self,
+        changes: Sequence[Change],
+        *,
+        sync: bool,
+        urgent: bool,
+        size: int,
+        then: Callable[[], None] | None = None,
+    ) -> None:
         self.changes = changes
         self.sync = sync
         self.urgent = urgent
         self.size = size
         self.came_s = 0.0  # monotonic seconds; set by the journal
+        self.then = then  # called at once when it is committed: whoever waits for answers is spared a task switch
         self.error: MirrordError | None = None
         self._settled = trio.Event()
 
@@ -38,6 +47,8 @@ class Turn:
     def settle(self, error: MirrordError | None) -> None:
         """Called by the journal, on the event loop, once."""
         self.error = error
+        if error is None and self.then is not None:
+            self.then()
         self._settled.set()
 
     async def wait(self) -> None:

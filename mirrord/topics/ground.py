@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import trio
@@ -19,8 +19,17 @@ from .log.turn import Sizes
 class Writer(Protocol):
     """The journal, as topics see it."""
 
-    async def commit(self, changes: Sequence[Change], *, sync: bool, urgent: bool, size: int) -> None:
-        """Returns when the changes are committed (and synced, if asked). Raises StorageFailed."""
+    async def commit(
+        self,
+        changes: Sequence[Change],
+        *,
+        sync: bool,
+        urgent: bool,
+        size: int,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Returns when the changes are committed (and synced, if asked); ``then`` is called the moment they are.
+        Raises StorageFailed."""
         ...
 
 

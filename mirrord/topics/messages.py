@@ -83,10 +83,7 @@ class DropTopic(Struct, frozen=True):
 
 
 class BeginLife(Struct, frozen=True):
-    """The node begins a new life: close our strand, go on above the ceiling, make a new log id if told."""
-
-    life_no: int
-    new_log_id: bool
+    """The node began a new life: close our strand and go on above the ceiling (every turn does so at its begin)."""
 
 
 class Sweep(Struct, frozen=True):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import trio
 
 from ..actors.bell import Bell
 from ..actors.supervisor import Supervisor
-from ..config.topic import DEFAULT, TopicConfig, topic_config
-from ..errors import NotReady, Throttled, TopicLinked, TopicNotFound
+from ..config.topic import DEFAULT, DURABILITIES, TopicConfig, topic_config
+from ..errors import MirrordError, NotReady, Throttled, TopicLinked, TopicNotFound
 from ..names import check_topic
-from ..storage.life import Life
 from ..storage.store import DropTopic as DropTopicRows
 from ..storage.store import PutTopic, TopicRow
 from .ground import Ground
@@ -47,7 +48,7 @@ class Registry:
         self._topics: dict[str, Topic] = {}
         self._names: list[str] = []  # sorted; those deleted are not in it
         self._born: set[str] = set()
-        self._creating: dict[str, trio.Event] = {}
+        self._changing: dict[str, trio.Event] = {}
         self.bell = Bell()  # rung when a topic comes or goes
         self._came: dict[str, int] = {}  # names created since the start, newest last, with their number
         self.creations = self.went = (
@@ -169,8 +170,7 @@ class Registry:
 
         Raises Throttled at [limits] max_topics, InvalidRequest for a name that cannot be, StorageFailed.
         """
-        while (waiting := self._creating.get(name)) is not None:
-            await waiting.wait()
+        await self._turn_of(name)
         if self.known(name) is not None:
             return await self.find(name), False
         check_topic(name)
@@ -180,11 +180,21 @@ class Registry:
                 {"limit": "max_topics", "max": self._max_topics},
                 1.0,
             )
-        done = self._creating[name] = trio.Event()
-        try:
+        with self._alone(name):
             return await self._create(name, config or self.declared_over(name), put, renamed_from), True
+
+    async def _turn_of(self, name: str) -> None:
+        """Creating and deleting one name stand in line: whoever comes second finds what the first one left."""
+        while (waiting := self._changing.get(name)) is not None:
+            await waiting.wait()
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        done = self._changing[name] = trio.Event()
+        try:
+            yield
         finally:
-            del self._creating[name]
+            del self._changing[name]
             done.set()
 
     async def _create(self, name: str, config: TopicConfig, put: bool, renamed_from: str | None) -> Topic:
@@ -224,36 +234,41 @@ class Registry:
         everything again. Raises TopicLinked (forget only), TopicNotEmpty, StorageFailed."""
         if forget and self._linked(name):
             raise TopicLinked(detail={"topic": name})
+        await self._turn_of(name)
         topic = self._topics.get(name)
         if topic is None or (topic.about.deleted and not forget):
             return False
         there = not topic.about.deleted
-        await self._bear(topic)
-        await topic.mailbox.ask(DropTopic(forget, if_empty))
-        if forget:
-            await self._forget(topic)
-        self._names = [n for n in self._names if n != name]
-        self._came.pop(name, None)
-        self.went += 1
-        topic.bell.ring()
-        self.bell.ring()
+        with self._alone(name):
+            await self._bear(topic)
+            await topic.mailbox.ask(DropTopic(forget, if_empty))
+            self._names = [n for n in self._names if n != name]
+            self._came.pop(name, None)
+            self.went += 1
+            topic.bell.ring()
+            self.bell.ring()
+            if forget:
+                await self._forget(topic)
         return there
 
     async def _forget(self, topic: Topic) -> None:
         await self._supervisor.end(topic.name)
-        self._born.discard(topic.topic)
         self._ground.shelf.clear(topic.tid)
-        await self._ground.journal.commit([DropTopicRows(topic.tid)], sync=True, urgent=True, size=64)
+        try:
+            await self._ground.journal.commit([DropTopicRows(topic.tid)], sync=True, urgent=True, size=64)
+        except MirrordError:
+            self._supervisor.keep(topic)  # its rows stand, so it does too
+            raise
+        self._born.discard(topic.topic)
         del self._topics[topic.topic]
 
     # ---- lives, retention, numbers ---------------------------------------------------------------
 
-    async def begin_life(self, life: Life) -> None:
+    async def begin_life(self) -> None:
         """The node began a new life while running: topics that are alive come into it, others at their birth."""
         for topic in list(self._topics.values()):
             if topic.ready.is_set():
-                number = life.record.number
-                await topic.mailbox.ask(BeginLife(number, life.needs_log_id(topic.about.life_no)))
+                await topic.mailbox.ask(BeginLife())
                 topic.bell.ring()
 
     async def live(self) -> None:
@@ -265,14 +280,19 @@ class Registry:
                     await self._sweep(topic)
 
     async def _sweep(self, topic: Topic) -> None:
-        await self.find(topic.topic)
-        if topic.has_expired():
-            await topic.mailbox.ask(Sweep())
+        try:
+            await self.find(topic.topic)
+            if topic.has_expired():
+                await topic.mailbox.ask(Sweep())
+        except MirrordError:
+            pass  # deleted meanwhile, or the disk refuses: its limits hold again when it can be written
 
     def statistics(self) -> dict[str, Any]:
         """Numbers for metrics, over all topics."""
+        classes = Counter(t.config.durability for t in self)
         return {
             "topics": len(self._names),
             "records_live": sum(t.count for t in self),
             "bytes_live": sum(t.bytes for t in self),
+            **{f"topics_{name}": classes[name] for name in DURABILITIES},
         }

@@ -13,7 +13,7 @@ from msgspec import structs
 from ..actors.bell import Bell
 from ..actors.mailbox import Envelope, Mailbox
 from ..config.topic import TopicConfig
-from ..errors import MirrordError, StoreCorrupt
+from ..errors import ChunkCorrupt, MirrordError, StoreCorrupt
 from ..records.gap import LOST
 from ..records.strand import Descriptor
 from ..storage.memory import MemoryStore
@@ -27,6 +27,7 @@ from .messages import Append, Message
 from .read.face import Face
 
 MOST_AT_ONCE = 256
+Answer = tuple[Envelope[Message], Any]  # an envelope, and what it is answered (or refused) with after the commit
 MAX_SEQ = (1 << 40) - 1
 
 
@@ -82,12 +83,16 @@ class Topic:
         self._show()
 
     async def _come_into_life(self) -> None:
+        turn = self._turn()
+        self._enter_life(self._decide(turn), reborn=self._ephemeral and not self.ready.is_set())
+        await self._commit(turn, urgent=True)
+
+    def _enter_life(self, decide: Decisions, *, reborn: bool = False) -> None:
+        """Before anything else of a turn: nothing may be written into a strand of a life that is over. ``reborn``: the
+        log of an ephemeral topic began with this process."""
         life = self._ground.life
-        reborn = self._ephemeral and not self.ready.is_set()  # its log began with this process
         if self.about.life_no != life.record.number or reborn:
-            turn = self._turn()
-            self._decide(turn).begin_life(life.record.number, life.needs_log_id(self.about.life_no))
-            await self._commit(turn, urgent=True)
+            decide.begin_life(life.record.number, life.needs_log_id(self.about.life_no))
 
     async def _take_turn(self, envelopes: list[Envelope[Message]]) -> None:
         if not self._ground.settled.is_set() and any(isinstance(e.message, Append) for e in envelopes):
@@ -105,25 +110,26 @@ class Topic:
     async def _try_turn(self, envelopes: list[Envelope[Message]]) -> None:
         turn = self._turn()
         decide = self._decide(turn)
+        self._enter_life(decide)
         answers = [(envelope, _answer(decide, envelope.message)) for envelope in envelopes]
         appended = any(isinstance(e.message, Append) for e in envelopes)
         if decide.answers_early:
             _give(answers, only_appends=True)
         try:
-            decide.let_go(self._oldest_ts)
-            await self._commit(turn, urgent=appended)
+            self._let_go(decide)
+            await self._commit(turn, answers, urgent=appended)
         except StoreCorrupt:
             raise
-        except (
-            MirrordError
-        ) as error:  # the disk refused, or the journal takes nothing more: nothing of it is kept
+        except MirrordError as error:  # the disk refused, or the journal takes nothing more: nothing of it is kept
             self._read_back()
             for envelope, _ in answers:
                 envelope.refuse(error)
-            return
-        _give(answers, only_appends=False)
-        if turn.packs or turn.gaps:
-            self.bell.ring()
+
+    def _let_go(self, decide: Decisions) -> None:
+        try:
+            decide.let_go(self._oldest_ts)
+        except ChunkCorrupt:
+            pass  # it can neither be read nor counted; writes go on, and limits stand still until it is fetched again
 
     def _turn(self) -> Turn:
         ground = self._ground
@@ -132,18 +138,26 @@ class Topic:
     def _decide(self, turn: Turn) -> Decisions:
         return Decisions(turn, self._store, self._ground.life)
 
-    async def _commit(self, turn: Turn, *, urgent: bool) -> None:
+    async def _commit(self, turn: Turn, answers: list[Answer], *, urgent: bool) -> None:
+        """Commit the turn; the moment it stands, all are answered and the bell rings once."""
         changes = turn.finish(self._appends_per_second())
-        if not changes:
+        kept = self._kept(changes, turn) if self._ephemeral else changes
+
+        def stands() -> None:
+            if self._ephemeral:
+                self._store.commit(changes, sync=True)  # in memory: nothing is to be kept for undoing
+            if changes:
+                self._settle(turn)
+            _give(answers, only_appends=False)
+            if turn.packs or turn.gaps:
+                self.bell.ring()
+
+        if not kept:
+            stands()
             return
         sync = turn.sync or self._log.about.config.durability == "fsync"
-        kept = self._kept(changes, turn) if self._ephemeral else changes
-        if kept:
-            size = sum(len(p.body) for p in turn.packs)
-            await self._ground.journal.commit(kept, sync=sync, urgent=urgent, size=size)
-        if self._ephemeral:
-            self._store.commit(changes, sync=True)  # in memory: nothing is to be kept for undoing
-        self._settle(turn)
+        size = sum(len(p.body) for p in turn.packs)
+        await self._ground.journal.commit(kept, sync=sync, urgent=urgent, size=size, then=stands)
 
     def _kept(self, changes: list[Change], turn: Turn) -> list[Change]:
         """What an ephemeral topic keeps on disk: its identity, and its ceiling when that moves."""
@@ -283,7 +297,7 @@ def _answer(decide: Decisions, message: Message) -> Any:
         return error
 
 
-def _give(answers: list[tuple[Envelope[Message], Any]], *, only_appends: bool) -> None:
+def _give(answers: list[Answer], *, only_appends: bool) -> None:
     for envelope, answer in answers:
         if only_appends and not isinstance(envelope.message, Append):
             continue

@@ -71,10 +71,8 @@ class Decisions:
                 return self._configure(message)
             case DropTopic():
                 return self._drop(message)
-            case BeginLife():
-                return self.begin_life(message.life_no, message.new_log_id)
-            case Sweep():
-                return None
+            case BeginLife() | Sweep():
+                return None  # every turn begins with the one and ends with the other
             case _:
                 assert_never(message)
 
