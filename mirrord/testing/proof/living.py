@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from ...topics.digest import digest_of
+from ...topics.read.digest import digest_of
 from ..graphs import reachable
 from ..world.world import World
 from .cluster import Halts
