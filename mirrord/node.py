@@ -172,7 +172,7 @@ class Node:
         record = self.life.begin_anew(evidence, self._outside.rng)
         await self.journal.commit([PutMeta(META_LIFE, record.encode())], sync=True, urgent=True, size=256)
         self.life.take(record)
-        await self.registry.begin_life(self.life)
+        await self.registry.begin_life()
         self.feeds.end_all("draining")
         self.switchboard.restart_all("a new life began")
 

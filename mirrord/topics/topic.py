@@ -85,7 +85,7 @@ class Topic:
     async def _come_into_life(self) -> None:
         turn = self._turn()
         self._enter_life(self._decide(turn), reborn=self._ephemeral and not self.ready.is_set())
-        await self._commit(turn, urgent=True)
+        await self._commit(turn, [], urgent=True)
 
     def _enter_life(self, decide: Decisions, *, reborn: bool = False) -> None:
         """Before anything else of a turn: nothing may be written into a strand of a life that is over. ``reborn``: the
