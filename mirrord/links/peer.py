@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from typing import Protocol, cast
 
 import httpx
 import msgspec
+import trio
 
 from ..errors import FeedNotFound, PeerRefused, PeerUnreachable
 
+CHANGE_WITHIN_S = 60.0  # a large change on a slow line takes its time
+MOST_ANSWER_BYTES = 64 << 10  # of what is no feed
 MSGPACK = {"content-type": "application/msgpack"}
 
 
@@ -51,7 +54,60 @@ class HttpPeer:
                 "POST", f"{self._url}/v0/feed", content=request, headers=MSGPACK, timeout=self._timeout
             ) as response:
                 if response.status_code != 200:
-                    raise refusal(response.status_code, await response.aread())
+                    raise refusal(response.status_code, await _beginning(response))
+                yield self._named(response.aiter_raw())
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
+
+    async def _named(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The same bytes; what breaks the stream is a named error, wherever it is read."""
+        try:
+            async for data in stream:
+                yield data
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
+
+    async def change(self, feed_no: int, change: bytes) -> None:
+        with trio.move_on_after(CHANGE_WITHIN_S):
+            try:
+                async with self._client.stream(
+                    "POST", f"{self._url}/v0/feed/{feed_no}", content=change, headers=MSGPACK
+                ) as response:
+                    body = await _beginning(response)
+            except (httpx.HTTPError, httpx.StreamError) as error:
+                raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
+            if response.status_code != 200:
+                raise refusal(response.status_code, body)
+            return
+        raise PeerUnreachable(f"{self._url}: no answer to a change of the feed within {CHANGE_WITHIN_S:.0f} s")
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class HttpPeer:
+    """A peer behind a URL."""
+
+    def __init__(self, url: str, connect_timeout_s: float) -> None:
+        self._url = url.rstrip("/")
+        # Silence on a feed is judged by the link's watchdog, which knows the heartbeat; here only connecting, and
+        # single writes and the answers to changes, have deadlines.
+        self._timeout = httpx.Timeout(connect_timeout_s, read=None, write=60.0)
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(connect_timeout_s, read=10.0),
+            limits=httpx.Limits(max_connections=4, max_keepalive_connections=2),
+            trust_env=False,
+        )
+
+    @asynccontextmanager
+    async def feed(self, request: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+        try:
+            async with self._client.stream(
+                "POST", f"{self._url}/v0/feed", content=request, headers=MSGPACK, timeout=self._timeout
+            ) as response:
+                if response.status_code != 200:
+                    raise refusal(response.status_code, await _beginning(response))
                 yield self._named(response.aiter_raw())
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
@@ -66,9 +122,7 @@ class HttpPeer:
 
     async def change(self, feed_no: int, change: bytes) -> None:
         try:
-            response = await self._client.post(
-                f"{self._url}/v0/feed/{feed_no}", content=change, headers=MSGPACK
-            )
+            response = await self._client.post(f"{self._url}/v0/feed/{feed_no}", content=change, headers=MSGPACK)
         except httpx.HTTPError as error:
             raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
         if response.status_code != 200:
@@ -76,6 +130,17 @@ class HttpPeer:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """As much of an answer as can be a word of a node's; whoever answers there may send for ever."""
+    found = b""
+    async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as stream:
+        async for data in stream:
+            found += data
+            if len(found) > MOST_ANSWER_BYTES:
+                break
+    return found
 
 
 def refusal(status: int, body: bytes) -> PeerRefused | FeedNotFound | PeerUnreachable:

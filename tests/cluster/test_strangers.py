@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import trio
 
+from mirrord.errors import PeerUnreachable
+from mirrord.links.peer import HttpPeer
 from mirrord.testing.cluster.graph import graph
 from mirrord.testing.cluster.ledger import Ledger
 from mirrord.testing.cluster.local import QUICK, LocalCluster, local_cluster
 from mirrord.testing.cluster.writers import verdicts, write_everywhere
 
 from . import nonsense
-
-pytestmark = pytest.mark.slow
 
 TOPICS = {"orders": "fsync"}
 ROOM_BYTES = 64 << 20  # what one peer may cost: a frame or two, and buffers
@@ -29,6 +29,20 @@ async def _most_rss(cluster: LocalCluster, node: str, seconds: float) -> int:
     return most
 
 
+async def test_an_endless_answer_that_is_no_feed() -> None:
+    """A peer reads as much of a refusal as can be one, whether it asks for a feed or changes one, and goes."""
+    async with nonsense.served(nonsense.endless_error) as url:
+        peer = HttpPeer(url, 5.0)
+        with trio.fail_after(10):
+            with pytest.raises(PeerUnreachable, match="no mirrord node"):
+                async with peer.feed(b""):
+                    pass
+            with pytest.raises(PeerUnreachable, match="no mirrord node"):
+                await peer.change(1, b"")
+        await peer.aclose()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [
@@ -65,6 +79,7 @@ async def test_a_peer_that_talks_nonsense(tmp_path: Path, answer: nonsense.Answe
         assert await verdicts(cluster, ledger) == {}
 
 
+@pytest.mark.slow
 async def test_a_peer_of_another_cluster(tmp_path: Path) -> None:
     """Two clusters whose addresses got mixed up: `refused` with wrong-cluster, and no record crosses."""
     other_tables = {**QUICK, "cluster": {"name": "other"}}
@@ -85,6 +100,7 @@ async def test_a_peer_of_another_cluster(tmp_path: Path) -> None:
                 assert [bytes(record.data) for record in (await one.dump(node, "orders")).records] == [b'"for us"']
 
 
+@pytest.mark.slow
 async def test_another_node_at_a_peers_address(tmp_path: Path) -> None:
     """The address of bob leads to cyd: `refused` with wrong-node, which names both; the rest goes on."""
     ledger = Ledger()
