@@ -50,6 +50,7 @@ class Asking:
         told = xxh3_128_digest(repr(sorted(closed.items())).encode()) if any(closed.values()) else b""
         send, self.send_closed = self.send_closed or told != self._closed_hash(), False
         self._told_closed = closed
+        self.sent_closed = send or not told  # whether there is nothing more that the peer could ask for
         return FeedRequest(
             PROTO, ground.cluster, me.name, me.origin_id, me.life, ground.topology_hash, self.feed_no, wants,
             closed_strands_hash=told, closed_strands=closed if send and told else None,

@@ -35,6 +35,8 @@ from .wire import (
 )
 from .wire import Told as WireTold
 
+MOST_TOPICS, MOST_POSITIONS = 100_000, 1_000_000  # that a peer may tell: its words must not fill our memory
+LONGEST_NOTE = 500
 MOST_NOTES = 1000  # of one link; a node keeps the last 10 000 over some ten links
 
 
@@ -58,7 +60,7 @@ class Inlet:
 
     def note(self, action: str, detail: str = "") -> None:
         """One event for the flight recorder."""
-        self.notes.append({"ts": self._ground.clock.wall_ms(), "action": action, "detail": detail})
+        self.notes.append({"ts": self._ground.clock.wall_ms(), "action": action, "detail": detail[:LONGEST_NOTE]})
 
     async def request(self, heartbeat_ms: int, max_frame_bytes: int) -> FeedRequest:
         """What to open the next feed with; forgets the one before."""
@@ -88,6 +90,8 @@ class Inlet:
             case Rewound():
                 self._on_rewound(header)
             case NeedClosed():
+                if self.asking.sent_closed:
+                    raise ProtocolViolation("the peer asks again for the list of closed strands that it was just given")
                 self.asking.send_closed = self.again_at_once = True
                 raise PeerUnreachable("the peer asks for the list of closed strands")
             case Refused(topic=None):
@@ -99,6 +103,8 @@ class Inlet:
 
     def _greet(self, hello: Hello) -> None:
         me = self._ground.life.identity
+        if self._hello is not None:
+            raise ProtocolViolation("a second hello came")
         if hello.proto != PROTO:
             raise PeerRefused("too-old", f"the peer speaks feed protocol {hello.proto}, this node {PROTO}")
         if hello.node != self.plan.peer:
@@ -141,7 +147,10 @@ class Inlet:
             local = self.asking.local_name(info.name)
             if local is None:
                 continue
+            if local not in self._sides and len(self._sides) >= MOST_TOPICS:
+                raise ProtocolViolation(f"the peer tells more than {MOST_TOPICS} topics")
             side = self._sides.setdefault(local, Side(info.name))
+            side.ttl_ms = info.ttl_ms
             side.average_bytes = info.text_bytes / info.count if info.count else side.average_bytes
             try:
                 topic = await self._local_topic(local, info)
@@ -222,6 +231,8 @@ class Inlet:
         before = self._told.get((no, number))
         if before is not None:
             self._digest ^= position_digest(no, number, before)
+        elif len(self._told) >= MOST_POSITIONS:
+            raise ProtocolViolation(f"the peer tells more than {MOST_POSITIONS} positions")
         self._told[no, number] = oseq
         self._digest ^= position_digest(no, number, oseq)
 

@@ -63,12 +63,14 @@ class Link:
         self._nursery: trio.Nursery | None = None
         self._failure: MirrordError | None = None
         self._rtt_s = 0.1
+        self._retry_after_s = 0.0
 
     # ---- life ------------------------------------------------------------------------------------
 
     async def live(self) -> None:
         """Try, and try again; never gives up, never dies of what a peer does."""
         while True:
+            await self._while_paused()
             try:
                 await self._run_feed()
             except PeerRefused as no:
@@ -76,7 +78,13 @@ class Link:
             except MirrordError as error:
                 self._lost(error)
             self.tried.set()
-            await self._pause()
+            await self._wait()
+
+    async def _while_paused(self) -> None:
+        while self.facts.paused:
+            self.tried.set()
+            self._poke = trio.Event()
+            await self._poke.wait()
 
     def _lost(self, error: MirrordError, refused: str | None = None) -> None:
         now = self._clock.monotonic()
@@ -86,16 +94,17 @@ class Link:
         facts.has_feed = facts.hello = False
         facts.error, facts.refused = str(error), refused
         facts.waiting_for = None if isinstance(error, PeerError) else error.code
+        self._retry_after_s = error.retry_after_s or 0.0
         self._board.down(self.plan.peer, now)
         self.inlet.note("lost", str(error))
 
-    async def _pause(self) -> None:
+    async def _wait(self) -> None:
         if self.inlet.again_at_once:
             self.inlet.again_at_once = False
             return
         self._poke = trio.Event()
-        wait = self._backoff.wait_s(self._rng)
-        with trio.move_on_after(wait if not self.facts.paused else float("inf")):
+        longest_s = self._rules.backoff_max_ms / 1000
+        with trio.move_on_after(max(self._backoff.wait_s(self._rng), min(self._retry_after_s, longest_s))):
             await self._poke.wait()
 
     def poke(self) -> None:
@@ -129,7 +138,6 @@ class Link:
 
     def _contact(self) -> None:
         self.connects += 1
-        self._backoff.reset()
         facts = self.facts
         facts.has_feed, facts.hello, facts.error, facts.refused, facts.waiting_for = (
             True,
@@ -187,6 +195,7 @@ class Link:
     def _look_at_hello(self) -> None:
         if self.inlet.complete and not self.facts.hello:
             self.facts.hello = True
+            self._backoff.reset()  # not before: what answers and then refuses must not be asked ten times a second
             self._board.up(self.plan.peer)
             self._line.bell.ring()
             self.inlet.note("connected", f"feed {self.inlet.asking.feed_no}")

@@ -29,7 +29,7 @@ class Offers:
     def take(self, topic: Topic, header: CoverIs) -> None:
         """A cover came. Raises ProtocolViolation when it cannot be true."""
         cover = Cover(header.strand, header.first, header.last, header.reason, header.prev_hash, header.hash)
-        if not cover.is_sound():
+        if not cover.is_sound() or header.strand not in topic.strands:
             raise ProtocolViolation(f"a cover of strand {header.strand:016x} cannot be true")
         self._ground.board.offer(self._plan.peer, topic.topic, cover, self._ground.clock.monotonic())
 
@@ -74,7 +74,8 @@ class Offers:
         ground = self._ground
         topic = ground.registry.any(name)
         ttl_ms = topic.config.ttl_ms if topic is not None else 0
-        if needs_no_waiting(offer.cover, bool(ttl_ms)):
+        theirs_ms = self._line.sides[name].ttl_ms
+        if needs_no_waiting(offer.cover, own_ttl_expired=0 < ttl_ms <= theirs_ms):
             return offer.cover.last
         others = ground.board.witnesses(name, number, self._plan.peer)
         moved_at = ground.board.moved_at.get((name, number), 0.0)

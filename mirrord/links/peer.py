@@ -82,53 +82,6 @@ class HttpPeer:
         raise PeerUnreachable(f"{self._url}: no answer to a change of the feed within {CHANGE_WITHIN_S:.0f} s")
 
     async def aclose(self) -> None:
-        """Let go of connections."""
-        ...
-
-
-class HttpPeer:
-    """A peer behind a URL."""
-
-    def __init__(self, url: str, connect_timeout_s: float) -> None:
-        self._url = url.rstrip("/")
-        # Silence on a feed is judged by the link's watchdog, which knows the heartbeat; here only connecting, and
-        # single writes and the answers to changes, have deadlines.
-        self._timeout = httpx.Timeout(connect_timeout_s, read=None, write=60.0)
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(connect_timeout_s, read=10.0),
-            limits=httpx.Limits(max_connections=4, max_keepalive_connections=2),
-            trust_env=False,
-        )
-
-    @asynccontextmanager
-    async def feed(self, request: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
-        try:
-            async with self._client.stream(
-                "POST", f"{self._url}/v0/feed", content=request, headers=MSGPACK, timeout=self._timeout
-            ) as response:
-                if response.status_code != 200:
-                    raise refusal(response.status_code, await _beginning(response))
-                yield self._named(response.aiter_raw())
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
-
-    async def _named(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The same bytes; what breaks the stream is a named error, wherever it is read."""
-        try:
-            async for data in stream:
-                yield data
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
-
-    async def change(self, feed_no: int, change: bytes) -> None:
-        try:
-            response = await self._client.post(f"{self._url}/v0/feed/{feed_no}", content=change, headers=MSGPACK)
-        except httpx.HTTPError as error:
-            raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
-        if response.status_code != 200:
-            raise refusal(response.status_code, response.content)
-
-    async def aclose(self) -> None:
         await self._client.aclose()
 
 

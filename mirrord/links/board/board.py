@@ -52,6 +52,7 @@ class Side(Struct):
     behind: dict[int, int] = field(
         default_factory=dict
     )  # strand: commit time (ms) of about the first record we lack
+    ttl_ms: int = 0  # the topic's at the peer
     average_bytes: float = 0.0  # of a record at the peer, to tell lag in bytes
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from ...names import is_topic
 from ..wire import Sight
 
 Key = tuple[str, str, int]  # node, topic (by its name there), strand
@@ -50,7 +51,7 @@ class Matrix:
     def take(self, sights: Iterable[Sight], known_nodes: frozenset[str]) -> None:
         """What a peer gossips; of ourselves we know better, of strangers we want nothing."""
         for node, topic, strand, oseq, ts, stamp in sights:
-            if node != self._me and node in known_nodes:
+            if node != self._me and node in known_nodes and is_topic(topic):
                 self.see(node, topic, strand, oseq, ts, stamp)
 
     def since(self, change: int, most: int, but: str) -> tuple[list[Sight], int]:

@@ -262,6 +262,7 @@ class Feed:
             gone = [lane for name, lane in self._lanes.items() if registry.known(name) is not lane.topic]
             told += _in_frames([lane.farewell() for lane in gone], "deleted")
             for lane in gone:
+                lane.topic.bell.detach(self.ear, lane.topic.topic)
                 del self._lanes[lane.topic.topic], self._numbers[lane.topic.topic]
                 self._digest ^= lane.digest
         fresh = [n for n in self._wanted(registry.came_since(self._came)) if n not in self._lanes]

@@ -18,6 +18,9 @@ from .feed import Buffers, Feed, FeedRules, Gossip
 from .lane import Lane
 
 
+LEAST_BEAT_MS, MOST_BEAT_MS = 50, 60_000  # a caller may neither make us beat without pause nor never
+
+
 class Feeds:
     """All running feeds: who may open one, which supersedes which, and what callers' positions prove about us."""
 
@@ -33,9 +36,8 @@ class Feeds:
         self._rules, self._registry, self._life, self._clock = rules, registry, life, clock
         self._gossip, self._rewound = gossip, rewound
         self._feeds: dict[bytes, Feed] = {}
-        self._closed: dict[
-            bytes, tuple[bytes, dict[str, list[Any]]]
-        ] = {}  # what each origin last told as closed
+        # What each node last told as closed; by name, so that whoever comes under new ids does not fill it.
+        self._closed: dict[str, tuple[bytes, dict[str, list[Any]]]] = {}
         self.draining = False
 
     async def serve(
@@ -91,7 +93,8 @@ class Feeds:
         if len(self._feeds) >= rules.max_feeds and request.origin_id not in self._feeds:
             raise PeerRefused("busy", "this node serves as many feeds as it may ([limits] max_peers)", 5.0)
         self._refuse_duplicates(request)
-        return self._with_closed(request)
+        beat_ms = min(max(request.heartbeat_ms, LEAST_BEAT_MS), MOST_BEAT_MS)
+        return self._with_closed(structs.replace(request, heartbeat_ms=beat_ms))
 
     def _refuse_duplicates(self, request: FeedRequest) -> None:
         """Two lives of one origin id, or two ids under one name: the newcomer waits while the other one is alive."""
@@ -112,10 +115,10 @@ class Feeds:
     def _with_closed(self, request: FeedRequest) -> FeedRequest:
         """Lay what the caller wants over the closed strands that it told before."""
         if request.closed_strands is not None:
-            self._closed[request.origin_id] = (request.closed_strands_hash, dict(request.closed_strands))
+            self._closed[request.node] = (request.closed_strands_hash, dict(request.closed_strands))
         if not request.closed_strands_hash:
             return request
-        known = self._closed.get(request.origin_id)
+        known = self._closed.get(request.node)
         if known is None or known[0] != request.closed_strands_hash:
             raise PeerRefused("need-closed")
         wants: dict[str, list[Any]] = {
