@@ -18,6 +18,7 @@ class Asking:
         self._plan, self._ground, self._line = plan, ground, line
         self.feed_no = 0
         self.send_closed = False  # the peer asked for the list of closed strands
+        self.sent_closed = False  # it has all that there is to tell of them
         self._confirm: dict[tuple[str, int], None] = {}
         self._told_closed: dict[str, list[At]] = {}
         self._sights_told = 0
@@ -50,7 +51,7 @@ class Asking:
         told = xxh3_128_digest(repr(sorted(closed.items())).encode()) if any(closed.values()) else b""
         send, self.send_closed = self.send_closed or told != self._closed_hash(), False
         self._told_closed = closed
-        self.sent_closed = send or not told  # whether there is nothing more that the peer could ask for
+        self.sent_closed = send or not told
         return FeedRequest(
             PROTO, ground.cluster, me.name, me.origin_id, me.life, ground.topology_hash, self.feed_no, wants,
             closed_strands_hash=told, closed_strands=closed if send and told else None,

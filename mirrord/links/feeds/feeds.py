@@ -17,8 +17,7 @@ from ..wire import PROTO, FeedChange, FeedRequest, NeedClosed, Refused, frame
 from .feed import Buffers, Feed, FeedRules, Gossip
 from .lane import Lane
 
-
-LEAST_BEAT_MS, MOST_BEAT_MS = 50, 60_000  # a caller may neither make us beat without pause nor never
+LEAST_BEAT_MS, MOST_BEAT_MS = 10, 60_000  # a caller may neither make us beat without pause nor never
 
 
 class Feeds:
