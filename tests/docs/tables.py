@@ -22,6 +22,7 @@ from mirrord.observe.metrics import exposition
 from mirrord.storage.inline import InlineJournal
 from mirrord.storage.life import Surroundings
 from mirrord.storage.memory import MemoryStore
+from mirrord.testing.plan import MENUS
 from mirrord.web.app import LATER as LATER_ROUTES
 from mirrord.web.app import ROUTES
 
@@ -115,6 +116,15 @@ def exit_codes() -> str:
     return _table(("exit code", "means"), [(str(code), meaning) for code, meaning in EXIT_CODES.items()])
 
 
+def menus() -> str:
+    """Which faults a simulated run may bring."""
+    rows = []
+    for name, faults in MENUS.items():
+        told = ", ".join(f"`{fault}`" for fault in dict.fromkeys(faults))
+        rows.append((f"`{name}`", told or "none"))
+    return _table(("menu", "faults"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "config": config_keys,
     "errors": error_codes,
@@ -124,6 +134,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "verbs": verbs,
     "later verbs": later_verbs,
     "exit codes": exit_codes,
+    "menus": menus,
 }
 _REGION = re.compile(r"(?<=<!-- table: )([a-z ]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 

@@ -17,6 +17,7 @@ from mirrord.errors import every_error
 from mirrord.links import wire
 from mirrord.links.state import STATES
 from mirrord.records.gap import REASONS, TOMBSTONE_WORDS
+from mirrord.testing.plan import MENUS
 from mirrord.web.app import LATER, ROUTES
 
 from . import tables
@@ -134,10 +135,33 @@ def test_logged_actions_are_told() -> None:
     """One line per fact, and each kind of fact stands in docs/OPERATIONS.md."""
     said = set()
     for path in (PACKAGE / "node.py", PACKAGE / "serve.py"):
-        said |= set(re.findall(r'(?:_note|info|warning|error)\(\s*"(\w+)"', text(path)))
+        said |= set(re.findall(r'(?:note|info|warning|error)\(\s*"(\w+)"', text(path)))
     assert "node_started" in said
     for action in said:
         assert f"`{action}`" in page("OPERATIONS"), action
+
+
+def test_every_promise_and_fault_of_the_simulator_is_told() -> None:
+    """What the simulator judges, and what it does to nodes, stands in docs/SIMULATION.md."""
+    said = set()
+    for path in (PACKAGE / "testing").rglob("*.py"):
+        said |= set(re.findall(r'"((?:always|eventually|finally)_\w+)"', text(path)))
+    assert "always_echo_free" in said
+    for promise in said:
+        assert f"`{promise}`" in page("SIMULATION"), promise
+    told = page("SIMULATION").partition("A **menu**")[0]
+    for fault in {fault for faults in MENUS.values() for fault in faults}:
+        assert f"`{fault}`" in told, fault
+
+
+def test_symbols_of_the_map_are_there() -> None:
+    """docs/ARCHITECTURE.md leads by symbols: each file and each name in its tables is in the code."""
+    whole = "".join(text(path) for path in PACKAGE.rglob("*.py"))
+    for name in re.findall(r"`([a-z_]+(?:/[a-z_]+)*\.py)`", page("ARCHITECTURE")):
+        assert (PACKAGE / name).exists() or (ROOT / name).exists(), name
+    rules = page("ARCHITECTURE").partition("## Where each rule lives")[2].partition("## How to add")[0]
+    for name in re.findall(r"`(?:\w+\.)?(\w+)`", rules):
+        assert re.search(rf"\b(?:def|class) {name}\b|\b{name}\b.* = ", whole), name
 
 
 def test_decisions_are_numbered_and_listed() -> None:
