@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from ..config.topic import DURABILITIES
 from ..links.state import STATES
 from ..node import Node
 
@@ -16,8 +17,10 @@ MOST_TOPICS = 1000  # detailed series; beyond, mirrord_topic_metrics_truncated i
 
 
 def numbers(node: Node) -> dict[str, Any]:
-    """The same as JSON."""
-    return node.statistics()
+    """The same as JSON: the totals by the names of the reference surface, and the tree below them."""
+    tree = node.statistics()
+    totals = tree.pop("topics")
+    return {**totals, **tree}
 
 
 def exposition(node: Node) -> bytes:
@@ -51,6 +54,10 @@ def _of_node(tree: dict[str, Any]) -> Iterator[Metric]:
     yield _gauge("topics", "Topics on this node.", tree["topics"]["topics"])
     yield _gauge("records_live", "Live records over all topics.", tree["topics"]["records_live"])
     yield _gauge("bytes_live", "Their JSON text, bytes.", tree["topics"]["bytes_live"])
+    by_class = GaugeMetricFamily("mirrord_topics_by_class", "Topics by durability.", labels=["class"])
+    for name in DURABILITIES:
+        by_class.add_metric([name], tree["topics"][f"topics_{name}"])
+    yield by_class
     deaths = CounterMetricFamily("mirrord_actor_deaths", "Deaths of actors that live.", labels=["actor"])
     for actor in tree["actors"]:
         if actor["deaths"]:

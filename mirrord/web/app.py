@@ -10,9 +10,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 from starlette.responses import StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
-from ..errors import MethodNotAllowed, MirrordError, NotFound, ShuttingDown
+from ..errors import MethodNotAllowed, MirrordError, NotFound, NotYet, ShuttingDown
 from ..node import Node
 from .connection import FastHandler
 from .errors import answer
@@ -103,7 +104,7 @@ class Door:
 
     # ---- the same through ASGI -------------------------------------------------------------------
 
-    def _starlette_routes(self) -> list[Route]:
+    def _starlette_routes(self) -> list[BaseRoute]:
         by_path: dict[str, dict[str, Handler]] = {}
         for method, path, handler in ROUTES:
             by_path.setdefault(path, {})[method] = handler
@@ -114,7 +115,7 @@ class Door:
         routes.append(Route("/{rest:path}", self._nothing_here))
         for route in routes:
             route.methods = None  # wrong methods are answered here, in the one error shape
-        return routes
+        return [*routes, WebSocketRoute("/{rest:path}", self._no_websocket)]
 
     def _endpoint(self, handlers: dict[str, Handler]) -> Callable[[StarletteRequest], Awaitable[StarletteResponse]]:
         allow = sorted({*handlers, *(["HEAD"] if "GET" in handlers else [])})
@@ -133,6 +134,13 @@ class Door:
                 return await _to_starlette(answer(error))
 
         return endpoint
+
+    async def _no_websocket(self, websocket: WebSocket) -> None:
+        path = websocket.url.path
+        error: MirrordError = NotFound(f"there is no WebSocket at {path}")
+        if ("GET", path) in LATER:
+            error = NotYet(f"GET {path} is specified but not in this version of mirrord", {"path": path})
+        await websocket.send_denial_response(await _to_starlette(answer(error)))
 
     async def _nothing_here(self, request: StarletteRequest) -> StarletteResponse:
         return await _to_starlette(answer(NotFound(f"there is nothing at {request.url.path}")))

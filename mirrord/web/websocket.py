@@ -25,10 +25,11 @@ from wsproto.events import Request as Handshake
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from ..errors import InvalidRequest
-from .asgi import ASGIApp, Event, asgi_scope
+from .asgi import ASGIApp, Event, Exchange, asgi_scope
 from .message import ClientGone, Response, ServerLimits
 from .wire import Reply, Wire
 
+DENIAL = "websocket.http.response"  # ASGI's extension for saying no with an answer of one's own
 INBOX_MESSAGES = 16
 PART_BYTES = 64
 NORMAL, GOING_AWAY, ABNORMAL, TOO_BIG, FAILED = 1000, 1001, 1006, 1009, 1011
@@ -42,6 +43,7 @@ class WebSocket:
         self._most_bytes = limits.max_body_bytes
         self._patience_s = limits.keep_alive_timeout_ms / 1000
         self._ws = WSConnection(ConnectionType.SERVER)
+        self._denial = Exchange(reply.request, reply)
         self._outgoing = trio.StrictFIFOLock()
         self._inbox_in, self._inbox = trio.open_memory_channel[Event](INBOX_MESSAGES)
         self._parts: list[Any] = []
@@ -53,6 +55,7 @@ class WebSocket:
         """Live until the app returns. Raises InvalidRequest for a bad handshake, and what the app raises."""
         scope = asgi_scope(self._reply.request, "websocket")
         scope["subprotocols"] = self._handshake().subprotocols
+        scope["extensions"] = {DENIAL: {}}
         await self._inbox_in.send({"type": "websocket.connect"})
         code = FAILED
         try:
@@ -92,6 +95,8 @@ class WebSocket:
             case "websocket.close" if not self._reply.begun:
                 self._inbox_in.close()
                 await self._reply.whole(Response(403))
+            case str(kind) if kind.startswith(DENIAL) and self._ws.state is not ConnectionState.OPEN:
+                await self._denial.send({**event, "type": kind.removeprefix("websocket.")})
             case "websocket.close":
                 await self._transmit(CloseConnection(event.get("code", NORMAL), event.get("reason")))
             case "websocket.send":

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .daemon import Api, refused
+from .daemon import Api, Daemon, refused
 
 CALLS = [
     ("PATCH", "/v0/topics/x"), ("POST", "/v0/topics/x/delete"), ("POST", "/v0/topics/x/claim"),
@@ -74,3 +74,15 @@ def test_gzip(api: Api, topic: str) -> None:
 def test_an_answer_is_plain_whatever_is_accepted(api: Api) -> None:
     """A client that takes gzip gets a plain answer that says so by saying nothing."""
     assert "content-encoding" not in api.get("/v0/topics", headers={"accept-encoding": "gzip, br"}).headers
+
+
+@pytest.mark.parametrize(("path", "status", "code"), [("/v0/ws", 501, b"not_yet"), ("/v0/nope", 404, b"not_found")])
+def test_websockets(solo: Daemon, path: str, status: int, code: bytes) -> None:
+    """A handshake is refused as any request is: by name, in the one shape."""
+    head = [
+        f"GET {path} HTTP/1.1", "host: x", "upgrade: websocket", "connection: upgrade", "sec-websocket-version: 13",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==", "", "",
+    ]  # fmt: skip
+    answer = solo.raw("\r\n".join(head).encode())
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b'\r\n\r\n{"error":{"code":"' + code + b'","message":' in answer

@@ -68,8 +68,8 @@ def test_meta(api: Api, topic: str) -> None:
 
 def test_a_body_is_refused_before_it_is_sent(solo: Daemon) -> None:
     """Over 64 MiB is 413 from the header alone: nobody has to send it to learn that."""
-    head = f"POST /v0/topics/big HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {64 * MIB + 1}\r\n\r\n"
-    answer = solo.raw(head.encode())
+    head = ["POST /v0/topics/big HTTP/1.1", "host: x", "content-type: application/json"]
+    answer = solo.raw("\r\n".join([*head, f"content-length: {64 * MIB + 1}", "", ""]).encode())
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"code":"payload_too_large"' in answer
 

@@ -100,7 +100,7 @@ def _inside(value: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 _json_text = st.recursive(st.sampled_from(["null", "true", "false"]) | _number | _string, _inside, max_leaves=8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(texts=st.lists(_json_text, min_size=1, max_size=12))
 def test_any_json_text_round_trips(api: Api, texts: list[str]) -> None:
     """Whatever the grammar of JSON allows, every byte of it comes back, in order."""

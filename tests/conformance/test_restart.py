@@ -99,7 +99,8 @@ def test_seqs_are_never_used_again(before: Before, mortal: Daemon, name: str) ->
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_idempotency_outlives_the_node(before: Before, mortal: Daemon, name: str) -> None:
+@pytest.mark.usefixtures("before")
+def test_idempotency_outlives_the_node(mortal: Daemon, name: str) -> None:
     """A retry over a crash gets the first answer, and another payload is a conflict."""
     told = mortal.api.append(name, 3, idempotency_key="k3")
     assert (told["deduped"], told["seqs"]) == (True, [4])
@@ -107,7 +108,8 @@ def test_idempotency_outlives_the_node(before: Before, mortal: Daemon, name: str
     assert mortal.api.post(f"/v0/topics/{name}", json=body).status_code == 409
 
 
-def test_a_deleted_topic_stays_deleted(before: Before, mortal: Daemon) -> None:
+@pytest.mark.usefixtures("before")
+def test_a_deleted_topic_stays_deleted(mortal: Daemon) -> None:
     """DELETE is as durable as records."""
     assert mortal.api.get("/v0/topics/gone").status_code == 404
     assert mortal.api.told("GET", "/v0/topics", prefix="gone")["topics"] == []
@@ -120,7 +122,8 @@ def test_floors_and_losses_stay(before: Before, mortal: Daemon) -> None:
         assert after[field] == page[field]
 
 
-def test_a_topic_made_anew_stays_another_one(before: Before, mortal: Daemon) -> None:
+@pytest.mark.usefixtures("before")
+def test_a_topic_made_anew_stays_another_one(mortal: Daemon) -> None:
     """The log id of a recreated topic does not fall back to the old one at a restart."""
     api = mortal.api
     api.append("anew", "old", "old")
@@ -135,7 +138,8 @@ def test_a_topic_made_anew_stays_another_one(before: Before, mortal: Daemon) -> 
     assert (after["tombstone"]["reason"], after["records"]) == ("recreated", new["records"])
 
 
-def test_one_life_over_all_kills(before: Before, mortal: Daemon) -> None:
+@pytest.mark.usefixtures("before")
+def test_one_life_over_all_kills(mortal: Daemon) -> None:
     """kill -9 is no new life: own records before and after it belong to one strand without a hole."""
     api = mortal.api
     api.append("strand", 1)
@@ -147,7 +151,8 @@ def test_one_life_over_all_kills(before: Before, mortal: Daemon) -> None:
     assert origins[0]["strand"] == origins[1]["strand"]
 
 
-def test_a_quiet_restart_answers_at_once(before: Before, mortal: Daemon) -> None:
+@pytest.mark.usefixtures("before")
+def test_a_quiet_restart_answers_at_once(mortal: Daemon) -> None:
     """A node that says it is ready is: the first request is answered."""
     assert mortal.stop() == 0
     mortal.start()

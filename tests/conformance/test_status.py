@@ -10,6 +10,7 @@ from .conftest import Pair
 from .daemon import Api, refused, until
 
 STATES = {"connecting", "catching-up", "caught-up", "stalled", "unreachable", "refused", "halted", "paused"}
+CLASSES = ("ephemeral", "memory", "disk", "fsync")
 LINK = {  # and "reason", "eta_s" where there is one
     "peer", "url", "state", "since_ms", "lag_records", "lag_bytes", "lag_seconds", "rate_records_s", "connects",
     "topics",
@@ -49,6 +50,8 @@ def test_metrics_as_text(api: Api, topic: str) -> None:
     assert values["mirrord_ready"] == 1
     assert values["mirrord_uptime_seconds"] > 0
     assert values["mirrord_topics"] >= 1
+    classes = [values[f'mirrord_topics_by_class{{class="{name}"}}'] for name in CLASSES]
+    assert sum(classes) == values["mirrord_topics"]
     assert values["mirrord_records_live"] >= 2
     assert values[f'mirrord_topic_head_seq{{topic="{topic}"}}'] == 2
     assert values[f'mirrord_topic_records_live{{topic="{topic}"}}'] == 2
@@ -64,7 +67,7 @@ def test_metrics_as_json(api: Api, topic: str) -> None:
     assert body["bytes_live"] == sum(one["bytes"] for one in listed)
     assert body["ready"] is True
     assert body["uptime_ms"] > 0
-    assert sum(body[f"topics_{name}"] for name in ("ephemeral", "memory", "disk", "fsync")) == body["topics"]
+    assert sum(body[f"topics_{name}"] for name in CLASSES) == body["topics"]
 
 
 def test_actors(api: Api) -> None:
