@@ -162,6 +162,8 @@ KNOWN = frozenset(
     {"hello", "topic", "strand", "chunks", "cover", "head", "fork", "rewound", "need-closed", "refused"}
 )
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # all that a decoder raises at what it is given
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode_frame = msgspec.msgpack.Decoder(Frame).decode
 _decode_tag = msgspec.msgpack.Decoder(dict[str, Any]).decode
@@ -178,7 +180,7 @@ def decode_request(body: bytes) -> FeedRequest:
     """Raises ProtocolViolation."""
     try:
         return _decode_request(body)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ProtocolViolation(f"the feed request cannot be read: {error}") from error
 
 
@@ -186,7 +188,7 @@ def decode_change(body: bytes) -> FeedChange:
     """Raises ProtocolViolation."""
     try:
         return _decode_change(body)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ProtocolViolation(f"the change of a feed cannot be read: {error}") from error
 
 
@@ -203,12 +205,12 @@ def _decode(packed: bytes) -> Frame | None:
     except msgspec.ValidationError as error:
         try:
             tag = _decode_tag(packed).get("f")
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             tag = None
         if isinstance(tag, str) and tag not in KNOWN:
             return None  # a frame of a later version: skipped
         raise ProtocolViolation(f"a frame cannot be read: {error}") from error
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ProtocolViolation(f"a frame cannot be read: {error}") from error
 
 

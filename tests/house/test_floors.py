@@ -28,6 +28,9 @@ FLOOR = {part: height for height, parts in enumerate(FLOORS) for part in parts}
 # The daemon's process stands between the listener and the command that starts it.
 ABOVE = {("cli", "serve")}
 
+# A catch-all: in the supervisor, and in the simulator, where a fault that nobody named is the finding itself.
+CATCH_ALL = frozenset({"actors/supervisor.py", "testing/sim.py"})
+
 # The map of everything that can block or that asks the machine for the time. Every other file is a function
 # of its arguments. A new entry needs a reason that survives a review.
 MAY_WAIT = frozenset({
@@ -36,7 +39,7 @@ MAY_WAIT = frozenset({
     "cli/cluster/harness.py", "cli/cluster/survey.py", "cli/commands/run.py",
     "cli/commands/status.py", "cli/commands/up.py", "cli/doors.py",
     "cli/intake/batches.py", "client/api.py", "clock.py",
-    "links/feeds/feed.py", "links/link.py", "links/peer.py", "links/switchboard.py",
+    "links/feeds/feed.py", "links/feeds/feeds.py", "links/link.py", "links/peer.py", "links/switchboard.py",
     "node.py", "serve.py",
     "storage/inline.py", "storage/journal.py", "storage/sqlite/checkpoint.py", "storage/sqlite/directory.py",
     "storage/turns.py",
@@ -96,11 +99,11 @@ def test_rules_neither_read_files_nor_ask_for_the_time() -> None:
 
 
 def test_everything_is_caught_in_one_file_only() -> None:
-    """Law 8: a catch-all hides faults, so there is one, in the supervisor, which writes them down."""
+    """Law 8: a catch-all hides faults, so the daemon has one, which writes them down."""
     for path in MODULES:
         for node in ast.walk(parsed(path)):
             if not isinstance(node, ast.ExceptHandler):
                 continue
             caught = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)} if node.type else set()
             if node.type is None or caught & {"Exception", "BaseException", "BaseExceptionGroup"}:
-                assert name_of(path) == "actors/supervisor.py", f"{name_of(path)}:{node.lineno}"
+                assert name_of(path) in CATCH_ALL, f"{name_of(path)}:{node.lineno}"
