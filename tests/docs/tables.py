@@ -16,7 +16,7 @@ from mirrord.cli.verbs import VERBS
 from mirrord.clock import SystemClock
 from mirrord.config.load import parse
 from mirrord.config.reference import every_row
-from mirrord.errors import PeerUnreachable, every_error
+from mirrord.errors import MirrordError, PeerUnreachable, every_error
 from mirrord.node import Node, Outside
 from mirrord.observe.metrics import exposition
 from mirrord.storage.inline import InlineJournal
@@ -53,8 +53,10 @@ def error_codes() -> str:
     return _table(("status", "code", "means, and what to do"), rows)
 
 
-def _first_line(cls: type) -> str:
-    return (cls.__doc__ or "").strip().splitlines()[0]
+def _first_line(cls: type[MirrordError]) -> str:
+    if cls is MirrordError:
+        return "A fault of the node that nobody named; its log says where. Please report it."
+    return (cls.__doc__ or "").strip().splitlines()[0].replace("``", "`")
 
 
 def metrics() -> str:
