@@ -64,11 +64,15 @@ class Lane:
             if strand is not None and contradicts(
                 strand, self.topic.tid, Position(oseq, digest), self.topic.reads
             ):
-                self._forked.add(number)
-                here = strand.durable
-                forks.append(ForkIs(self.no, number, (here.oseq, here.hash), (oseq, digest)))
+                forks.append(self._fork(number, oseq, digest))
         self._stale = True
         return forks
+
+    def _fork(self, number: int, oseq: int, digest: bytes | None) -> ForkIs:
+        """The strand halts on this feed, and the caller is told: nothing stands still in silence."""
+        self._forked.add(number)
+        here = self.topic.strands[number].durable
+        return ForkIs(self.no, number, (here.oseq, here.hash), (oseq, digest))
 
     def skip(self, strands: list[int]) -> None:
         """The caller takes these over another link. Only strands that it knows count."""
@@ -226,6 +230,8 @@ class Lane:
             elif verdict is GAP:
                 sent = self._sent.get(number)
                 self._cover(pieces, self.topic.strands[number], sent.oseq if sent else 0, first - 1)
+            elif verdict is FORKED:
+                pieces.append(Piece(self._fork(number, self._sent[number].oseq, None)))
             if header[KIND] == RECORDS:
                 seq += count
         else:
@@ -245,8 +251,7 @@ class Lane:
         if self._caller.wrote(self.topic.strands[number].descriptor):
             return PASS
         if first <= after:  # the caller stands inside a chunk, where no boundary can be
-            self._forked.add(number)
-            return PASS
+            return FORKED
         return SEND if first == after + 1 else GAP
 
     def _sent_to(self, number: int, oseq: int) -> None:
@@ -285,7 +290,7 @@ class Lane:
         return Cover(number, after + 1, until, LOST, prev_hash, None)
 
 
-SEND, PASS, GAP = "send", "pass", "gap"
+SEND, PASS, GAP, FORKED = "send", "pass", "gap", "forked"
 
 
 def position_digest(no: int, strand: int, oseq: int) -> int:
