@@ -7,6 +7,7 @@ is kept, so a peer that lies about them costs no memory. Unknown keys of a heade
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -219,7 +220,7 @@ class FrameReader:
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body = max_body_bytes
-        self._parts: list[bytes] = []
+        self._parts: deque[bytes] = deque()
         self._have = 0
         self._need = _LENGTHS.size
         self._lengths: tuple[int, int] | None = None
@@ -248,7 +249,14 @@ class FrameReader:
         return header_len, body_len
 
     def _pull(self, size: int) -> bytes:
-        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        """The next bytes. Only the part that they end in is cut: a large body is copied once."""
+        parts, taken, lacking = self._parts, [], size
+        while lacking:
+            part = parts.popleft()
+            if len(part) > lacking:
+                parts.appendleft(part[lacking:])
+                part = part[:lacking]
+            taken.append(part)
+            lacking -= len(part)
         self._have -= size
-        self._parts = [data[size:]] if len(data) > size else []
-        return data if len(data) == size else data[:size]
+        return taken[0] if len(taken) == 1 else b"".join(taken)
