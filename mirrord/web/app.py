@@ -127,7 +127,8 @@ class Door:
                 if self._node.draining and method != "GET":
                     raise ShuttingDown(retry_after_s=1.0)
                 if handler is None:
-                    raise MethodNotAllowed(f"{request.method} is not for this path; use {', '.join(allow)}", {"allow": allow})
+                    told = f"{request.method} is not for this path; use {', '.join(allow)}"
+                    raise MethodNotAllowed(told, {"allow": allow})
                 params = {k: v for k, v in request.path_params.items() if k != "rest"}
                 return await _to_starlette(await handler(self._node, await _from_starlette(request), **params))
             except MirrordError as error:

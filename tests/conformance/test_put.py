@@ -113,6 +113,26 @@ def test_put_keeps_the_records(api: Api, topic: str) -> None:
     assert (after["log_id"], after["records"]) == (before["log_id"], before["records"])
 
 
+def test_the_class_can_be_changed(api: Api, topic: str) -> None:
+    """The classes that keep their records can be changed while the topic is used."""
+    for durability in ("memory", "fsync", "disk", "memory"):
+        assert api.create(topic, durability=durability)["config"]["durability"] == durability
+        api.append(topic, durability)
+    api.diff(topic, from_seq=3, wait_ms=10_000)
+    assert [record["data"] for record in api.diff(topic)["records"]] == ["memory", "fsync", "disk", "memory"]
+
+
+def test_ephemeral_is_for_ever(api: Api, topic: str) -> None:
+    """A log in memory cannot become one on disk, nor the other way: refused, and a PUT need not repeat it."""
+    api.create(topic, durability="ephemeral")
+    api.append(topic, 1)
+    assert api.create(topic, ttl_ms=60_000)["config"]["durability"] == "ephemeral"
+    refused(api.put(f"/v0/topics/{topic}", json={"durability": "disk"}), 409, "conflict")
+    api.create(topic + "d")
+    refused(api.put(f"/v0/topics/{topic}d", json={"durability": "ephemeral"}), 409, "conflict")
+    assert api.texts(topic) == [(b"1", b"")]
+
+
 @pytest.mark.parametrize(
     "later",
     [

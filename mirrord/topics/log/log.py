@@ -87,7 +87,7 @@ class Log(Struct):
     head: int = 0
     ceiling: int = 0
     floor: int = 0
-    taken: Mapping[str, int] = {}  # why the front is gone: reason -> highest seq that went for it; never changed in place
+    taken: Mapping[str, int] = {}  # reason -> highest seq of the front that went for it; never changed in place
     count: int = 0
     bytes: int = 0
     last_ts: int = 0

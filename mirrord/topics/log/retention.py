@@ -29,7 +29,7 @@ class Reader(Protocol):
 
 
 class Sweep(Struct, frozen=True):
-    """What to let go: the new floor and why, what is left above it, and which packs lie wholly below, with the reason."""
+    """What to let go: the new floor and why, what is left above it, and which packs lie wholly below it."""
 
     floor: int
     taken: dict[str, int]  # reason -> highest seq that goes for it

@@ -114,6 +114,6 @@ def _fill(page: Page, log: LogReads, floor: int, until: int, view: View, faces: 
 
 
 def front_reason(taken: Mapping[str, int], after: int) -> str:
-    """Why what follows ``after`` at the front of the log is gone: the one reason that reaches it, or that there are several."""
+    """Why what follows ``after`` at the front is gone: the one reason that reaches it, or that there are several."""
     reasons = [reason for reason, seq in taken.items() if seq > after]
     return reasons[0] if len(reasons) == 1 else MIXED

@@ -71,15 +71,17 @@ def decode(request: Request, decode_json: msgspec.json.Decoder[T], *, empty: T |
 def check_media_type(request: Request, wanted: bytes = b"application/json") -> None:
     """Raises UnsupportedMediaType, NotYet unless the body is said to be of that type and not compressed."""
     kind = request.headers.get(b"content-type", b"")
-    if not kind[: len(wanted)].lower() == wanted:
+    if kind[: len(wanted)].lower() != wanted:
         if kind[: len(MSGPACK)].lower() == MSGPACK:
-            raise NotYet("msgpack bodies are not yet in this version; send JSON", {"content_type": MSGPACK.decode()})
+            raise NotYet("msgpack bodies are not yet in this version; send JSON", {"content_type": "msgpack"})
         raise UnsupportedMediaType(f"send content-type: {wanted.decode()} (found {kind.decode('latin-1')[:80]!r})")
     coding = request.headers.get(b"content-encoding", b"identity")
     if coding == b"gzip":
-        raise NotYet("compressed bodies are not yet in this version; send it uncompressed", {"content_encoding": "gzip"})
+        detail = {"content_encoding": "gzip"}
+        raise NotYet("compressed bodies are not yet in this version; send it uncompressed", detail)
     if coding not in (b"identity", b""):
-        raise UnsupportedMediaType(f"content-encoding {coding.decode('latin-1')[:80]!r} is not read; send it uncompressed")
+        told = coding.decode("latin-1")[:80]
+        raise UnsupportedMediaType(f"content-encoding {told!r} is not read; send it uncompressed")
 
 
 def check_drafts(body: AppendBody, limits: Limits) -> None:

@@ -14,7 +14,6 @@ from ..message import ClientGone, Request, Response, Stream, Writer
 from .bodies import MSGPACK, check_media_type
 from .topics import reply
 
-
 UNSENT_BYTES = 128 << 10
 
 
@@ -101,4 +100,5 @@ async def topology(node: Node, _: Request) -> Response:
 
 async def not_yet(_: Node, request: Request, **__: str) -> Response:
     """Specified, but not in this version."""
-    raise NotYet(f"{request.method} {request.path} is specified but not in this version of mirrord", {"path": request.path})
+    what = f"{request.method} {request.path}"
+    raise NotYet(f"{what} is specified but not in this version of mirrord", {"path": request.path})

@@ -13,14 +13,14 @@ from msgspec import Struct
 from xxhash import xxh3_128_digest
 
 from ...actors.bell import Ear
-from ...config.topic import as_json, refuse_what_is_not_there, topic_config
+from ...config.topic import TopicConfig, as_json, refuse_what_is_not_there, topic_config
 from ...errors import DeclaredInFile, InvalidRequest, NotYet, TopicNotFound
 from ...names import check_topic
 from ...node import Node
 from ...records.chunk import encode_body
+from ...topics.messages import Append, Appended, Configure, Key, Sweep
 from ...topics.read.digest import digest_of
 from ...topics.read.face import View
-from ...topics.messages import Append, Appended, Configure, Key, Sweep
 from ...topics.read.reading import Found, read
 from ...topics.topic import Topic
 from ..message import Request, Response
@@ -167,19 +167,27 @@ async def put(node: Node, request: Request, name: str) -> Response:
     check_topic(name)
     fields = decode(request, _object_json, empty={})
     known = node.registry.known(name)
-    if known is not None and "type" not in fields:
-        fields["type"] = known.config.type
+    if known is not None:
+        _keep_what_is_for_ever(fields, known.config)
     config = topic_config(fields)
     refuse_what_is_not_there(config)
     declared = node.registry.declared(name)
     for field, value in declared.items():
         if field in fields and getattr(config, field) != getattr(topic_config(declared), field):
-            raise DeclaredInFile(f"{field} of {name} is set to {value!r} in the TOML file, which wins; change it there", {"field": field})
+            told = f"{field} of {name} is set to {value!r} in the TOML file, which wins; change it there"
+            raise DeclaredInFile(told, {"field": field})
     config = topic_config(declared, config)
     topic, created = await node.registry.ensure(name, config, put=True)
     if not created:
         await topic.mailbox.ask(Configure(config, put=True))
     return reply(201 if created else 200, {"topic": name, "created": created, "config": as_json(topic.config)}, began)
+
+
+def _keep_what_is_for_ever(fields: dict[str, Any], config: TopicConfig) -> None:
+    """What a PUT cannot change it need not repeat: the type, and that the log is ephemeral."""
+    fields.setdefault("type", config.type)
+    if config.durability == "ephemeral" and not {"durability", "durable"} & fields.keys():
+        fields["durability"] = "ephemeral"
 
 
 async def state(node: Node, request: Request, name: str) -> Response:
@@ -256,7 +264,8 @@ async def delete(node: Node, request: Request, name: str) -> Response:
     began = perf_counter()
     check_topic(name)
     args = request.query_args()
-    deleted = await node.registry.delete(name, if_empty=flag(args, "if_empty", False), forget=flag(args, "forget", False))
+    if_empty, forget = flag(args, "if_empty", False), flag(args, "forget", False)
+    deleted = await node.registry.delete(name, if_empty=if_empty, forget=forget)
     return reply(200, {"topic": name, "deleted": deleted, "routers_removed": []}, began)
 
 
