@@ -55,10 +55,13 @@ class Place:
 
     # ---- the process ------------------------------------------------------------------------------------------------
 
-    async def live(self) -> None:
+    def begin(self, nursery: trio.Nursery) -> None:
         """Start, and start again after a death at a commit, until ``kill``."""
         self._wanted, self.has_power, self._ended = True, True, trio.Event()
         self.never_lived = False
+        nursery.start_soon(self._live)
+
+    async def _live(self) -> None:
         try:
             while self._wanted:
                 await self._one_process()

@@ -61,7 +61,7 @@ class World:
         late = dict(self.plan.late)
         for name, place in self.places.items():
             if name not in late:
-                nursery.start_soon(place.live)
+                place.begin(nursery)
         steps: list[tuple[float, int, Callable[[], None]]] = []
 
         def at(when: float, do: Callable[[], None]) -> None:
@@ -72,7 +72,7 @@ class World:
         for fault in self.plan.faults:
             self._plan_fault(fault, at)
         for name, when in late.items():
-            at(when, lambda name=name: nursery.start_soon(self.places[name].live))  # type: ignore[misc]
+            at(when, lambda name=name: self.places[name].begin(nursery))  # type: ignore[misc]
         for when, _, do in sorted(steps):
             await trio.sleep_until(when)
             do()
@@ -137,7 +137,7 @@ class World:
             self._count_losses(place, before)
         await trio.sleep(max(0.0, fault.until - trio.current_time()))
         assert self._nursery is not None
-        self._nursery.start_soon(place.live)
+        place.begin(self._nursery)
 
     def _change(self, place: Place, fault: Fault) -> None:
         match fault.kind:
@@ -194,7 +194,7 @@ class World:
                     self.story.strike(name, "wipe")
                     self._count_losses(place, before)
                     assert self._nursery is not None
-                    self._nursery.start_soon(place.live)
+                    place.begin(self._nursery)
 
 
 def _log_ids(disk: SimDisk) -> set[bytes]:
