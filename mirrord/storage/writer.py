@@ -81,6 +81,7 @@ class Writer:
         self._queue = TurnQueue(settings.ageing_ms / 1e3)
         self._unsynced_since: float | None = None
         self._heal_at: float | None = None
+        self._trouble = StorageFailed  # or DiskFull: what healing failed of
         self._heal_wait_s = settings.first_wait_ms / 1e3
         self._tidy_at = inf
         self.tally = Tally()
@@ -126,12 +127,13 @@ class Writer:
     def _heal(self, now: float) -> bool:
         """Try if it is time; waits grow while it fails. Whether the store works."""
         if self._heal_at is None:
-            self._heal_at = now + self._heal_wait_s
+            self._heal_at, self._trouble = now + self._heal_wait_s, StorageFailed
         if now < self._heal_at:
             return False
         try:
             self._store.heal()
-        except StorageFailed:
+        except StorageFailed as error:
+            self._trouble = type(error)
             self._heal_wait_s = min(2 * self._heal_wait_s, self._settings.longest_wait_ms / 1e3)
             self._heal_at = now + self._heal_wait_s
             return False
@@ -141,7 +143,7 @@ class Writer:
 
     def _refusal(self, now: float) -> StorageFailed:
         wait_s = max(0.0, (self._heal_at or now) - now)
-        return StorageFailed("the disk refused a commit and has not recovered yet", retry_after_s=wait_s)
+        return self._trouble("the disk refused a commit and has not recovered yet", retry_after_s=wait_s)
 
     def _commit(self, group: list[Turn], sync_due: bool) -> list[Outcome]:
         """The whole group at once; singly if one alone may be at fault, or may pass on a full disk."""

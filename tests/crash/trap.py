@@ -40,5 +40,6 @@ async def trap(pid: int, call: str, fault: str) -> AsyncIterator[None]:
 
 
 def _is_traced(pid: int) -> bool:
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return all("TracerPid:\t0\n" not in (task / "status").read_text() for task in tasks)
+    """All its threads are, or it met its end already."""
+    status = [(task / "status").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return all("TracerPid:\t0\n" not in told or "State:\tZ" in told for told in status)

@@ -26,6 +26,7 @@ class FaultyDisk(apsw.VFS):
         self.done: list[tuple[str, str]] = []  # (operation, file)
         self.met = threading.Event()  # something was refused
         self._plan: tuple[str, str, bool, bool] | None = None
+        self._ballast: Path | None = None
         super().__init__(self.name, "")
 
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
@@ -34,12 +35,19 @@ class FaultyDisk(apsw.VFS):
     def fail(self, what: str, file: str = "wal", *, full: bool = False, sticky: bool = False) -> None:
         self._plan = (what, file, full, sticky)
 
+    def fill(self, file: str, ballast: Path) -> None:
+        """Full for writes to that kind of file, as long as the ballast lies there."""
+        self.fail("write", file, full=True, sticky=True)
+        self._ballast = ballast
+
     def mend(self) -> None:
-        self._plan = None
+        self._plan = self._ballast = None
 
     def meet(self, what: str, file: str) -> None:
         self.done.append((what, file))
         if self._plan is None or self._plan[:2] != (what, file):
+            return
+        if self._ballast is not None and not self._ballast.exists():
             return
         _, _, full, sticky = self._plan
         if not sticky:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,9 +38,7 @@ def test_one_refusal_leaves_nothing_and_the_next_commit_works(
 
 
 @pytest.mark.parametrize("what", ["sync", "write"])
-def test_a_disk_that_stays_broken(
-    store: SqliteStore, disk: Any, record_at: Any, after_kill: Any, what: str
-) -> None:
+def test_a_disk_that_stays_broken(store: SqliteStore, disk: Any, record_at: Any, after_kill: Any, what: str) -> None:
     """While it is broken: reads go on, every commit is refused, and what was refused does not come back after
     kill -9 although the log could not be emptied. When it works again: heal, and commits go on."""
     store.commit([record_at(1)], sync=False)
@@ -123,6 +122,41 @@ def test_a_full_disk_lets_deletes_through(disk: Any, tmp_path: Path, record_at: 
     assert (store.state, seqs(store)) == ("ok", [2, 3])
     assert (data / "ballast").exists()
     store.close()
+
+
+def test_a_disk_that_is_found_full_while_copying(disk: Any, tmp_path: Path, record_at: Any) -> None:
+    """The side connection needs room too: the ballast is given up for it, then deletes work as ever."""
+    data = tmp_path / "data"
+    room = Room()
+    store = open_sqlite(data, Settings(ballast_bytes=1 << 16, passive_bytes=1, vfs=disk.name, room=room))
+    disk.fill("db", data / "ballast")
+    room.free = 0
+    store.commit([record_at(1)], sync=False)
+    assert disk.met.wait(30)
+    with store._wal._checkpointer.copying:
+        assert store.failed
+    store.heal()
+    assert not (data / "ballast").exists()
+    assert store.state == "full"
+    with pytest.raises(DiskFull):
+        store.commit([record_at(2)], sync=False)
+    store.commit([DropPack(1, 1, 1)], sync=True)
+    assert seqs(store) == []
+    store.close()
+
+
+def test_a_store_opens_on_a_full_disk(disk: Any, tmp_path: Path, record_at: Any) -> None:
+    """What a killed process left in the WAL is copied at the start, with the room of the ballast if need be."""
+    data = tmp_path / "data"
+    store = open_sqlite(data, Settings(ballast_bytes=1 << 16, vfs=disk.name))
+    store.commit([record_at(1)], sync=True)
+    copy = tmp_path / "copy"
+    shutil.copytree(data, copy)
+    store.close()
+    disk.fill("db", copy / "ballast")
+    again = open_sqlite(copy, Settings(ballast_bytes=1 << 16, vfs=disk.name, room=lambda _: 0))
+    assert (again.state, seqs(again)) == ("full", [1])
+    again.close()
 
 
 CHILD = """

@@ -63,7 +63,7 @@ class SqliteStore(Queries):
         self._failed = False
         self._copied = True
         self._wal = WriteAheadLog(directory.database, writer, settings)
-        self._wal.empty()  # what a killed process left in the WAL was perhaps never synced
+        self._empty_wal()  # what a killed process left in the WAL was perhaps never synced
 
     @property
     def failed(self) -> bool:
@@ -132,18 +132,26 @@ class SqliteStore(Queries):
                 self._writer.execute("ROLLBACK")
 
     def heal(self) -> None:
-        """After a failed commit: cut it out of the WAL, and make all before it durable. Raises
-        StorageFailed.
+        """After a failed commit: cut it out of the WAL, and make all before it durable. A full disk gets the
+        ballast for that. Raises StorageFailed, or DiskFull when even then there is no room.
         """
         if not self.failed:
             return
         self._roll_back()
         try:
             self._wal.cut()
-            self._wal.empty()
+            self._empty_wal()
         except (apsw.Error, OSError) as error:
-            raise StorageFailed(f"the disk still refuses ({error})", retry_after_s=1.0) from error
+            cls = DiskFull if isinstance(error, apsw.FullError) else StorageFailed
+            raise cls(f"the disk still refuses ({error})", retry_after_s=1.0) from error
         self._failed = False
+
+    def _empty_wal(self) -> None:
+        try:
+            self._wal.empty()
+        except apsw.FullError:  # copying needs room as well
+            self._ballast.free()
+            self._wal.empty()
 
     def _tend(self) -> None:
         try:
