@@ -1,10 +1,10 @@
 """A cluster of real nodes on this machine, for tests: any graph, faulty lines, and proof of what it holds.
 
-    topics = {"orders": "fsync"}
-    async with local_cluster(folder, graph("mesh", 3), topics) as cluster:
-        await cluster.start()
-        await cluster.append("ada", "orders", '{"item": "tea"}')
-        await cluster.converged()
+topics = {"orders": "fsync"}
+async with local_cluster(folder, graph("mesh", 3), topics) as cluster:
+    await cluster.start()
+    await cluster.append("ada", "orders", '{"item": "tea"}')
+    await cluster.converged()
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ class NotSoInTime(AssertionError):
 class LocalCluster:
     """Nodes of one file. Make one with ``local_cluster``, which ends all of them however the block ends."""
 
-    def __init__(
-        self, folder: Path, graph: Graph, topics: Mapping[str, str], lines: Mapping[Link, Proxy]
-    ) -> None:
+    def __init__(self, folder: Path, graph: Graph, topics: Mapping[str, str], lines: Mapping[Link, Proxy]) -> None:
         self.folder, self.graph, self.topics, self.lines = folder, graph, topics, lines
         self.file = folder / "mirrord.toml"
         self.ports: dict[str, int] = {}

@@ -130,18 +130,14 @@ class Proxy:
             _reset(near)
             _reset(far)
 
-    async def _pump(
-        self, source: Socket, target: Socket, way: Way, scope: trio.CancelScope
-    ) -> None:
+    async def _pump(self, source: Socket, target: Socket, way: Way, scope: trio.CancelScope) -> None:
         into, out = trio.open_memory_channel[tuple[float, bytes]](ON_THE_WAY)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._take, source, way, into)
             await self._give(out, target, way)
             scope.cancel()
 
-    async def _take(
-        self, source: Socket, way: Way, blocks: trio.MemorySendChannel[tuple[float, bytes]]
-    ) -> None:
+    async def _take(self, source: Socket, way: Way, blocks: trio.MemorySendChannel[tuple[float, bytes]]) -> None:
         pace = Pace(0.0, 0.0)
         async with blocks:
             while True:
@@ -152,9 +148,7 @@ class Proxy:
                     return
                 await blocks.send((pace.due(trio.current_time(), len(data), way.conditions, self._rng), data))
 
-    async def _give(
-        self, blocks: trio.MemoryReceiveChannel[tuple[float, bytes]], target: Socket, way: Way
-    ) -> None:
+    async def _give(self, blocks: trio.MemoryReceiveChannel[tuple[float, bytes]], target: Socket, way: Way) -> None:
         async for due, data in blocks:
             await trio.sleep_until(due)
             while way.conditions.silent:
