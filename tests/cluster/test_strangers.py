@@ -29,7 +29,7 @@ async def _most_rss(cluster: LocalCluster, node: str, seconds: float) -> int:
     return most
 
 
-@pytest.mark.filterwarnings("ignore:Async generator 'httpx:ResourceWarning")  # of an answer not read to its end
+@pytest.mark.filterwarnings("ignore:Async generator 'http:ResourceWarning")  # of an answer not read to its end
 async def test_an_endless_answer_that_is_no_feed() -> None:
     """A peer reads as much of a refusal as can be one, whether it asks for a feed or changes one, and goes."""
     async with nonsense.served(nonsense.endless_error) as url:
