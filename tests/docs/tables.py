@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def verbs() -> str:
 
 def later_verbs() -> str:
     """Commands that a later version brings."""
-    return ", ".join(f"`{name}`" for name in sorted(LATER_VERBS)) + "\n"
+    return textwrap.fill(", ".join(f"`{name}`" for name in sorted(LATER_VERBS)), 118) + "\n"
 
 
 def exit_codes() -> str:
