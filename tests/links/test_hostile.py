@@ -1,0 +1,277 @@
+"""Peers that lie: each is refused or cut off by name, nothing of it is applied, and the other links go on."""
+# ruff: noqa: ARG001, ARG002, ASYNC110 -- the clock of a test is an argument of it; it jumps, so asking again is no
+# waiting
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from random import Random
+
+import pytest
+import trio
+from msgspec import structs
+from trio.testing import MockClock
+
+from mirrord.config.load import parse
+from mirrord.links.link import Link
+from mirrord.links.switchboard import Switchboard
+from mirrord.links.wire import (
+    Chunks,
+    CoverIs,
+    FeedRequest,
+    Frame,
+    Head,
+    Hello,
+    NeedClosed,
+    Refused,
+    StrandIs,
+    TopicInfo,
+    Topics,
+    decode_request,
+    frame,
+)
+from mirrord.topics.messages import Append
+from mirrord.topics.registry import Registry
+
+from ..topics.rig import ME, Origin, Rig, draft
+
+CONFIG = """
+[cluster]
+name = "shop"
+[nodes.here]
+listen = "127.0.0.1:4001"
+data_dir = "data/here"
+[nodes.bad]
+listen = "127.0.0.1:4002"
+data_dir = "data/bad"
+[nodes.good]
+listen = "127.0.0.1:4003"
+data_dir = "data/good"
+[[links]]
+from = "bad"
+pull = "here"
+topics = ["orders"]
+[[links]]
+from = "good"
+pull = "here"
+topics = ["orders"]
+"""
+
+Script = Callable[[FeedRequest], list[bytes]]
+
+
+def said(*frames: tuple[Frame, bytes] | Frame) -> list[bytes]:
+    """Frames as bytes."""
+    found: list[bytes] = []
+    for item in frames:
+        header, body = item if isinstance(item, tuple) else (item, b"")
+        found.append(b"".join(frame(header, [body] if body else [])))
+    return found
+
+
+def hello(node: str, **other: object) -> Hello:
+    return structs.replace(Hello(1, node, node.encode().ljust(16), b"k" * 16, 0, b"t" * 16, 1), **other)
+
+
+def orders(*origins: Origin) -> Topics:
+    vector = [(o.number, o.ends[-1].oseq, o.ends[-1].hash, 1, 0) for o in origins]
+    return Topics("there", [TopicInfo(1, "orders", b"l" * 8, "log", 0, "disk", 9, 9, 90, vector)])
+
+
+class Scripted:
+    """A peer that says what the test wrote down, and then nothing more."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.requests: list[FeedRequest] = []
+
+    @asynccontextmanager
+    async def feed(self, request: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+        self.requests.append(decode_request(request))
+        async with aclosing(self._frames(self.script(self.requests[-1]))) as frames:
+            yield frames
+
+    async def _frames(self, frames: list[bytes]) -> AsyncGenerator[bytes, None]:
+        for data in frames:
+            yield data
+        await trio.sleep_forever()
+
+    async def change(self, feed_no: int, change: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class World:
+    """This node between a bad peer and a good one."""
+
+    def __init__(self, bad: Script) -> None:
+        self.rig = Rig()
+        self.origin = Origin(77, "good")
+        self.origin.write(3)
+        self.bad, self.good = Scripted(bad), Scripted(self._behave)
+        self.rewound: list[str] = []
+
+    def _behave(self, _: FeedRequest) -> list[bytes]:
+        return said(
+            hello("good"), orders(), StrandIs(1, self.origin.descriptor.encode()), (Chunks(1), self.origin.chunks[0])
+        )
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[tuple[Link, Registry]]:
+        async with self.rig.run() as registry:
+            board = Switchboard(
+                parse(CONFIG), self.rig.life, self.rig.clock, Random(1), registry,
+                lambda plan: self.bad if plan.peer == "bad" else self.good, self.rewound.append,
+            )  # fmt: skip
+            board.start(self.rig.supervisor)
+            self.links = board.links
+            yield board.links["bad"], registry
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        with trio.fail_after(20):
+            while not holds():
+                await trio.sleep(0.01)
+
+    async def good_goes_on(self, registry: Registry) -> None:
+        await self.until(lambda: registry.known("orders") is not None)
+        topic = await registry.find("orders")
+        await self.until(lambda: 77 in topic.strands and topic.strands[77].durable_last == 3)
+        assert topic.count == 3, "only the good peer's records are there"
+        assert self.rig.deaths == []
+
+
+EVIL = Origin(5, "evil")
+EVIL.write(2)
+SPOILED = EVIL.chunks[0][:-1] + b"~"
+DESCRIBED = StrandIs(1, EVIL.descriptor.encode())
+OURS = structs.replace(EVIL.descriptor, origin_id=ME.origin_id, life=ME.life)
+
+CASES: dict[str, tuple[list[bytes], str, str]] = {
+    "another node answers": (said(hello("other")), "refused", "wrong-node"),
+    "our origin id": (said(hello("bad", origin_id=ME.origin_id)), "refused", "duplicate-node"),
+    "another protocol": (said(hello("bad", proto=9)), "refused", "too-old"),
+    "another cluster": (said(Refused("wrong-cluster", "no")), "refused", "wrong-cluster"),
+    "a refusal with an odd word": (said(Refused("because", "no")), "refused", "because"),
+    "garbage": ([b"HTTP is not spoken here" * 9], "unreachable", "length"),
+    "an endless header": ([b"\xff\xff\xff\x00\x00\x00\x00\x00"], "unreachable", "length"),
+    "an endless body": ([b"\x01\x00\x00\x00\xff\xff\xff\xff"], "unreachable", "length"),
+    "bad text": ([b"\x06\x00\x00\x00\x00\x00\x00\x00\x81\xa1f\xa2\xff\xff"], "unreachable", "cannot be read"),
+    "nesting without end": (
+        [(60_000).to_bytes(4, "little") + bytes(4) + b"\x91" * 60_000],
+        "unreachable",
+        "cannot be read",
+    ),
+    "topics before hello": (said(orders()), "unreachable", "before hello"),
+    "records before hello": (said((Chunks(1), EVIL.chunks[0])), "unreachable", "before hello"),
+    "a second hello": (said(hello("bad"), hello("bad")), "unreachable", "second hello"),
+    "a chunk before its descriptor": (
+        said(hello("bad"), orders(), (Chunks(1), EVIL.chunks[0])),
+        "unreachable",
+        "descriptor",
+    ),
+    "a chunk with a wrong hash": (said(hello("bad"), orders(), DESCRIBED, (Chunks(1), SPOILED)), "unreachable", "hash"),
+    "half a chunk": (said(hello("bad"), orders(), DESCRIBED, (Chunks(1), EVIL.chunks[0][:90])), "unreachable", "chunk"),
+    "no descriptor at all": (said(hello("bad"), orders(), StrandIs(1, b"noise")), "unreachable", "descriptor"),
+    "a cover of a strand that nobody described": (
+        said(hello("bad"), orders(), CoverIs(1, 99, 1, 5, "lost")),
+        "unreachable",
+        "cover",
+    ),
+    "a cover without an end": (
+        said(hello("bad"), orders(), DESCRIBED, CoverIs(1, 5, 1, 1 << 60, "lost")),
+        "unreachable",
+        "cover",
+    ),
+    "a digest that does not add up": (said(hello("bad"), orders(EVIL), Head(0, 12345)), "unreachable", "digest"),
+}
+
+
+@pytest.mark.parametrize("case", list(CASES))
+async def test_a_lie_costs_only_its_own_link(case: str, autojump_clock: MockClock) -> None:
+    """The link says why, in a word; nothing of the lie is applied; the other peer's records arrive."""
+    script, word, reason = CASES[case]
+    world = World(lambda _: script)
+    async with world.run() as (link, registry):
+        await world.good_goes_on(registry)
+        await world.until(lambda: any(n["action"] == "lost" for n in link.inlet.notes))
+        await world.until(lambda: link.state().word == word)
+        told = f"{link.state().reason} {[n['detail'] for n in link.inlet.notes]}"
+        assert reason in told
+        topic = await registry.find("orders")
+        assert topic.strands.get(5) is None or topic.strands[5].durable_last == 0
+
+
+async def test_a_forged_strand_of_ours_is_never_applied(autojump_clock: MockClock) -> None:
+    """A strand of our present life that we do not know proves a rewind, or is forged: taken note of, not taken in."""
+    world = World(lambda _: said(hello("bad"), orders(), StrandIs(1, OURS.encode()), (Chunks(1), EVIL.chunks[0])))
+    async with world.run() as (_, registry):
+        await world.good_goes_on(registry)
+        await world.until(lambda: bool(world.rewound))
+        assert "unknown here" in world.rewound[0]
+        assert 5 not in (await registry.find("orders")).strands
+
+
+async def test_more_of_our_own_open_strand_is_never_applied(autojump_clock: MockClock) -> None:
+    """Nobody else writes in our name."""
+    world = World(lambda _: said(hello("bad"), orders()))
+    async with world.run() as (_, registry):
+        topic, _ = await registry.ensure("orders")
+        await topic.mailbox.ask(Append([draft()]))
+        own = topic.own_strand
+        assert own is not None
+        twin = Origin(own.descriptor.strand)
+        twin.ends.append(own.durable)
+        world.bad.script = lambda _: said(hello("bad"), orders(), (Chunks(1), twin.write(1)))
+        world.links["bad"].restart("test")
+        await world.until(lambda: any("our own open strand" in r for r in world.rewound))
+        assert own.durable_last == 1
+
+
+async def test_a_peer_that_always_refuses_is_asked_ever_more_rarely(autojump_clock: MockClock) -> None:
+    """An answer that is a refusal is no contact: back-off grows, and its retry_after is kept."""
+    world = World(lambda _: said(Refused("unknown-peer", "no", None, 5.0)))
+    async with world.run():
+        await trio.sleep(300)
+        assert 5 <= len(world.bad.requests) <= 61
+
+
+async def test_a_peer_that_asks_for_closed_strands_again_and_again_is_cut_off(autojump_clock: MockClock) -> None:
+    """Asked once, it is told at once; asked again, it waits its turn like all who break the protocol."""
+    world = World(lambda _: said(NeedClosed()))
+    async with world.run() as (link, _):
+        await trio.sleep(60)
+        assert len(world.bad.requests) < 100
+        assert link.state().word == "unreachable"
+
+
+async def test_a_paused_link_stays_paused(autojump_clock: MockClock) -> None:
+    """Also when it was waiting to try again, and when a new life restarts all links."""
+    world = World(lambda _: said(Refused("busy", "later")))
+    async with world.run() as (link, _):
+        await world.until(lambda: link.state().word == "refused")
+        link.pause()
+        await trio.sleep(1)
+        count = len(world.bad.requests)
+        link.restart("a new life began")
+        await trio.sleep(120)
+        assert len(world.bad.requests) == count
+        link.resume()
+        await world.until(lambda: len(world.bad.requests) > count)
+
+
+async def test_words_without_end_do_not_fill_the_memory(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Positions that a peer tells are counted, whatever topic they are of."""
+    from mirrord.links import inlet
+
+    monkeypatch.setattr(inlet, "MOST_POSITIONS", 50)
+    vector = [(n, 1, None, 1, 0) for n in range(1, 100)]
+    info = TopicInfo(1, "orders", b"l" * 8, "log", 0, "disk", 9, 9, 90, vector)
+    world = World(lambda _: said(hello("bad"), Topics("there", [info])))
+    async with world.run() as (link, registry):
+        await world.good_goes_on(registry)
+        await world.until(lambda: any("positions" in n["detail"] for n in link.inlet.notes))
