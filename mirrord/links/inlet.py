@@ -55,7 +55,7 @@ class Inlet:
         self._known = 0
         self._hello: Hello | None = None
         self._told: dict[tuple[int, int], int] = {}  # topic number and strand: the oseq told
-        self._digest = 0
+        self._digest = self._stamp = 0
         self.clock_offset_ms = 0
 
     def note(self, action: str, detail: str = "") -> None:
@@ -122,6 +122,7 @@ class Inlet:
                 )
         self._hello = hello
         self._ground.board.lines[self.plan.peer].origin_id = hello.origin_id
+        self._stamp = hello.stamp
         self.clock_offset_ms = hello.clock_ms - self._ground.clock.wall_ms()
         if hello.topology_hash != self._ground.topology_hash:
             self.note("other topology", f"{hello.node} runs another topology than this node")
@@ -189,7 +190,7 @@ class Inlet:
         ground.board.hear(
             self.plan.peer, topic.topic, number, Told(oseq, digest, whole_from, ts), clock.monotonic()
         )
-        ground.sees(self.plan.peer, topic.topic, number, oseq, ts, clock.wall_ms() + self.clock_offset_ms)
+        ground.sees(self.plan.peer, topic.topic, number, oseq, ts, self._stamp)
         strand = topic.strands.get(number)
         if strand is None:
             return
@@ -211,6 +212,8 @@ class Inlet:
 
     def _on_head(self, head: Head) -> None:
         board = self._ground.board
+        board.beat(self.plan.peer)
+        self._stamp = head.stamp
         for no, number, oseq, digest, ts in head.moves:
             self._tally(no, number, oseq)
             topic = self._topics.get(no)

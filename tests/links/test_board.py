@@ -78,6 +78,32 @@ def test_equals_do_not_take_turns() -> None:
         assert table.upstream == "c"
 
 
+def test_a_peer_that_stays_ahead_for_a_heartbeat_takes_over() -> None:
+    """A strand that does not move any more is told once: the next heartbeat makes its teller the upstream, for else two
+    nodes that take it from each other would stand still for ever."""
+    table = Table("x", "b", "c")
+    table.tell("b", 7)
+    table.at = 7
+    table.tell("c", 7)
+    table.tell("c", 11)
+    assert table.upstream == "b", "the heartbeat that told it is not yet over"
+    table.board.beat("c")
+    assert table.upstream == "c"
+
+
+def test_an_upstream_that_has_brought_all_it_has_gives_way() -> None:
+    """Another peer told more while the upstream was still ahead: it must not be forgotten when that one is done."""
+    table = Table("x", "b", "c")
+    table.tell("b", 9)
+    table.tell("c", 9)
+    table.tell("c", 12)
+    table.board.beat("c")
+    assert table.upstream == "b"
+    table.at = 9
+    table.board.delivered("b", "orders", STRAND, 9)
+    assert table.upstream == "c"
+
+
 def test_a_lost_link_is_replaced_at_once() -> None:
     """A cut link costs no record and no operator."""
     table = Table("a", "b", "c")

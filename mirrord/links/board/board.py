@@ -69,6 +69,7 @@ class Line(Struct):
     sides: dict[str, Side] = field(default_factory=dict)
     dirty: dict[tuple[str, int], None] = field(default_factory=dict)  # strands whose feed may have to be told
     offered: dict[tuple[str, int], None] = field(default_factory=dict)  # strands with a cover held back
+    fresh: dict[tuple[str, int], None] = field(default_factory=dict)  # strands that moved since the last heartbeat
     bell: Bell = field(default_factory=Bell)  # rung when what its feed should be told may have changed
 
 
@@ -97,11 +98,22 @@ class Board:
         whole_from = told.whole_from or (old.whole_from if old is not None else 1)
         before = old.oseq if old is not None else told.oseq
         side.told[strand] = Told(told.oseq, told.hash, whole_from, told.ts, before)
+        if before != told.oseq:
+            self.lines[peer].fresh[topic, strand] = None
         ours, ts = self._place(topic, strand)
         if told.oseq <= ours:
             side.behind.pop(strand, None)
         elif strand not in side.behind:
             side.behind[strand] = ts if ts and told.whole_from else told.ts
+
+    def beat(self, peer: str) -> None:
+        """A heartbeat came: what the peer told in the one before it, it has had for a heartbeat now."""
+        line = self.lines[peer]
+        fresh, line.fresh = line.fresh, {}
+        for topic, strand in fresh:
+            told = line.sides[topic].told[strand]
+            line.sides[topic].told[strand] = structs.replace(told, before=told.oseq)
+            self.rejudge(topic, strand)
 
     def delivered(self, peer: str, topic: str, strand: int, oseq: int) -> None:
         """A link brought records up to here, so its peer has them, whatever its last heartbeat told."""
@@ -113,6 +125,16 @@ class Board:
         elif told.oseq <= oseq:
             side.told[strand] = structs.replace(told, oseq=oseq, hash=None)
             side.behind.pop(strand, None)
+            if self._others_have_more(peer, topic, strand, oseq):  # this peer has no more to bring, as far as it told
+                self.rejudge(topic, strand)
+
+    def _others_have_more(self, peer: str, topic: str, strand: int, oseq: int) -> bool:
+        for line in self.lines.values():
+            side = line.sides.get(topic) if line.peer != peer else None
+            told = side.told.get(strand) if side is not None else None
+            if told is not None and told.before > oseq:
+                return True
+        return False
 
     def up(self, peer: str) -> None:
         """The link's hello is complete."""
