@@ -141,6 +141,16 @@ def test_logged_actions_are_told() -> None:
         assert f"`{action}`" in page("OPERATIONS"), action
 
 
+def test_events_of_links_are_told() -> None:
+    """What the flight recorder writes stands in docs/HTTP.md."""
+    said = set()
+    for path in (PACKAGE / "links").rglob("*.py"):
+        said |= set(re.findall(r'note\("([a-z ]+)"', text(path)))
+    assert "connected" in said
+    for event in said:
+        assert f"`{event}`" in page("HTTP"), event
+
+
 def test_every_promise_and_fault_of_the_simulator_is_told() -> None:
     """What the simulator judges, and what it does to nodes, stands in docs/SIMULATION.md."""
     said = set()
