@@ -11,6 +11,7 @@ import msgspec
 import trio
 
 from ..errors import FeedNotFound, PeerRefused, PeerUnreachable
+from .wire import UNREADABLE
 
 CHANGE_WITHIN_S = 60.0  # a large change on a slow line takes its time
 MOST_ANSWER_BYTES = 64 << 10  # of what is no feed
@@ -101,7 +102,7 @@ def refusal(status: int, body: bytes) -> PeerRefused | FeedNotFound | PeerUnreac
     try:
         error = msgspec.json.decode(body)["error"]
         code, message = str(error["code"]), str(error["message"])
-    except (msgspec.MsgspecError, KeyError, TypeError):
+    except (*UNREADABLE, KeyError, TypeError):
         return PeerUnreachable(f"what answers there is no mirrord node: HTTP {status}")
     if code == FeedNotFound.code:
         return FeedNotFound(message)

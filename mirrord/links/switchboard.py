@@ -43,6 +43,7 @@ class Switchboard:
         self._rewound = rewound
         self.matrix = Matrix(life.name)
         self.board = Board(self._place, self._descriptor)
+        self._stamped_from = clock.wall_ms() - int(1000 * clock.monotonic())
         self._own_told: dict[tuple[str, int], int] = {}
         self.links: dict[str, Link] = {}
         self._peers: list[Peer] = []
@@ -132,6 +133,11 @@ class Switchboard:
         """What is known of other nodes than the caller, as far as it changed."""
         return self.matrix.since(since, most, caller)
 
+    def stamp(self) -> int:
+        """Grows while the node runs, whatever its wall clock does; begins at the wall clock, so that what is known of
+        a node that was wiped is believed."""
+        return self._stamped_from + int(1000 * self._clock.monotonic())
+
     def saw(self, sights: list[Sight]) -> None:
         """What a peer told of other nodes, or a caller of itself."""
         self.matrix.take(sights, self._nodes)
@@ -141,7 +147,7 @@ class Switchboard:
         if (self._life.name, peer) in self._edges:
             return [], since
         found, newest = self.matrix.since(since, SIGHTS_PER_CHANGE, peer)
-        now, me = self._clock.wall_ms(), self._life.name
+        now, me = self.stamp(), self._life.name
         own: list[Sight] = []
         for topic in self._registry:
             for number, strand in topic.strands.items() if topic.ready.is_set() else ():

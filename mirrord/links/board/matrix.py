@@ -37,6 +37,8 @@ class Matrix:
         key = (node, topic, strand)
         old = self._seen.get(key)
         if old is not None and (stamp < old.stamp or old.oseq == oseq):
+            if stamp > old.stamp:
+                self._seen[key] = Seen(oseq, old.ts, stamp)
             return False
         self._seen.pop(key, None)
         self._change.pop(key, None)

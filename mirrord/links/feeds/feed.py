@@ -48,6 +48,8 @@ class Gossip(Protocol):
 
     def sights(self, caller: str, since: int, most: int) -> tuple[list[Sight], int]: ...
 
+    def stamp(self) -> int: ...
+
     def saw(self, sights: list[Sight]) -> None: ...
 
 
@@ -206,6 +208,7 @@ class Feed:
                 self._clock.wall_ms(),
                 self._rules.topology_hash,
                 len(self._lanes),
+                self._gossip.stamp(),
             )
         )
 
@@ -225,7 +228,11 @@ class Feed:
             self.caller.name, self._sights_told, max(4, self._budget // 256)
         )
         self._look_whether_taken()
-        return frame(Head(self._clock.wall_ms(), self._digest, moves, pending if changed else None, sights))
+        return frame(
+            Head(
+                self._clock.wall_ms(), self._digest, moves, pending if changed else None, sights, self._gossip.stamp()
+            )
+        )
 
     # ---- topics ----------------------------------------------------------------------------------
 
