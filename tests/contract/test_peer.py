@@ -229,6 +229,7 @@ async def test_answers_that_are_no_feed_have_a_name(case: str) -> None:
             await peer.change(1, b"change")
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # httpx leaves its own generators
 @pytest.mark.parametrize("status", [200, 500])
 async def test_an_answer_without_an_end_is_cut(status: int) -> None:
     """A change's answer and a refusal are short: whoever sends for ever fills no memory and holds nobody up."""
