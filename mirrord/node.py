@@ -54,7 +54,9 @@ class Node:
     def __init__(self, config: Config, name: str, outside: Outside) -> None:
         self.config, self.name, self._outside = config, name, outside
         self.clock = outside.clock
-        self.life: Life = wake(outside.store, outside.start_mark, name, outside.rng)
+        self.life: Life = wake(
+            outside.store, outside.start_mark, name, outside.rng, outside.clock.wall_ms()
+        )
         self.journal = outside.journal(outside.store, outside.clock)
         self.supervisor = Supervisor(outside.clock, outside.rng, self._died)
         self.settled = trio.Event()
@@ -169,7 +171,7 @@ class Node:
             self._rewound_by = None
 
     async def _begin_life(self, evidence: str) -> None:
-        record = self.life.begin_anew(evidence, self._outside.rng)
+        record = self.life.begin_anew(evidence, self._outside.rng, self.clock.wall_ms())
         await self.journal.commit([PutMeta(META_LIFE, record.encode())], sync=True, urgent=True, size=256)
         self.life.take(record)
         await self.registry.begin_life()

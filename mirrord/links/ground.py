@@ -12,7 +12,7 @@ from ..storage.life import Life
 from ..topics.registry import Registry
 from .board.board import Board
 from .board.covers import Witness
-from .wire import Sight
+from .wire import Sight, Stamp
 
 
 class Ground(Struct, frozen=True):
@@ -26,7 +26,7 @@ class Ground(Struct, frozen=True):
     board: Board
     declared: Callable[[str, TopicConfig], TopicConfig]  # the file's settings for a topic, over a peer's
     rewound: Callable[[str], None]
-    sees: Callable[[str, str, int, int, int, int], object]
+    sees: Callable[[str, str, int, int, int, Stamp], object]
     take_sights: Callable[[list[Sight]], None]
     sights_for: Callable[[str, int], tuple[list[Sight], int]]  # for a peer that does not pull from us
     worth_waiting: Callable[[str, int, int, Witness], bool]

@@ -30,6 +30,7 @@ from .wire import (
     NeedClosed,
     Refused,
     Rewound,
+    Stamp,
     StrandIs,
     Topics,
 )
@@ -55,7 +56,8 @@ class Inlet:
         self._known = 0
         self._hello: Hello | None = None
         self._told: dict[tuple[int, int], int] = {}  # topic number and strand: the oseq told
-        self._digest = self._stamp = 0
+        self._digest = 0
+        self._stamp: Stamp = (0, 0, 0)
         self.clock_offset_ms = 0
 
     def note(self, action: str, detail: str = "") -> None:

@@ -25,7 +25,7 @@ from .inlet import Inlet
 from .link import Link, LinkRules
 from .peer import Peer
 from .state import state_json
-from .wire import Pending, Sight
+from .wire import Pending, Sight, Stamp
 
 SIGHTS_PER_CHANGE = 64
 
@@ -43,7 +43,7 @@ class Switchboard:
         self._rewound = rewound
         self.matrix = Matrix(life.name)
         self.board = Board(self._place, self._descriptor)
-        self._stamped_from = clock.wall_ms() - int(1000 * clock.monotonic())
+        self._started_at = clock.monotonic()
         self._own_told: dict[tuple[str, int], int] = {}
         self.links: dict[str, Link] = {}
         self._peers: list[Peer] = []
@@ -133,10 +133,11 @@ class Switchboard:
         """What is known of other nodes than the caller, as far as it changed."""
         return self.matrix.since(since, most, caller)
 
-    def stamp(self) -> int:
-        """Grows while the node runs, whatever its wall clock does; begins at the wall clock, so that what is known of
-        a node that was wiped is believed."""
-        return self._stamped_from + int(1000 * self._clock.monotonic())
+    def stamp(self) -> Stamp:
+        """Orders what others see of this node: grows over kill -9 and clock steps, and a node that was wiped or put
+        back was born later."""
+        record = self._life.record
+        return record.born_ms, record.starts, int(1000 * (self._clock.monotonic() - self._started_at))
 
     def saw(self, sights: list[Sight]) -> None:
         """What a peer told of other nodes, or a caller of itself."""

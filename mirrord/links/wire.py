@@ -24,7 +24,8 @@ At = tuple[int, int, bytes | None]  # strand, oseq, hash there
 Told = tuple[int, int, bytes | None, int, int]  # strand, oseq, hash, whole_from, ts of the last record (ms)
 Move = tuple[int, int, int, bytes | None, int]  # topic number, strand, oseq, hash, ts
 Pending = tuple[int, int, int, int]  # topic number, strand, first and last oseq of a cover held back
-Sight = tuple[str, str, int, int, int, int]  # node, topic, strand, oseq, ts, stamp (of that node: see Head)
+Stamp = tuple[int, int, int]  # when a node was born (ms), its starts since then, ms since this start: only grows
+Sight = tuple[str, str, int, int, int, Stamp]  # node, topic, strand, oseq, ts, stamp of that node
 
 
 class FeedRequest(Struct, frozen=True, omit_defaults=True):
@@ -83,7 +84,7 @@ class Hello(Struct, frozen=True, tag_field="f", tag="hello", omit_defaults=True)
     clock_ms: int
     topology_hash: bytes
     topics: int
-    stamp: int = 0  # as in Head
+    stamp: Stamp = (0, 0, 0)
 
 
 class Topics(Struct, frozen=True, tag_field="f", tag="topic", omit_defaults=True):
@@ -119,15 +120,15 @@ class CoverIs(Struct, frozen=True, tag_field="f", tag="cover", omit_defaults=Tru
 
 
 class Head(Struct, frozen=True, tag_field="f", tag="head", omit_defaults=True):
-    """A heartbeat: only what changed since the last one, and a digest of all positions told. ``stamp`` (ms) only grows
-    while the node runs, whatever its clock does: of two sights of a node the one with the higher stamp is newer."""
+    """A heartbeat: only what changed since the last one, and a digest of all positions told. Of two sights of
+    a node the one with the higher ``stamp`` is newer, whatever its clock does."""
 
     clock_ms: int
     digest: int
     moves: list[Move] = []
     pending: list[Pending] | None = None  # all of them, when they changed
     sights: list[Sight] = []
-    stamp: int = 0
+    stamp: Stamp = (0, 0, 0)
 
 
 class ForkIs(Struct, frozen=True, tag_field="f", tag="fork", omit_defaults=True):

@@ -39,18 +39,23 @@ class LifeRecord(Struct, frozen=True):
     device: int
     inode: int
     start_id: bytes
+    born_ms: int = 0  # wall clock when the newest life began that was no mere reboot
+    starts: int = 1  # starts since then: with ``born_ms``, what orders the sights that peers have of this node
 
     def encode(self) -> bytes:
         """As stored."""
         packed: bytes = msgpack.packb(
-            [self.life, self.number, self.log_ids_since, self.boot_id, self.device, self.inode, self.start_id]
+            [
+                self.life, self.number, self.log_ids_since, self.boot_id, self.device, self.inode, self.start_id,
+                self.born_ms, self.starts,
+            ]
         )
         return packed
 
     @classmethod
     def decode(cls, packed: bytes) -> LifeRecord:
         """Back from the store."""
-        return cls(*msgpack.unpackb(packed)[:7])
+        return cls(*msgpack.unpackb(packed)[:9])
 
 
 class StartMark(Protocol):
@@ -78,23 +83,19 @@ def why_new(record: LifeRecord | None, found: Surroundings) -> str | None:
 
 
 def next_record(
-    record: LifeRecord | None, reason: str | None, found: Surroundings, rng: Random
+    record: LifeRecord | None, reason: str | None, found: Surroundings, rng: Random, now_ms: int
 ) -> LifeRecord:
     """The record of this start."""
     start_id = rng.randbytes(16)
-    if record is not None and reason is None:
-        return LifeRecord(
-            record.life,
-            record.number,
-            record.log_ids_since,
-            found.boot_id,
-            found.device,
-            found.inode,
-            start_id,
-        )
-    number = record.number + 1 if record else 1
-    since = record.log_ids_since if record and reason == "reboot" else number
-    return LifeRecord(rng.randbytes(16), number, since, found.boot_id, found.device, found.inode, start_id)
+    here = (found.boot_id, found.device, found.inode, start_id)
+    if record is None:
+        return LifeRecord(rng.randbytes(16), 1, 1, *here, now_ms, 1)
+    if reason is None:
+        return LifeRecord(record.life, record.number, record.log_ids_since, *here, record.born_ms, record.starts + 1)
+    number = record.number + 1
+    if reason == "reboot":
+        return LifeRecord(rng.randbytes(16), number, record.log_ids_since, *here, record.born_ms, record.starts + 1)
+    return LifeRecord(rng.randbytes(16), number, number, *here, now_ms, 1)
 
 
 class Life:
@@ -113,26 +114,19 @@ class Life:
         """Whether a topic last born in that life must make a new log id now."""
         return life_no < self.record.log_ids_since
 
-    def begin_anew(self, reason: str, rng: Random) -> LifeRecord:
+    def begin_anew(self, reason: str, rng: Random, now_ms: int) -> LifeRecord:
         """The record of a new life while running (a peer proved a rewind); commit it, then ``take`` it."""
-        old = self.record
+        old, number = self.record, self.record.number + 1
         self.reason = reason
-        return LifeRecord(
-            rng.randbytes(16),
-            old.number + 1,
-            old.number + 1,
-            old.boot_id,
-            old.device,
-            old.inode,
-            old.start_id,
-        )
+        here = (old.boot_id, old.device, old.inode, old.start_id)
+        return LifeRecord(rng.randbytes(16), number, number, *here, now_ms, 1)
 
     def take(self, record: LifeRecord) -> None:
         """The record is durable: live it."""
         self.record = record
 
 
-def wake(store: Store, mark: StartMark, name: str, rng: Random) -> Life:
+def wake(store: Store, mark: StartMark, name: str, rng: Random, now_ms: int) -> Life:
     """Judge what was found, and commit the record of this start with a full sync, before any listener opens.
 
     Raises StorageFailed when it cannot be committed: then the node must not start.
@@ -141,7 +135,7 @@ def wake(store: Store, mark: StartMark, name: str, rng: Random) -> Life:
     record = LifeRecord.decode(packed) if packed else None
     found = mark.look()
     reason = why_new(record, found)
-    fresh = next_record(record, reason, found, rng)
+    fresh = next_record(record, reason, found, rng, now_ms)
     origin_id = origin or rng.randbytes(16)
     changes: list[Change] = [PutMeta(META_LIFE, fresh.encode()), PutMeta(META_ORIGIN, origin_id)]
     store.commit(changes, sync=True)

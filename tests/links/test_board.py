@@ -187,10 +187,10 @@ def test_what_is_behind_moves_as_long_as_somebody_tells_more() -> None:
 def test_the_newest_word_of_a_node_wins() -> None:
     """Gossip overtakes itself; a node that was wiped is believed, an old rumour of it is not."""
     matrix = Matrix("me")
-    assert matrix.see("a", "orders", STRAND, 9, 0, stamp=100)
-    assert not matrix.see("a", "orders", STRAND, 12, 0, stamp=99)
-    assert not matrix.see("a", "orders", STRAND, 9, 0, stamp=101)
-    assert matrix.see("a", "orders", STRAND, 2, 0, stamp=102)
+    assert matrix.see("a", "orders", STRAND, 9, 0, stamp=(0, 0, 100))
+    assert not matrix.see("a", "orders", STRAND, 12, 0, stamp=(0, 0, 99))
+    assert not matrix.see("a", "orders", STRAND, 9, 0, stamp=(0, 0, 101))
+    assert matrix.see("a", "orders", STRAND, 2, 0, stamp=(0, 0, 102))
     assert matrix.place("a", "orders", STRAND) == 2
     assert matrix.place("b", "orders", STRAND) is None
 

@@ -38,7 +38,7 @@ EVERY: list[tuple[Frame, bytes]] = [
     (StrandIs(3, b"descriptor"), b""),
     (Chunks(3), b"bytes of chunks" * 9),
     (CoverIs(3, 5, 1, 9, "expired", H, None), b""),
-    (Head(1, 2, [(3, 5, 9, H, 1700)], [(3, 5, 1, 9)], [("iad", "orders", 5, 9, 1, 1)]), b""),
+    (Head(1, 2, [(3, 5, 9, H, 1700)], [(3, 5, 1, 9)], [("iad", "orders", 5, 9, 1, (1, 1, 1))]), b""),
     (ForkIs(3, 5, (9, H), (9, None)), b""),
     (Rewound(3, 5, 9, 8), b""),
     (NeedClosed(), b""),
@@ -166,7 +166,7 @@ def test_requests_and_changes_come_back() -> None:
         1, "shop", "fra", H, H, H, 7, {"orders": [(5, 9, H)], "chat:*": []}, closed_strands={"orders": [(4, 2, H)]}
     )
     assert wire.decode_request(wire.encode(request)) == request
-    change = FeedChange(H, {"orders": [(5, 9, None)]}, {"orders": [6]}, [("iad", "orders", 5, 9, 1, 1)])
+    change = FeedChange(H, {"orders": [(5, 9, None)]}, {"orders": [6]}, [("iad", "orders", 5, 9, 1, (1, 1, 1))])
     assert wire.decode_change(wire.encode(change)) == change
 
 

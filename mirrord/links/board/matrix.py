@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from ...names import is_topic
-from ..wire import Sight
+from ..wire import Sight, Stamp
 
 Key = tuple[str, str, int]  # node, topic (by its name there), strand
 
@@ -20,7 +20,7 @@ class Seen(Struct, frozen=True):
 
     oseq: int
     ts: int  # ms, commit time of the record there at its origin
-    stamp: int  # ms, of the node's own clock
+    stamp: Stamp  # of the node itself
 
 
 class Matrix:
@@ -32,7 +32,7 @@ class Matrix:
         self._change: dict[Key, int] = {}
         self._changes = 0
 
-    def see(self, node: str, topic: str, strand: int, oseq: int, ts: int, stamp: int) -> bool:
+    def see(self, node: str, topic: str, strand: int, oseq: int, ts: int, stamp: Stamp) -> bool:
         """Take note; whether that was news."""
         key = (node, topic, strand)
         old = self._seen.get(key)

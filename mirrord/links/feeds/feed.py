@@ -25,6 +25,7 @@ from ..wire import (
     Pending,
     Refused,
     Sight,
+    Stamp,
     TopicInfo,
     Topics,
     frame,
@@ -48,7 +49,7 @@ class Gossip(Protocol):
 
     def sights(self, caller: str, since: int, most: int) -> tuple[list[Sight], int]: ...
 
-    def stamp(self) -> int: ...
+    def stamp(self) -> Stamp: ...
 
     def saw(self, sights: list[Sight]) -> None: ...
 
