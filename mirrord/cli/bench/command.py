@@ -72,8 +72,9 @@ def bench(
     """Measure real daemons on loopback, beside what is required of them.
 
     Each row makes its own nodes in a fresh directory and leaves nothing behind. Exit code 1 when a requirement is
-    missed. The machine should have nothing else to do: `slow-down` tells how long a fixed piece of work took just
-    before a row, as a multiple of the best of the run.
+    missed. The machine should have nothing else to do. Two columns tell whether it had, just before each row:
+    `slow-down`, how long a fixed piece of work took, as a multiple of the best of the run; `echo p99`, how long a
+    byte took to another process and back.
     """
     sizes = QUICK if quick else FULL if full else Sizes()
     ground = Ground(sizes, repeat, directory, lambda text: click.echo(text, err=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 
 class Bound(Struct, frozen=True):
@@ -49,7 +49,8 @@ class Conditions(Struct, frozen=True):
 
     load: float  # processes that ran or wanted to, the mean of a minute
     loop_us: float  # how long a fixed piece of work took just before; compare within one run only
-    slowdown: float = 1.0  # that as a multiple of the best of the run
+    echo_ms: float  # p99 of a byte to another process and back: what is added to whatever waits for a wake-up
+    slowdown: float = 1.0  # of the loop: as a multiple of the best of the run
 
 
 class Result(Struct, frozen=True):
@@ -76,6 +77,4 @@ def beside_the_best(results: Sequence[Result]) -> list[Result]:
 
 
 def _with_slowdown(result: Result, slowdown: float) -> Result:
-    told = result.conditions
-    conditions = Conditions(told.load, told.loop_us, slowdown)
-    return Result(result.row, result.title, result.figures, conditions, result.took_s)
+    return structs.replace(result, conditions=structs.replace(result.conditions, slowdown=slowdown))

@@ -11,7 +11,18 @@ from ..cells import Cell
 from ..figures import count
 from .figure import Bound, Figure, Result
 
-COLUMNS = ("row", "figure", "#measured", "#lowest", "#highest", "#required", "#goal", "verdict", "#slow-down")
+COLUMNS = (
+    "row",
+    "figure",
+    "#measured",
+    "#lowest",
+    "#highest",
+    "#required",
+    "#goal",
+    "verdict",
+    "#slow-down",
+    "#echo p99",
+)
 _STYLES = {"goal": "green", "ok": "green", "missed": "red"}
 
 
@@ -42,6 +53,7 @@ def cells(result: Result) -> list[tuple[Cell, ...]]:
                 *_bounds(figure.bound),
                 (figure.verdict, _STYLES.get(figure.verdict, "")),
                 f"x{result.conditions.slowdown:.2f}" if first else "",
+                f"{number(result.conditions.echo_ms)} ms" if first else "",
             )
         )
     return lines
