@@ -72,7 +72,8 @@ async def play(seed: int, folder: Path, seconds: float) -> Round:
                 found += wrong
             failure = _unexpected(cluster)
         except* (MirrordError, NotSoInTime) as several:
-            failure = "; ".join(str(error) for error in several.exceptions)
+            failure = "; ".join(str(error)[:1000] for error in several.exceptions)
+            failure += await _links_that_lag(cluster)
     return Round(seed, name, ledger.count(), dict(faults), found, failure, trio.current_time() - began)
 
 
@@ -121,6 +122,20 @@ async def _on_node(cluster: LocalCluster, node: str, rng: Random, faults: Counte
         cluster.kill(node)
         await trio.sleep(pause_s / 3)
         await cluster.start(node)
+
+
+async def _links_that_lag(cluster: LocalCluster) -> str:
+    """What every link that is not caught up tells of itself."""
+    told = []
+    for node in cluster.nodes:
+        try:
+            links = await cluster.links(node)
+        except MirrordError as error:
+            told.append(f"\n  {node}: {error}")
+        else:
+            lagging = [(peer, link) for peer, link in links.items() if link["state"] != "caught-up"]
+            told += [f"\n  {node} from {peer}: {link}" for peer, link in lagging]
+    return "".join(told)
 
 
 def _unexpected(cluster: LocalCluster) -> str:

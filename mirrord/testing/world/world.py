@@ -52,6 +52,7 @@ class World:
             self.net.hosts[place.name] = place
         self._turns = {name: trio.Lock() for name in plan.nodes}  # one stroke of fate at a time for each node
         self._nursery: trio.Nursery | None = None
+        self._clients: trio.Nursery | None = None
 
     # ---- the plan ---------------------------------------------------------------------------------------------------
 
@@ -73,9 +74,10 @@ class World:
             self._plan_fault(fault, at)
         for name, when in late.items():
             at(when, lambda name=name: self.places[name].begin(nursery))  # type: ignore[misc]
-        for when, _, do in sorted(steps):
-            await trio.sleep_until(when)
-            do()
+        async with trio.open_nursery() as self._clients:
+            for when, _, do in sorted(steps):
+                await trio.sleep_until(when)
+                do()
         await trio.sleep_until(max(self.plan.heal_at, trio.current_time()))
         await self._mend()
 
@@ -87,8 +89,8 @@ class World:
             at(fault.at, lambda: self._strike(fault))
 
     def _write(self, plan: Write) -> None:
-        assert self._nursery is not None
-        self._nursery.start_soon(write, self.places[plan.node], self.story, plan)
+        assert self._clients is not None
+        self._clients.start_soon(write, self.places[plan.node], self.story, plan)
 
     def _strike(self, fault: Fault) -> None:
         assert self._nursery is not None
