@@ -5,6 +5,7 @@ Readers never ask it: what is committed is read here directly, from the warm tai
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -126,10 +127,9 @@ class Topic:
                 envelope.refuse(error)
 
     def _let_go(self, decide: Decisions) -> None:
-        try:
+        # A chunk that can neither be read nor counted stops no writer: limits stand still until it is fetched again.
+        with suppress(ChunkCorrupt):
             decide.let_go(self._oldest_ts)
-        except ChunkCorrupt:
-            pass  # it can neither be read nor counted; writes go on, and limits stand still until it is fetched again
 
     def _turn(self) -> Turn:
         ground = self._ground

@@ -184,8 +184,9 @@ class Decisions:
         pack = self._store.packs(log.tid, sized.seq, 1)[0]
         if (pack.seq, pack.last) != (sized.seq, sized.last):
             return  # merged with its neighbour meanwhile: it goes at a later turn, as a whole
+        trails = retention.trails(pack.body)  # before anything is changed: it raises when the pack is none
         turn.changes.append(DropPack(log.tid, pack.seq, pack.last))
-        for trail in retention.trails(pack.body):
+        for trail in trails:
             strand = log.strands[trail.strand]
             gap = Gap(
                 log.tid,

@@ -12,6 +12,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from ...config.topic import TopicConfig
+from ...errors import ChunkCorrupt
 from ...records.chunk import COUNT, FIRST, HASH, KIND, PREV_HASH, RECORDS, STRAND, TS_FIRST, chunks_in, rows
 from ...records.gap import EVICTED, EXPIRED, pack_end
 from ...storage.store import Pack
@@ -120,9 +121,12 @@ def _records(pack: Pack, floor: int, reader: Reader) -> Iterator[tuple[int, int,
             continue
         count: int = header[COUNT]
         if seq + count - 1 > floor:
-            for i, (delta, _, _, meta, data) in enumerate(rows(body, at, header)):
-                if seq + i > floor:
-                    yield seq + i, header[TS_FIRST] + int(delta), len(_utf8(data)) + len(_utf8(meta))
+            try:
+                for i, (delta, _, _, meta, data) in enumerate(rows(body, at, header)):
+                    if seq + i > floor:
+                        yield seq + i, header[TS_FIRST] + int(delta), len(_utf8(data)) + len(_utf8(meta))
+            except (TypeError, ValueError) as error:
+                raise ChunkCorrupt(f"pack {pack.seq} holds a record of another shape") from error
         seq += count
 
 

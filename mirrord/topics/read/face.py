@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from ...errors import ChunkCorrupt
 from ...records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, TS_FIRST, chunks_in, rows
 from ...records.gap import TOMBSTONE_WORDS
 from ...storage.store import Gap, Pack
@@ -66,16 +67,11 @@ class Page(Struct):
             count = header[COUNT]
             if seq + count - 1 > max(self.cursor, floor):
                 face = faces[header[STRAND]]
-                self._add_rows(
-                    rows(body, at, header),
-                    seq,
-                    header[FIRST],
-                    header[TS_FIRST],
-                    max(self.cursor, floor),
-                    until,
-                    view,
-                    face,
-                )
+                after, found = max(self.cursor, floor), rows(body, at, header)
+                try:
+                    self._add_rows(found, seq, header[FIRST], header[TS_FIRST], after, until, view, face)
+                except (TypeError, ValueError) as error:
+                    raise ChunkCorrupt(f"{face.strand_hex}/{header[FIRST]} holds a record of another shape") from error
                 if self.full:
                     return
             seq += count

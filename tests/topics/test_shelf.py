@@ -1,0 +1,62 @@
+"""The warm tail: recent packs in memory, bounded, and never with a hole."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirrord.storage.store import Pack
+from mirrord.topics.log.shelf import Shelf
+
+
+def pack(tid: int, seq: int, last: int, size: int = 10) -> Pack:
+    return Pack(tid, seq, last, last - seq + 1, size, 0, bytes(size))
+
+
+def test_what_is_there_is_read_from_where_it_is_asked() -> None:
+    """From the pack that holds the seq, as much as fits; nothing behind the head."""
+    shelf = Shelf(1000)
+    packs = [pack(1, 1, 3), pack(1, 4, 4), pack(1, 9, 12)]
+    for p in packs:
+        shelf.put(p)
+    assert shelf.read(1, 2, 1000) == packs
+    assert shelf.read(1, 4, 1) == packs[1:2]
+    assert shelf.read(1, 5, 1000) == packs[2:]
+    assert shelf.read(1, 13, 1000) == []
+    assert shelf.read(2, 1, 1000) is None
+
+
+def test_what_came_first_goes_first() -> None:
+    """Bounded over all topics; what went is asked of the store."""
+    shelf = Shelf(30)
+    for i in range(1, 5):
+        shelf.put(pack(1, i, i))
+    assert shelf.read(1, 1, 99) is None
+    assert [p.seq for p in shelf.read(1, 2, 99) or []] == [2, 3, 4]
+    assert shelf.used_bytes == 30
+
+
+def test_a_cleared_topic_leaves_room() -> None:
+    """A dropped log is forgotten at once, with its bytes."""
+    shelf = Shelf(30)
+    shelf.put(pack(1, 1, 1))
+    shelf.put(pack(2, 1, 1))
+    shelf.clear(1)
+    assert (shelf.read(1, 1, 99), shelf.used_bytes) == (None, 10)
+    shelf.put(pack(1, 1, 1))
+    assert shelf.used_bytes == 20
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 20)), max_size=40), st.integers(1, 80))
+def test_an_answer_is_the_log_or_nothing(steps: list[tuple[int, int, int]], room: int) -> None:
+    """Whatever was put and evicted: what is read is just what the log has from there, or "ask the store"."""
+    shelf, logs = Shelf(room), {tid: [] for tid in (1, 2, 3)}  # type: dict[int, list[Pack]]
+    for tid, count, size in steps:
+        at = logs[tid][-1].last + 1 if logs[tid] else 1
+        logs[tid].append(pack(tid, at, at + count - 1, size))
+        shelf.put(logs[tid][-1])
+        assert shelf.used_bytes <= room
+    for tid, log in logs.items():
+        for seq in range(1, (log[-1].last if log else 0) + 1):
+            found = shelf.read(tid, seq, 1 << 20)
+            assert found is None or found == [p for p in log if p.last >= seq]
