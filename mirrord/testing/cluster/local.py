@@ -22,7 +22,7 @@ import trio
 
 from ...client import call
 from ...client.api import AsyncApi
-from ...client.call import DiffQuery, Draft
+from ...client.call import Call, DiffQuery, Draft
 from ...client.comparison import Digest, Finding, compare
 from ...errors import MirrordError, PeerError, TopicNotFound, Unavailable
 from ..graphs import Link
@@ -92,16 +92,23 @@ class LocalCluster:
 
     async def ready(self, node: str, within_s: float = READY_WITHIN_S) -> None:
         """Wait until the node is ready. Raises NotSoInTime, also when it ends instead."""
+        await self._answers(node, call.ready(), within_s)
+
+    async def alive(self, node: str, within_s: float = READY_WITHIN_S) -> None:
+        """Wait until the node answers, ready or not: one with a full disk is not. Raises NotSoInTime."""
+        await self._answers(node, call.health(), within_s)
+
+    async def _answers(self, node: str, question: Call, within_s: float) -> None:
         daemon = self.daemons[node]
         with trio.move_on_after(within_s):
             while daemon.running:
                 try:
-                    await self._apis[node].ask(call.ready())
+                    await self._apis[node].ask(question)
                 except (PeerError, Unavailable):
                     await trio.sleep(LOOK_AGAIN_S)
                 else:
                     return
-        raise NotSoInTime(f"{node} is not ready (exit code {daemon.exit_code}): {daemon.last_words}")
+        raise NotSoInTime(f"{node} does not come up (exit code {daemon.exit_code}): {daemon.last_words}")
 
     def kill(self, node: str) -> None:
         """kill -9."""
