@@ -8,7 +8,7 @@ from typing import Any
 from ..actors.mailbox import Envelope
 from ..config.topic import topic_config
 from ..config.topology import LinkPlan
-from ..errors import MirrordError, PeerRefused, PeerUnreachable, ProtocolViolation
+from ..errors import MirrordError, PeerRefused, PeerUnreachable, ProtocolViolation, Unavailable
 from ..records.strand import Descriptor, Position
 from ..topics.log.places import contradicts
 from ..topics.messages import Applied, Apply, Introduce
@@ -157,6 +157,8 @@ class Inlet:
             side.average_bytes = info.text_bytes / info.count if info.count else side.average_bytes
             try:
                 topic = await self._local_topic(local, info)
+            except Unavailable:
+                raise  # the disk, not the topic: the feed is tried again
             except MirrordError as error:
                 self._refuse_topic(local, f"{error.code}: {error}")
                 continue

@@ -195,13 +195,23 @@ def test_the_newest_word_of_a_node_wins() -> None:
     assert matrix.place("b", "orders", STRAND) is None
 
 
+def test_a_node_that_started_anew_is_believed() -> None:
+    """What a node told before it was wiped, put back or restarted is void, however late it comes by gossip."""
+    matrix = Matrix("me")
+    matrix.see("a", "orders", STRAND, 9, 0, (7, 1, 500))
+    assert matrix.see("a", "orders", 2, 1, 0, (7, 2, 0))
+    assert matrix.place("a", "orders", STRAND) is None
+    assert not matrix.see("a", "orders", STRAND, 9, 0, (7, 1, 900))
+    assert matrix.place("a", "orders", STRAND) is None
+
+
 def test_the_matrix_is_bounded() -> None:
     """What changed longest ago goes first."""
     matrix = Matrix("me", room=3)
     for number in (1, 2, 3):
-        matrix.see("a", "orders", number, 1, 0, 1)
-    matrix.see("a", "orders", 1, 2, 0, 2)
-    matrix.see("a", "orders", 4, 1, 0, 1)
+        matrix.see("a", "orders", number, 1, 0, (1, 1, 1))
+    matrix.see("a", "orders", 1, 2, 0, (1, 1, 2))
+    matrix.see("a", "orders", 4, 1, 0, (1, 1, 1))
     assert sorted(key[2] for key, _ in matrix.rows()) == [1, 3, 4]
 
 
@@ -209,7 +219,7 @@ def test_gossip_tells_what_changed_and_nobody_of_himself() -> None:
     """Each sight once, oldest change first, in pieces that the line can carry."""
     matrix = Matrix("me")
     for node, number in (("a", 1), ("b", 2), ("a", 3), ("c", 4)):
-        matrix.see(node, "orders", number, 7, 8, 9)
+        matrix.see(node, "orders", number, 7, 8, (1, 1, 9))
     first, at = matrix.since(0, 2, but="b")
     assert [(s[0], s[2]) for s in first] == [("a", 1), ("a", 3)]
     rest, at = matrix.since(at, 9, but="b")
@@ -222,6 +232,6 @@ def test_gossip_of_strangers_and_of_ourselves_is_not_taken() -> None:
     matrix = Matrix("me")
     nodes = frozenset({"me", "a"})
     matrix.take(
-        [("me", "t", 1, 1, 1, 1), ("x", "t", 1, 1, 1, 1), ("a", "t", 1, 1, 1, 1), ("a", "n" * 999, 1, 1, 1, 1)], nodes
+        [("me", "t", 1, 1, 1, (1, 1, 1)), ("x", "t", 1, 1, 1, (1, 1, 1)), ("a", "t", 1, 1, 1, (1, 1, 1)), ("a", "n" * 999, 1, 1, 1, 1)], nodes
     )
     assert [key for key, _ in matrix.rows()] == [("a", "t", 1)]

@@ -152,6 +152,7 @@ class Board:
             side.offers.clear()
             side.pending.clear()
             side.asked.clear()
+            side.halted.clear()  # both ends compare anew at the next hello
         line.dirty.clear()
         line.offered.clear()
         self.rejudge_all()

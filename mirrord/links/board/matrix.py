@@ -1,6 +1,7 @@
 """The lag matrix: how far every node is known to have come in every strand, gossiped with the heartbeats.
 
-Each sight is stamped by the node that it speaks of; the newest stamp wins, so a node that was wiped is believed.
+Each sight is stamped by the node that it speaks of; the newest stamp wins, and a node that started anew is believed:
+what it told before is forgotten.
 """
 
 from __future__ import annotations
@@ -31,9 +32,14 @@ class Matrix:
         self._seen: dict[Key, Seen] = {}  # in order of change
         self._change: dict[Key, int] = {}
         self._changes = 0
+        self._start: dict[str, tuple[int, int]] = {}  # the newest start of each node: born (ms), starts
 
     def see(self, node: str, topic: str, strand: int, oseq: int, ts: int, stamp: Stamp) -> bool:
         """Take note; whether that was news."""
+        if stamp[:2] != self._start.get(node):
+            if stamp[:2] < self._start.get(node, (0, 0)):
+                return False
+            self._forget_before(node, stamp[:2])
         key = (node, topic, strand)
         old = self._seen.get(key)
         if old is not None and (stamp < old.stamp or old.oseq == oseq):
@@ -49,6 +55,12 @@ class Matrix:
             oldest = next(iter(self._seen))
             del self._seen[oldest], self._change[oldest]
         return True
+
+    def _forget_before(self, node: str, start: tuple[int, int]) -> None:
+        """The node has started anew and tells all its places again; what it had before it may have lost."""
+        self._start[node] = start
+        for key in [key for key in self._seen if key[0] == node]:
+            del self._seen[key], self._change[key]
 
     def take(self, sights: Iterable[Sight], known_nodes: frozenset[str]) -> None:
         """What a peer gossips; of ourselves we know better, of strangers we want nothing."""
