@@ -75,7 +75,7 @@ class Door:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self.app = Starlette(routes=self._starlette_routes())
+        self.app = Starlette(routes=self._starlette_routes(), exception_handlers={404: self._no_route})
 
     def fast(self, request: Request) -> FastHandler | None:
         """The handler of the hot paths, run in the connection's own task; None for all others."""
@@ -142,6 +142,10 @@ class Door:
         if ("GET", path) in LATER:
             error = NotYet(f"GET {path} is specified but not in this version of mirrord", {"path": path})
         await websocket.send_denial_response(await _to_starlette(answer(error)))
+
+    async def _no_route(self, request: StarletteRequest, _: Exception) -> StarletteResponse:
+        """A path that no pattern matches, such as one with a line break in it."""
+        return await self._nothing_here(request)
 
     async def _nothing_here(self, request: StarletteRequest) -> StarletteResponse:
         return await _to_starlette(answer(NotFound(f"there is nothing at {request.url.path}")))
