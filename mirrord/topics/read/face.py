@@ -89,36 +89,38 @@ class Page(Struct):
         view: View,
         face: Face,
     ) -> None:
-        skip, node_json, add = view.skip_nodes, face.node_json, self.records.append
-        for i, (delta, tag, label, meta, data) in enumerate(found):
-            here = seq + i
-            if here <= after:
-                continue
-            if here > until or len(self.records) >= view.limit:
+        """Locals, not attributes, in here: a page is a thousand times round, and this is what a page costs."""
+        skip, node_json, texts = view.skip_nodes, face.node_json, self.records
+        cursor, size, scanned, room = self.cursor, self.size, self.scanned, view.limit - len(texts)
+        with_tags, with_origin, with_data, with_meta = view.tags, view.origin, view.data, view.meta
+        begin, most = max(0, after + 1 - seq), view.max_bytes
+        for i, (delta, tag, label, meta, data) in enumerate(found[begin:] if begin else found, begin):
+            if seq + i > until or not room:
                 self.full = True
-                return
-            self.scanned += 1
+                break
+            scanned += 1
             if skip and (label in skip or face.origin in skip):
-                self.cursor = here
+                cursor = seq + i
                 continue
-            text = (
-                f'{{"$seq":{here},"$ts":{ts + delta},"$node":{node_json if label is None else quote(label)}'
-            )
-            if view.tags and tag is not None:
-                text += f',"$tag":{quote(tag)}'
-            if view.origin:
-                text += f',"$origin":{{"node":{node_json},"strand":"{face.strand_hex}","oseq":{oseq + i}}}'
-            if view.data:
-                text += f',"data":{data if type(data) is str else binary(data)}'
-            if view.meta and meta is not None:
-                text += f',"meta":{meta}'
-            text += "}"
-            self.size += len(text)
-            if self.size > view.max_bytes and self.records:
+            who = node_json if label is None else quote(label)
+            extra = ""
+            if with_tags and tag is not None:
+                extra = f',"$tag":{quote(tag)}'
+            if with_origin:
+                extra += f',"$origin":{{"node":{node_json},"strand":"{face.strand_hex}","oseq":{oseq + i}}}'
+            if with_data:
+                extra += f',"data":{data if type(data) is str else binary(data)}'
+            if with_meta and meta is not None:
+                extra += f',"meta":{meta}'
+            text = f'{{"$seq":{seq + i},"$ts":{ts + delta},"$node":{who}{extra}}}'
+            size += len(text)
+            if size > most and texts:
                 self.full = True
-                return
-            self.cursor = here
-            add(text)
+                break
+            cursor = seq + i
+            room -= 1
+            texts.append(text)
+        self.cursor, self.size, self.scanned = cursor, size, scanned
 
 
 def binary(data: object) -> str:
@@ -126,9 +128,7 @@ def binary(data: object) -> str:
     return '{"$bin":"' + b64encode(data if isinstance(data, bytes) else b"").decode() + '"}'
 
 
-def tombstone(
-    gap_from: int, gap_to: int, reason: str, missed: int, earliest: int, head: int, origin: str = ""
-) -> str:
+def tombstone(gap_from: int, gap_to: int, reason: str, missed: int, earliest: int, head: int, origin: str = "") -> str:
     """A loss that readers are told of."""
     word = TOMBSTONE_WORDS.get(reason, reason)
     return (
