@@ -99,7 +99,7 @@ class Inlet:
             case Refused(topic=None):
                 raise PeerRefused(header.reason, header.message, header.retry_after_s)
             case Refused():
-                self._refuse_topic(str(header.topic), header.reason)
+                self._refuse_topic(self.asking.local_name(str(header.topic)) or str(header.topic), header.reason)
             case _:
                 raise ProtocolViolation("a frame came where it has no place")
 

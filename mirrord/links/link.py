@@ -63,6 +63,7 @@ class Link:
         self._nursery: trio.Nursery | None = None
         self._failure: MirrordError | None = None
         self._rtt_s = 0.1
+        self._busy = False  # the reader waits for the topics to take what came
         self._retry_after_s = 0.0
 
     # ---- life ------------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ class Link:
     # ---- one feed --------------------------------------------------------------------------------
 
     async def _run_feed(self) -> None:
-        self._failure = None
+        self._failure, self._busy = None, False
         request = await self.inlet.request(self._rules.heartbeat_ms, self._rules.max_frame_bytes)
         asked_at = self._clock.monotonic()
         silence = trio.CancelScope(deadline=trio.current_time() + self._patience_s())
@@ -185,7 +186,10 @@ class Link:
             for header, body in reader.feed(data):
                 if isinstance(header, Chunks | CoverIs | StrandIs):
                     silence.deadline = float("inf")  # the peer is not silent while we are busy
+                    self._busy = True
                     await frames.send((header, body))
+                    self._busy = False
+                    self.facts.byte_at = self._clock.monotonic()
                 else:
                     await self.inlet.on_frame(header)
                     self._look_at_hello()
@@ -249,7 +253,7 @@ class Link:
         """Heartbeats that fail to come cost this link its strands before the watchdog costs it the feed."""
         line = self._line
         quiet_s = self._clock.monotonic() - self.facts.byte_at
-        if line.up and quiet_s > 2.5 * self._rules.heartbeat_ms / 1000:
+        if line.up and not self._busy and quiet_s > 2.5 * self._rules.heartbeat_ms / 1000:
             line.up = False
             line.down_since = self._clock.monotonic()
             self._board.rejudge_all()

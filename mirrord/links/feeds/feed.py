@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from ...actors.bell import Ear
 from ...clock import Clock
+from ...errors import ChunkCorrupt
 from ...names import matches
 from ...records.strand import Identity
 from ...storage.life import Life
@@ -93,6 +94,7 @@ class Feed:
         self._pending: list[Pending] = []
         self._sights_told = self._last_no = self._digest = self._came = self._went = 0
         self._moved: dict[str, None] = {}
+        self._corrupt: set[str] = set()
         self._numbers: dict[str, int] = {}
         self.sent_bytes = self.sent_frames = 0
 
@@ -140,7 +142,7 @@ class Feed:
                     # One frame of one lane, which then goes to the end: a topic in catch-up holds up no other.
                     name = next(iter(ready))
                     del ready[name]
-                    pieces = self._lanes[name].next(self._budget) if name in self._lanes else []
+                    pieces = self._next_of(name)
                     if pieces:
                         ready[name] = None
                     for piece in pieces:
@@ -154,6 +156,17 @@ class Feed:
             yield frame(Refused(self.closed, retry_after_s=1.0))
         finally:
             self.ear.close()
+
+    def _next_of(self, name: str) -> list[Piece]:
+        """What a lane has to send. One whose log cannot be read is refused by name; the others go on."""
+        lane = self._lanes.get(name)
+        if lane is None or name in self._corrupt:
+            return []
+        try:
+            return lane.next(self._budget)
+        except ChunkCorrupt as error:
+            self._corrupt.add(name)
+            return [Piece(Refused("corrupt", str(error), name))]
 
     def _opening(self) -> Iterator[Buffers]:
         """What every feed begins with: who serves, what there is, and what proves that the caller was put back."""
