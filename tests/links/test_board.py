@@ -232,6 +232,12 @@ def test_gossip_of_strangers_and_of_ourselves_is_not_taken() -> None:
     matrix = Matrix("me")
     nodes = frozenset({"me", "a"})
     matrix.take(
-        [("me", "t", 1, 1, 1, (1, 1, 1)), ("x", "t", 1, 1, 1, (1, 1, 1)), ("a", "t", 1, 1, 1, (1, 1, 1)), ("a", "n" * 999, 1, 1, 1, 1)], nodes
+        [
+            ("me", "t", 1, 1, 1, (1, 1, 1)),
+            ("x", "t", 1, 1, 1, (1, 1, 1)),
+            ("a", "t", 1, 1, 1, (1, 1, 1)),
+            ("a", "n" * 999, 1, 1, 1, 1),
+        ],
+        nodes,
     )
     assert [key for key, _ in matrix.rows()] == [("a", "t", 1)]
