@@ -17,6 +17,7 @@ MENUS: dict[str, tuple[str, ...]] = {
     "calm": (),
     "line": LINE,
     "crash": ("kill", "kill-before", "kill-after", "kill-before", "kill-after", "cut"),
+    "keys": ("kill-after", "kill-before", "kill"),
     "power": ("power", "power", "cut", "kill"),
     "disk": (*DISK, "kill"),
     "wipe": ("wipe", "wipe", "cut", "kill"),
@@ -99,7 +100,8 @@ def plan_of(seed: int, menu: str | None = None) -> Plan:
     late: tuple[tuple[str, float], ...] = ()
     if menu in _CAPPED or rng.random() < 0.2:
         late = ((rng.choice(nodes), rng.uniform(0.5, heal_at)),)
-    writes = _writes(nodes, [name for name, _ in topics], heal_at, rng)
+    keyed = 0.8 if menu == "keys" else 0.15
+    writes = _writes(nodes, [name for name, _ in topics], heal_at, keyed, rng)
     faults = _faults(menu, nodes, pulls, heal_at, rng)
     if menu == "late":
         faults = _slow_starts(late, pulls, heal_at, rng)
@@ -113,14 +115,14 @@ def _cluster(menu: str, rng: Random) -> tuple[tuple[str, ...], str]:
     return NAMES[:count], shape
 
 
-def _writes(nodes: tuple[str, ...], topics: list[str], until: float, rng: Random) -> tuple[Write, ...]:
+def _writes(nodes: tuple[str, ...], topics: list[str], until: float, keyed: float, rng: Random) -> tuple[Write, ...]:
     count = rng.choice((50, 60, 80, 120, 300))
     bursts = [rng.uniform(0.1, until) for _ in range(6)]
     writers = nodes if rng.random() < 0.7 else (rng.choice(nodes),)
     found: list[Write] = []
     for number in range(count):
         at = rng.uniform(0.1, until) if rng.random() < 0.6 else rng.choice(bursts) + rng.uniform(0, 0.05)
-        tries, pause_s = (rng.randint(2, 3), rng.uniform(0.05, 1.5)) if rng.random() < 0.15 else (1, 0.0)
+        tries, pause_s = (rng.randint(2, 3), rng.uniform(0.05, 1.5)) if rng.random() < keyed else (1, 0.0)
         found.append(Write(at, number, rng.choice(writers), rng.choice(topics), rng.randint(1, 5), tries, pause_s))
     return tuple(sorted(found, key=lambda write: write.at))
 

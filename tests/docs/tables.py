@@ -24,6 +24,7 @@ from mirrord.storage.inline import InlineJournal
 from mirrord.storage.life import Surroundings
 from mirrord.storage.memory import MemoryStore
 from mirrord.testing.plan import MENUS
+from mirrord.testing.without import SAFEGUARDS
 from mirrord.web.app import LATER as LATER_ROUTES
 from mirrord.web.app import ROUTES
 
@@ -128,6 +129,12 @@ def menus() -> str:
     return _table(("menu", "faults"), rows)
 
 
+def safeguards() -> str:
+    """What the simulator must notice when it is missing."""
+    rows = [(f"`{name}`", one.rule, f"`{one.menu}`") for name, one in SAFEGUARDS.items()]
+    return _table(("safeguard", "says", "menu that shows it"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "config": config_keys,
     "errors": error_codes,
@@ -138,6 +145,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "later verbs": later_verbs,
     "exit codes": exit_codes,
     "menus": menus,
+    "safeguards": safeguards,
 }
 _REGION = re.compile(r"(?<=<!-- table: )([a-z ]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 

@@ -118,9 +118,7 @@ async def test_every_waiter_hears_of_the_failure_and_the_next_commit_works(kind:
     assert journal.statistics().failures == 1
 
 
-async def test_it_recovers_by_itself(
-    kind: type[Journal], store: SqliteStore, disk: Any, record_at: Any
-) -> None:
+async def test_it_recovers_by_itself(kind: type[Journal], store: SqliteStore, disk: Any, record_at: Any) -> None:
     """A disk that is broken for a while: refused at once meanwhile, healed in the background, no restart."""
     journal = kind(store, SystemClock(), JournalSettings(first_wait_ms=1, longest_wait_ms=2))
     disk.fail("sync", sticky=True)
