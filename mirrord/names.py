@@ -24,7 +24,8 @@ def check_topic(name: str) -> str:
     """The name itself. Raises InvalidRequest when it cannot be a topic's."""
     if not is_topic(name):
         raise InvalidRequest(
-            f"{name[:80]!r} cannot be a topic's name: use 1 to 255 of A-Z a-z 0-9 . _ : - and begin with one of the first two"
+            f"{name[:80]!r} cannot be a topic's name: use 1 to 255 of A-Z a-z 0-9 . _ : - "
+            "and begin with a letter or digit"
         )
     return name
 
