@@ -1,0 +1,121 @@
+"""Safeguards that can be taken out: a checker that does not notice is no checker (``mirrord sim --without NAME``).
+
+Each replaces one pure rule or one step by its broken variant, from here; the product knows no switches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from msgspec import Struct
+
+from ..links import inlet
+from ..links.board import covers
+from ..node import Node
+from ..storage import life
+from ..storage.inline import InlineJournal
+from ..storage.store import Change, PutIdempotency, PutPack, PutVector
+from ..topics.log import rules, turn
+
+Swap = tuple[Any, str, Callable[..., Any]]  # where, the name there, the broken variant
+
+_commit: Callable[..., Awaitable[None]] = InlineJournal.commit
+
+
+class Safeguard(Struct, frozen=True):
+    """What the rule says, which menu of faults shows that it is missing, and how it is taken out."""
+
+    rule: str
+    menu: str
+    swaps: tuple[Swap, ...]
+
+
+def _in_two(later: type) -> Callable[..., Awaitable[None]]:
+    """A journal that commits one kind of change by itself, after the rest."""
+
+    async def commit(
+        journal: InlineJournal, changes: Sequence[Change], *, sync: bool, urgent: bool, size: int, then: Any = None
+    ) -> None:
+        second = [change for change in changes if isinstance(change, later)]
+        first = [change for change in changes if not isinstance(change, later)]
+        if second and any(isinstance(change, PutPack) for change in first):
+            await _commit(journal, first, sync=sync, urgent=urgent, size=size)
+            first = second
+        else:
+            first = list(changes)
+        await _commit(journal, first, sync=sync, urgent=urgent, size=size, then=then)
+
+    return commit
+
+
+async def _then_first(
+    journal: InlineJournal, changes: Sequence[Change], *, sync: bool, urgent: bool, size: int, then: Any = None
+) -> None:
+    """A journal that lets everybody see what it is about to commit."""
+    if then is not None:
+        then()
+    await _commit(journal, changes, sync=sync, urgent=urgent, size=size)
+
+
+SAFEGUARDS = {
+    "vector-check": Safeguard(
+        "a chunk is applied only if it begins where the log ends",
+        "line",
+        ((rules, "follows", lambda _last, _header: rules.NEXT), (rules, "chains", lambda _hash, _header: True)),
+    ),
+    "chain-check": Safeguard(
+        "... and names the hash that the log has there",
+        "memory",
+        (
+            (rules, "chains", lambda _hash, _header: True),
+            (rules, "same_end", lambda _last, _hash, _header: True),
+            (rules, "cover_chains", lambda _hash, _cover: True),
+        ),
+    ),
+    "one-transaction": Safeguard(
+        "chunk and vector change in one transaction", "crash", ((InlineJournal, "commit", _in_two(PutVector)),)
+    ),
+    "idempotency-in-commit": Safeguard(
+        "a key is committed with the records that it stands for",
+        "keys",
+        ((InlineJournal, "commit", _in_two(PutIdempotency)),),
+    ),
+    "serve-only-durable": Safeguard(
+        "nothing is readable or served before it is committed", "disk", ((InlineJournal, "commit", _then_first),)
+    ),
+    "new-life": Safeguard(
+        "another boot or another file begins a new life",
+        "power",
+        ((life, "why_new", lambda record, _found: None if record else "first start"),),
+    ),
+    "new-life-on-rewind": Safeguard(
+        "a peer that proves a rewind begins a new life", "memory", ((Node, "_on_rewound", lambda _node, _evidence: None),)
+    ),
+    "both-ends-compare": Safeguard(
+        "the caller compares what it is told with its own hashes", "memory", ((inlet, "contradicts", lambda *_: False),)
+    ),
+    "late-cover": Safeguard(
+        "a cover is applied late", "late", ((covers, "applies_late", lambda _after, cover, _others: (cover.last, [])),)
+    ),
+    "patience": Safeguard(
+        "a node that is behind or unreachable is waited for", "late", ((covers, "patience_is_over", lambda *_: True),)
+    ),
+    "seq-ceiling": Safeguard(
+        "a new life goes on above the ceiling", "power", ((rules, "after_ceiling", lambda head, _ceiling: head),)
+    ),
+    "gap-seq": Safeguard(
+        "an involuntary gap takes a seq, so that readers see it", "late", ((turn, "takes_a_seq", lambda _reason: False),)
+    ),
+}
+
+
+@contextmanager
+def without(name: str | None) -> Iterator[None]:
+    """Run without the safeguard of this name; None: with all of them. Raises KeyError for one that there is not."""
+    with ExitStack() as stack:
+        for where, attribute, broken in SAFEGUARDS[name].swaps if name is not None else ():
+            stack.enter_context(patch.object(where, attribute, broken))
+        yield
