@@ -38,6 +38,7 @@ VERBS = {
     "actors": Verb("links", "the parts of a node and their health"),
     "verify": Verb("verify", "prove that two nodes hold the same"),
     "bench": Verb("daemon", "measure"),
+    "sim": Verb("sim", "whole clusters in one process, with seeded faults"),
     "version": Verb("daemon", "the version"),
 }
 
@@ -45,7 +46,7 @@ LATER = frozenset(
     {
         "plan", "delete", "groups", "explain", "repair", "promote", "queue", "job",
         "schedule", "lock", "limit", "presence", "worker", "top", "backup", "restore",
-        "check-store", "export", "import", "doctor", "router", "watch", "sim",
+        "check-store", "export", "import", "doctor", "router", "watch",
     }
 )  # fmt: skip
 
