@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from random import Random
 
 Link = tuple[str, str]  # puller, source
@@ -11,7 +12,7 @@ SHAPES = ("pair", "chain", "one-way ring", "star", "two-way ring", "mesh", "rand
 
 def links(shape: str, nodes: Sequence[str], rng: Random) -> tuple[Link, ...]:
     """The links of a shape over these nodes."""
-    pairs = list(zip(nodes, nodes[1:], strict=False))
+    pairs = list(pairwise(nodes))
     match shape:
         case "pair" | "chain":
             return _both_ways(pairs)
@@ -64,7 +65,7 @@ def configuration(
     settings: dict[str, dict[str, int]],
     gap_patience_ms: int,
 ) -> str:
-    """The TOML file of a cluster. ``topics`` are (name, class), ``caps`` (node, topic, records), ``settings`` tables."""
+    """The TOML file of a cluster: ``topics`` are (name, class), ``caps`` (node, topic, records)."""
     lines = ["[cluster]", 'name = "sim"']
     for table, values in settings.items():
         lines += [f"[{table}]", *(f"{key} = {value}" for key, value in values.items())]

@@ -52,7 +52,7 @@ class Write(Struct, frozen=True):
 
 
 class Fault(Struct, frozen=True):
-    """Something bad, from ``at`` to ``until`` (seconds). ``peer`` is the line's other end; ``amount`` as the kind has it."""
+    """Something bad, from ``at`` to ``until`` (s). ``peer`` is a line's other end, ``amount`` as the kind has it."""
 
     at: float
     until: float
@@ -96,7 +96,7 @@ def plan_of(seed: int, menu: str | None = None) -> Plan:
     caps: tuple[tuple[str, str, int], ...] = ()
     if menu in _CAPPED or (menu == "mixed" and rng.random() < 0.3):
         caps = tuple((rng.choice(nodes), name, rng.randint(3, 20)) for name, _ in topics)
-    heal_at = rng.uniform(4.0, 9.0)
+    heal_at = rng.uniform(3.0, 6.0)
     late: tuple[tuple[str, float], ...] = ()
     if menu in _CAPPED or rng.random() < 0.2:
         late = ((rng.choice(nodes), rng.uniform(0.5, heal_at)),)
@@ -109,14 +109,14 @@ def plan_of(seed: int, menu: str | None = None) -> Plan:
 
 
 def _cluster(menu: str, rng: Random) -> tuple[tuple[str, ...], str]:
-    shape = rng.choice(("mesh", "mesh", "random", "star") if menu == "late" else SHAPES)
+    shape = rng.choice(("mesh", "mesh", "random", "star") if menu == "late" else ("pair", *SHAPES))
     least = 2 if shape in ("pair", "chain", "one-way ring") else 3
-    count = 2 if shape == "pair" else rng.choice((least, 3, 3, 3, 4, 4, 5, 6))
+    count = 2 if shape == "pair" else rng.choice((least, least, 3, 3, 3, 3, 3, 4, 4, rng.randint(4, 6)))
     return NAMES[:count], shape
 
 
 def _writes(nodes: tuple[str, ...], topics: list[str], until: float, keyed: float, rng: Random) -> tuple[Write, ...]:
-    count = rng.choice((50, 60, 80, 120, 300))
+    count = rng.choice((50,) * 10 + (60,) * 5 + (80, 120, 300))
     bursts = [rng.uniform(0.1, until) for _ in range(6)]
     writers = nodes if rng.random() < 0.7 else (rng.choice(nodes),)
     found: list[Write] = []
@@ -152,13 +152,20 @@ def _fault(
         amounts = {"delay": rng.uniform(0.05, 0.3), "slow": rng.choice((2_000.0, 6_000.0, 20_000.0)), "doubled": 0.5}
         return [Fault(at, at + rng.uniform(0.2, 2.5), kind, a, b, amounts.get(kind, 0.5))]
     node, down_s = rng.choice(nodes), rng.choice((0.0, rng.uniform(0.05, 2.0)))
-    amount = {"clock": rng.uniform(-60, 60), "kill-before": rng.randint(1, 8), "kill-after": rng.randint(1, 8)}.get(kind, rng.random())
+    amount = rng.random()
+    if kind == "clock":
+        amount = rng.uniform(-60, 60)  # seconds
+    elif kind in ("kill-before", "kill-after"):
+        amount = rng.randint(1, 8)  # commits from now
     if kind in ("backup", "memory"):
-        return [Fault(max(0.2, at - rng.uniform(0.1, 3.0)), at, f"copy for {kind}", node), Fault(at, at + down_s, kind, node)]
+        copied_at = max(0.2, at - rng.uniform(0.1, 3.0))
+        return [Fault(copied_at, at, f"copy for {kind}", node), Fault(at, at + down_s, kind, node)]
     return [Fault(at, at + (rng.uniform(0.2, 2.0) if kind in DISK else down_s), kind, node, amount=amount)]
 
 
-def _slow_starts(late: tuple[tuple[str, float], ...], pulls: tuple[Link, ...], until: float, rng: Random) -> tuple[Fault, ...]:
+def _slow_starts(
+    late: tuple[tuple[str, float], ...], pulls: tuple[Link, ...], until: float, rng: Random
+) -> tuple[Fault, ...]:
     """Some lines of the late node take their time, so that who answers first differs."""
     found: list[Fault] = []
     for puller, source in pulls:

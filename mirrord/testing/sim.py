@@ -1,4 +1,4 @@
-"""One run: a plan carried out on virtual time with a seeded scheduler, healed, and judged. A seed repeats a run exactly."""
+"""One run: a plan carried out on virtual time with a seeded scheduler, healed, judged. A seed repeats it exactly."""
 
 from __future__ import annotations
 

@@ -92,7 +92,9 @@ SAFEGUARDS = {
         ((life, "why_new", lambda record, _found: None if record else "first start"),),
     ),
     "new-life-on-rewind": Safeguard(
-        "a peer that proves a rewind begins a new life", "memory", ((Node, "_on_rewound", lambda _node, _evidence: None),)
+        "a peer that proves a rewind begins a new life",
+        "memory",
+        ((Node, "_on_rewound", lambda _node, _evidence: None),),
     ),
     "both-ends-compare": Safeguard(
         "the caller compares what it is told with its own hashes", "memory", ((inlet, "contradicts", lambda *_: False),)
@@ -107,7 +109,9 @@ SAFEGUARDS = {
         "a new life goes on above the ceiling", "power", ((rules, "after_ceiling", lambda head, _ceiling: head),)
     ),
     "gap-seq": Safeguard(
-        "an involuntary gap takes a seq, so that readers see it", "late", ((turn, "takes_a_seq", lambda _reason: False),)
+        "an involuntary gap takes a seq, so that readers see it",
+        "late",
+        ((turn, "takes_a_seq", lambda _reason: False),),
     ),
 }
 

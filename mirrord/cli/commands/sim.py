@@ -34,9 +34,7 @@ def sim(ctx: click.Context, seeds: str, seed: int | None, menu: str | None, miss
     broken = 0
     for told in simulator.runs(asked):
         broken += bool(told.failed)
-        if told.failed and (broken <= MOST_SHOWN or seed is not None):
-            click.echo(told.story)
-        elif trace:
+        if trace or (told.failed and broken <= MOST_SHOWN):
             click.echo(told.story)
         if missing and broken:
             break

@@ -1,4 +1,4 @@
-"""Promises between nodes at the end of a run: everyone has what its sources have, the same, and nothing acknowledged is lost."""
+"""Promises between nodes at the end: everyone has what its sources have, the same, and nothing acknowledged is lost."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def _arrived(end: End, link: Link) -> Iterator[Finding]:
     puller, source = link
     halted = end.halts.get(puller, set())
     for topic, number, ours, theirs in arrived(end.dumps[puller], end.dumps[source], halted):
-        yield "eventually_arrives", f"{puller} has {ours} of {theirs} records of {topic} {number:016x} that {source} has"
+        what = f"{puller} has {ours} of {theirs} records of {topic} {number:016x} that {source} has"
+        yield "eventually_arrives", what
 
 
 def _same(end: End) -> Iterator[Finding]:

@@ -13,8 +13,8 @@ from ...actors.bell import Ear
 from ...errors import ActorDied, MirrordError, NotReady, ShuttingDown
 from ...node import Node
 from ...records.chunk import Draft
-from ...topics.read.face import View
 from ...topics.messages import Append, Appended, Key
+from ...topics.read.face import View
 from ...topics.read.reading import Found, read
 from ...topics.topic import Topic
 from ..plan import Write
@@ -133,7 +133,7 @@ class Follower:
         cursor.log_id, cursor.seq, cursor.seen_at = log_id, found.next_from_seq, trio.current_time()
 
     def _show(self, where: str, log_id: str, shown: dict[int, str], record: dict[str, Any], expected: int) -> int:
-        seq, text = record["$seq"], record["data"]
+        seq, text = int(record["$seq"]), str(record["data"])
         if seq != expected:
             self._story.fail("always_dense", f"{where}: seq {seq} where {expected} should be")
         before = shown.setdefault(seq, text)

@@ -20,7 +20,9 @@ TOLD_S = 1.5  # a record that came so recently may not have been told yet
 class GapWatch:
     """Judges at the commit of a gap whether its node should have waited, or had nothing to wait for."""
 
-    def __init__(self, places: Mapping[str, Place], links: Sequence[Link], net: FakeNet, story: Story, patience_s: float) -> None:
+    def __init__(
+        self, places: Mapping[str, Place], links: Sequence[Link], net: FakeNet, story: Story, patience_s: float
+    ) -> None:
         self._places, self._links, self._net, self._story = places, links, net, story
         self._patience_s = patience_s
 
@@ -56,7 +58,8 @@ class GapWatch:
         while todo:
             here = todo.pop()
             for puller, source in self._links:
-                if source != here or puller in seen or not self._open(puller, source, here == holder and puller == place.name):
+                direct = here == holder and puller == place.name
+                if source != here or puller in seen or not self._open(puller, source, direct):
                     continue
                 if puller == place.name:
                     return True

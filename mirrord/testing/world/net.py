@@ -1,8 +1,8 @@
-"""The network between simulated nodes: every line with its own conditions, every peer with the errors of the real one."""
+"""The network between simulated nodes: every line with its own conditions, every peer with the real one's errors."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Protocol
@@ -51,6 +51,7 @@ class FakeNet:
         self._latency = {(a, b): rng.uniform(0.001, 0.03) for a in names for b in names if a != b}
         self._faults: list[Fault] = []
         self._conditions: dict[Direction, Conditions] = {}
+        self._of_streams: dict[Direction, Conditions] = {}
         self._streams: dict[Stream, Direction] = {}
         self._rung = trio.Event()
         self.unclean: dict[frozenset[str], float] = {}  # lines with a fault on, and since when
@@ -84,20 +85,25 @@ class FakeNet:
 
     def _changed(self) -> None:
         found: dict[Direction, list[Conditions]] = {}
+        self._of_streams = {}
         for fault in self._faults:
             there, back = (fault.node, fault.peer), (fault.peer, fault.node)
             for direction in (there,) if fault.kind == "oneway" else (there, back):
                 found.setdefault(direction, []).append(_conditions(fault))
         self._conditions = {direction: worst(all_) for direction, all_ in found.items()}
+        for (a, b), here in self._conditions.items():
+            # An acknowledgement that cannot come back stops the bytes as well.
+            self._of_streams[a, b] = worst((here, Conditions(silent=self.conditions(b, a).silent)))
+            self._of_streams.setdefault((b, a), Conditions(silent=here.silent))
         self._rung.set()
         self._rung = trio.Event()
         for stream in self._streams:
             stream.ring()
 
-    def _each(self, line: frozenset[str], do: object) -> None:
+    def _each(self, line: frozenset[str], do: Callable[[Stream], None]) -> None:
         for stream, direction in list(self._streams.items()):
             if set(direction) == line:
-                do(stream)  # type: ignore[operator]
+                do(stream)
 
     def conditions(self, a: str, b: str) -> Conditions:
         """Of the way from ``a`` to ``b``."""
@@ -151,13 +157,7 @@ class FakeNet:
 
     def _stream(self, caller: str, source: str) -> Stream:
         pace = Pace(self._latency[source, caller], 0.002)
-
-        def conditions() -> Conditions:
-            # An acknowledgement that cannot come back stops the bytes as well.
-            there, back = self.conditions(source, caller), self.conditions(caller, source)
-            return worst((there, Conditions(silent=back.silent)))
-
-        stream = Stream(pace, conditions, self._rng)
+        stream = Stream(pace, lambda: self._of_streams.get((source, caller), FAIR), self._rng)
         self._streams[stream] = (source, caller)
         return stream
 

@@ -227,4 +227,5 @@ class Place:
         if before != after and not may:
             self._story.fail("always_log_id_kept", f"{self.name} {topic}: {before} became {after}")
         if before == after and must:
-            self._story.fail("always_log_id_renewed", f"{self.name} {topic}: still {after} after its store was put back")
+            what = f"{self.name} {topic}: still {after} after its store was put back"
+            self._story.fail("always_log_id_renewed", what)

@@ -44,7 +44,8 @@ class World:
         self.net = FakeNet(plan.nodes, Random(f"net {plan.seed}"))
         topics = [name for name, _ in plan.topics]
         self.places = {
-            name: Place(name, self.config, self.net, story, Random(f"{name} {plan.seed}"), topics) for name in plan.nodes
+            name: Place(name, self.config, self.net, story, Random(f"{name} {plan.seed}"), topics)
+            for name in plan.nodes
         }
         watch = GapWatch(self.places, plan.links, self.net, story, PATIENCE_MS / 1000)
         for place in self.places.values():
@@ -136,7 +137,7 @@ class World:
         self._change(place, fault)
         if fault.kind != "kill" and not (fault.kind in ("backup", "memory") and place.copy is None):
             self.story.strike(place.name, fault.kind)
-            self._count_losses(place, before)
+            self._count_losses(before)
         await trio.sleep(max(0.0, fault.until - trio.current_time()))
         assert self._nursery is not None
         place.begin(self._nursery)
@@ -161,7 +162,7 @@ class World:
                 place.mark.another_file()
                 place.is_clone = True
 
-    def _count_losses(self, place: Place, before: set[str]) -> None:
+    def _count_losses(self, before: set[str]) -> None:
         elsewhere = {text for other in self.places.values() for text in other.disk.texts()}
         self.story.lost |= before - elsewhere
 
@@ -179,7 +180,7 @@ class World:
                 self.story.note("not deleted", place.name, topic, error.code)
             self.story.strike(place.name, "delete")
 
-    def _see_what_goes(self, place: Place, disk: SimDisk, changes: object) -> None:
+    def _see_what_goes(self, _place: Place, disk: SimDisk, _changes: object) -> None:
         """Texts that a commit takes out of a log."""
         self.story.let_go |= disk.gone
 
@@ -194,7 +195,7 @@ class World:
                     before = place.disk.texts()
                     place.wipe()
                     self.story.strike(name, "wipe")
-                    self._count_losses(place, before)
+                    self._count_losses(before)
                     assert self._nursery is not None
                     place.begin(self._nursery)
 
