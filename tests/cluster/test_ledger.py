@@ -1,4 +1,4 @@
-"""The judge of all tests with real nodes: each way in which a node's records can be wrong is seen, and counted as that."""
+"""The judge of all tests with real nodes: each way in which records can be wrong is seen, and counted as that."""
 
 from __future__ import annotations
 
