@@ -14,7 +14,7 @@ from . import report
 from .daemon import Stretch
 from .figure import Figure, Result, beside_the_best
 from .ground import FULL, QUICK, Ground, Sizes
-from .machine import conditions, machine
+from .machine import Surroundings, machine
 from .rows import appending, holding, mirroring, reading, seeing
 
 
@@ -72,9 +72,9 @@ def bench(
     """Measure real daemons on loopback, beside what is required of them.
 
     Each row makes its own nodes in a fresh directory and leaves nothing behind. Exit code 1 when a requirement is
-    missed. The machine should have nothing else to do. Two columns tell whether it had, just before each row:
-    `slow-down`, how long a fixed piece of work took, as a multiple of the best of the run; `echo p99`, how long a
-    byte took to another process and back.
+    missed. The machine should have nothing else to do. Two columns tell whether it had: `slow-down`, how
+    long a fixed piece of work took just before, as a multiple of the best of the run; `others`, how many processors
+    were busy with something else meanwhile.
     """
     sizes = QUICK if quick else FULL if full else Sizes()
     ground = Ground(sizes, repeat, directory, lambda text: click.echo(text, err=True))
@@ -93,8 +93,9 @@ def bench(
 def _result(name: str, ground: Ground) -> Result:
     row = ROWS[name]
     ground.say(f"{name}: {row.title} ...")
-    before, stretch = conditions(), Stretch()
-    result = Result(name, row.title, tuple(row.figures(ground)), before, stretch.spent().wall_s)
+    around, stretch = Surroundings(), Stretch()
+    figures = tuple(row.figures(ground))
+    result = Result(name, row.title, figures, around.conditions(), stretch.spent().wall_s)
     for line in report.lines(result):
         ground.say(f"  {line}")
     return result

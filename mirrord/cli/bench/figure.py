@@ -47,10 +47,9 @@ class Figure(Struct, frozen=True):
 class Conditions(Struct, frozen=True):
     """How the machine was while a row was measured."""
 
-    load: float  # processes that ran or wanted to, the mean of a minute
     loop_us: float  # how long a fixed piece of work took just before; compare within one run only
-    echo_ms: float  # p99 of a byte to another process and back: what is added to whatever waits for a wake-up
-    slowdown: float = 1.0  # of the loop: as a multiple of the best of the run
+    others: float  # processors that were busy with something else, in the mean
+    slowdown: float = 1.0  # of the loop, against the best of the run
 
 
 class Result(Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
+import resource
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +15,10 @@ import apsw
 from xxhash import xxh3_128_digest
 
 from ... import __version__
-from .figure import Conditions, percentile
+from .figure import Conditions
 from .report import Machine
 
-_ROUNDS, _PIECES, _ECHOES = 25, 4000, 1000
+_ROUNDS, _PIECES = 25, 4000
 
 
 def machine() -> Machine:
@@ -35,10 +35,33 @@ def machine() -> Machine:
     )
 
 
-def conditions() -> Conditions:
-    """How it is now: takes about a tenth of a second."""
-    loop_us = median(_loop_us() for _ in range(_ROUNDS))
-    return Conditions(os.getloadavg()[0], loop_us, percentile(_echoes_ms(), 0.99))
+class Surroundings:
+    """How fast the machine is at its making, and what others take of it until ``conditions`` is asked for.
+
+    All daemons must have been waited for by then: what children used is known when they have ended.
+    """
+
+    def __init__(self) -> None:
+        self._loop_us = median(_loop_us() for _ in range(_ROUNDS))
+        self._began_s = time.perf_counter()
+        self._others_s = _busy_s() - _own_s()
+
+    def conditions(self) -> Conditions:
+        """For a row that was measured meanwhile."""
+        others_s = _busy_s() - _own_s() - self._others_s
+        return Conditions(self._loop_us, max(0.0, others_s / (time.perf_counter() - self._began_s)))
+
+
+def _busy_s() -> float:
+    """Seconds that all processors together have worked since the machine started (proc(5): /proc/stat)."""
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_s() -> float:
+    """What this process and its ended children have used of that."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _loop_us() -> float:
@@ -48,17 +71,3 @@ def _loop_us() -> float:
     for number in range(_PIECES):
         digest = xxh3_128_digest(digest + b'{"n":%d}' % number)
     return (time.perf_counter() - began_s) * 1e6
-
-
-def _echoes_ms() -> list[float]:
-    """A byte to another process and back, each time: what others cost whoever has to be woken up."""
-    took_ms = []
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as echo:
-        assert echo.stdin is not None
-        assert echo.stdout is not None
-        for _ in range(_ECHOES):
-            began_s = time.perf_counter()
-            echo.stdin.write(b"x")
-            echo.stdout.read(1)
-            took_ms.append((time.perf_counter() - began_s) * 1e3)
-    return took_ms

@@ -21,7 +21,7 @@ COLUMNS = (
     "#goal",
     "verdict",
     "#slow-down",
-    "#echo p99",
+    "#others",
 )
 _STYLES = {"goal": "green", "ok": "green", "missed": "red"}
 
@@ -53,7 +53,7 @@ def cells(result: Result) -> list[tuple[Cell, ...]]:
                 *_bounds(figure.bound),
                 (figure.verdict, _STYLES.get(figure.verdict, "")),
                 f"x{result.conditions.slowdown:.2f}" if first else "",
-                f"{number(result.conditions.echo_ms)} ms" if first else "",
+                f"{result.conditions.others:.2f}" if first else "",
             )
         )
     return lines
