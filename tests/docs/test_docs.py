@@ -134,8 +134,8 @@ def test_the_words_of_the_api_are_told() -> None:
 def test_logged_actions_are_told() -> None:
     """One line per fact, and each kind of fact stands in docs/OPERATIONS.md."""
     said = set()
-    for path in (PACKAGE / "node.py", PACKAGE / "serve.py"):
-        said |= set(re.findall(r'(?:note|info|warning|error)\(\s*"(\w+)"', text(path)))
+    for path in (PACKAGE / "node.py", PACKAGE / "serve.py", *(PACKAGE / "storage").rglob("*.py")):
+        said |= set(re.findall(r'(?:note|log)\(\s*"(\w+)"', text(path)))
     assert "node_started" in said
     for action in said:
         assert f"`{action}`" in page("OPERATIONS"), action
