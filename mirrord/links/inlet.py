@@ -206,13 +206,15 @@ class Inlet:
         elif contradicts(strand, topic.tid, theirs, topic.reads):
             self._fork(topic, number, theirs)
 
-    def _fork(self, topic: Topic, number: int, theirs: Position) -> None:
-        strand = topic.strands[number]
-        if number not in self._sides[topic.topic].halted:
-            self.note("fork", f"{topic.topic} strand {number:016x}: here {strand.last}, there {theirs.oseq}")
-        self._ground.board.halt(self.plan.peer, topic.topic, number, Halt("fork", strand.durable, theirs))
+    def _fork(self, topic: Topic, number: int, theirs: Position, peer: str | None = None) -> None:
+        peer = peer or self.plan.peer
+        strand, board = topic.strands[number], self._ground.board
+        if number not in board.lines[peer].sides[topic.topic].halted:
+            where = f"{topic.topic} strand {number:016x}"
+            self.note("fork", f"{where}: here {strand.last}, at {peer} {theirs.oseq}")
+        board.halt(peer, topic.topic, number, Halt("fork", strand.durable, theirs))
         if strand is topic.own_strand:
-            self._ground.rewound(f"{self.plan.peer} holds another content of our open strand {number:016x}")
+            self._ground.rewound(f"{peer} holds another content of our open strand {number:016x}")
 
     def _on_head(self, head: Head) -> None:
         board = self._ground.board
@@ -290,6 +292,7 @@ class Inlet:
         """What became of chunks."""
         board, peer = self._ground.board, self.plan.peer
         for number, oseq in result.moved:
+            self._compare_reached(name, number, oseq)
             board.delivered(peer, name, number, oseq)
         for number in result.ahead:
             self.asking.confirm(name, number)
@@ -300,6 +303,13 @@ class Inlet:
                     self._fork(topic, fork.strand, fork.theirs)
             if result.mine:
                 self._ground.rewound(f"{peer} sends records of our own open strand")
+
+    def _compare_reached(self, name: str, number: int, oseq: int) -> None:
+        """What a peer told of a place that our log had not come to can be compared only now."""
+        topic = self._ground.registry.any(name)
+        for peer, theirs in self._ground.board.reached(name, number, oseq):
+            if topic is not None and contradicts(topic.strands[number], topic.tid, theirs, topic.reads):
+                self._fork(topic, number, theirs, peer)
 
     def offered(self, header: CoverIs) -> None:
         """A cover came: it is applied when its time has come."""

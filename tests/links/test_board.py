@@ -104,6 +104,17 @@ def test_an_upstream_that_has_brought_all_it_has_gives_way() -> None:
     assert table.upstream == "c"
 
 
+def test_what_was_told_beyond_our_log_is_given_for_comparison_once_we_come_there() -> None:
+    """A fork between two nodes is named even when both were told of it before the one had any of the strand."""
+    table = Table("x", "b", "c")
+    table.board.hear("c", "orders", STRAND, Told(9, b"h" * 16, 1, 0), 0.0)
+    table.at = 8
+    assert table.board.reached("orders", STRAND, 8) == []
+    table.at = 9
+    assert table.board.reached("orders", STRAND, 9) == [("c", Position(9, b"h" * 16))]
+    assert table.board.reached("orders", STRAND, 9) == []
+
+
 def test_a_lost_link_is_replaced_at_once() -> None:
     """A cut link costs no record and no operator."""
     table = Table("a", "b", "c")

@@ -128,6 +128,18 @@ class Board:
             if self._others_have_more(peer, topic, strand, oseq):  # this peer has no more to bring, as far as it told
                 self.rejudge(topic, strand)
 
+    def reached(self, topic: str, strand: int, oseq: int) -> list[tuple[str, Position]]:
+        """Positions that peers told when they lay beyond our log, and that it has come to now: each can be compared, and
+        is given once."""
+        found: list[tuple[str, Position]] = []
+        for line in self.lines.values():
+            side = line.sides.get(topic)
+            told = side.told.get(strand) if side is not None else None
+            if side is not None and told is not None and strand in side.behind and told.oseq <= oseq:
+                del side.behind[strand]
+                found.append((line.peer, Position(told.oseq, told.hash)))
+        return found
+
     def _others_have_more(self, peer: str, topic: str, strand: int, oseq: int) -> bool:
         for line in self.lines.values():
             side = line.sides.get(topic) if line.peer != peer else None
