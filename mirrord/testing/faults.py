@@ -56,3 +56,18 @@ class Pace(Struct):
         wait_s = self.latency_s + conditions.delay_s + rng.expovariate(1.0) * self.jitter_s
         self.last_due = max(self.last_due, self.free_at + wait_s)
         return self.last_due
+
+
+class Fault(Struct, frozen=True):
+    """Something bad, from ``at`` to ``until`` (s). ``peer`` is a line's other end, ``amount`` as the kind has it."""
+
+    at: float
+    until: float
+    kind: str
+    node: str
+    peer: str = ""
+    amount: float = 0.0
+
+    def __str__(self) -> str:
+        who = f"{self.node}-{self.peer}" if self.peer else self.node
+        return f"{self.kind} {who} {self.at:.2f}..{self.until:.2f} s ({self.amount:.3f})"

@@ -6,6 +6,8 @@ from random import Random
 
 from msgspec import Struct
 
+from . import scenes
+from .faults import Fault
 from .graphs import SHAPES, Link, links
 
 NAMES = ("ada", "bob", "cyd", "dan", "eve", "fay")
@@ -26,11 +28,13 @@ MENUS: dict[str, tuple[str, ...]] = {
     "delete": ("delete", "delete", "cut", "power"),
     "caps": ("delay", "cut", "delete", "kill"),
     "late": (),
+    "fork": (),
     "clock": ("clock", "clock", "power"),
     "clone": ("clone", "kill", "cut"),
     "mixed": (*LINE, *NODE, *DISK),
 }
 _CAPPED = ("caps", "late")
+_SHAPES = {"late": ("mesh", "mesh", "random", "star"), "fork": ("mesh",)}
 TOPICS = ("orders", "events")
 
 
@@ -49,21 +53,6 @@ class Write(Struct, frozen=True):
     def texts(self) -> tuple[str, ...]:
         """The JSON texts of its records, unlike those of any other write."""
         return tuple(f'"{self.number}.{i}"' for i in range(self.count))
-
-
-class Fault(Struct, frozen=True):
-    """Something bad, from ``at`` to ``until`` (s). ``peer`` is a line's other end, ``amount`` as the kind has it."""
-
-    at: float
-    until: float
-    kind: str
-    node: str
-    peer: str = ""
-    amount: float = 0.0
-
-    def __str__(self) -> str:
-        who = f"{self.node}-{self.peer}" if self.peer else self.node
-        return f"{self.kind} {who} {self.at:.2f}..{self.until:.2f} s ({self.amount:.3f})"
 
 
 class Plan(Struct, frozen=True):
@@ -104,12 +93,14 @@ def plan_of(seed: int, menu: str | None = None) -> Plan:
     writes = _writes(nodes, [name for name, _ in topics], heal_at, keyed, rng)
     faults = _faults(menu, nodes, pulls, heal_at, rng)
     if menu == "late":
-        faults = _slow_starts(late, pulls, heal_at, rng)
+        faults = scenes.slow_starts(late, pulls, heal_at, rng)
+    elif menu == "fork":
+        faults = scenes.two_branches(nodes, heal_at, rng)
     return Plan(seed, menu, shape, nodes, pulls, topics, caps, late, writes, faults, heal_at)
 
 
 def _cluster(menu: str, rng: Random) -> tuple[tuple[str, ...], str]:
-    shape = rng.choice(("mesh", "mesh", "random", "star") if menu == "late" else ("pair", *SHAPES))
+    shape = rng.choice(_SHAPES.get(menu, ("pair", *SHAPES)))
     least = 2 if shape in ("pair", "chain", "one-way ring") else 3
     count = 2 if shape == "pair" else rng.choice((least, least, 3, 3, 3, 3, 3, 4, 4, rng.randint(4, 6)))
     return NAMES[:count], shape
@@ -161,14 +152,3 @@ def _fault(
         copied_at = max(0.2, at - rng.uniform(0.1, 3.0))
         return [Fault(copied_at, at, f"copy for {kind}", node), Fault(at, at + down_s, kind, node)]
     return [Fault(at, at + (rng.uniform(0.2, 2.0) if kind in DISK else down_s), kind, node, amount=amount)]
-
-
-def _slow_starts(
-    late: tuple[tuple[str, float], ...], pulls: tuple[Link, ...], until: float, rng: Random
-) -> tuple[Fault, ...]:
-    """Some lines of the late node take their time, so that who answers first differs."""
-    found: list[Fault] = []
-    for puller, source in pulls:
-        if any(puller == node for node, _ in late) and rng.random() < 0.5:
-            found.append(Fault(0.1, until + 2.0, "delay", source, puller, rng.uniform(0.05, 0.6)))
-    return tuple(found)

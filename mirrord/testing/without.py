@@ -68,7 +68,7 @@ SAFEGUARDS = {
     ),
     "chain-check": Safeguard(
         "... and names the hash that the log has there",
-        "memory",
+        "fork",
         (
             (rules, "chains", lambda _hash, _header: True),
             (rules, "same_end", lambda _last, _hash, _header: True),

@@ -30,14 +30,16 @@ def halts_of(world: World) -> Halts:
 
 def is_settled(world: World) -> bool:
     """Whether everyone stands where its sources stand, and says so."""
-    nodes = [place.node for place in world.places.values()]
-    if any(node is None for node in nodes):
+    nodes = [place.node for place in world.places.values() if place.node is not None]
+    if len(nodes) < len(world.places):
+        return False
+    if not all(line.up for node in nodes for line in node.switchboard.board.lines.values()):
         return False
     halts = halts_of(world)
     if not all(_has_all(world, puller, source, halts[puller]) for puller, source in world.plan.links):
         return False
-    words = {link["state"] for node in nodes if node is not None for link in node.switchboard.describe()}
-    return words <= {"caught-up", "halted"} and (bool(world.plan.links) or not words) and not _lag_faults(world, halts)
+    words = {link["state"] for node in nodes for link in node.switchboard.describe()}
+    return words <= {"caught-up", "halted"} and not _lag_faults(world, halts)
 
 
 def _has_all(world: World, puller: str, source: str, halted: set[tuple[str, str, int]]) -> bool:

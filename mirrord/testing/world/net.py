@@ -10,8 +10,7 @@ from typing import Protocol
 import trio
 
 from ...errors import PeerUnreachable
-from ..faults import FAIR, Conditions, Pace, worst
-from ..plan import Fault
+from ..faults import FAIR, Conditions, Fault, Pace, worst
 from .stream import Stream
 
 CONNECT_TIMEOUT_S = 1.0

@@ -11,8 +11,9 @@ from ...config.load import parse
 from ...errors import MirrordError
 from ...storage.memory.store import Fault as DiskFault
 from ...topics.log.log import Identities
+from ..faults import Fault
 from ..graphs import configuration
-from ..plan import DISK, LINE, Fault, Plan, Write
+from ..plan import DISK, LINE, Plan, Write
 from .clients import write
 from .disk import SimDisk
 from .gaps import GapWatch
