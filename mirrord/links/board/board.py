@@ -129,8 +129,8 @@ class Board:
                 self.rejudge(topic, strand)
 
     def reached(self, topic: str, strand: int, oseq: int) -> list[tuple[str, Position]]:
-        """Positions that peers told when they lay beyond our log, and that it has come to now: each can be compared, and
-        is given once."""
+        """Positions that peers told when they lay beyond our log, and that it has come to: each can be compared
+        now, and is given once."""
         found: list[tuple[str, Position]] = []
         for line in self.lines.values():
             side = line.sides.get(topic)
