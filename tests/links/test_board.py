@@ -216,6 +216,14 @@ def test_a_node_that_started_anew_is_believed() -> None:
     assert matrix.place("a", "orders", STRAND) is None
 
 
+def test_of_two_words_of_one_moment_the_further_is_the_newer() -> None:
+    """Between two heartbeats a node's stamp does not move: gossip of the first one must not undo what came since."""
+    matrix = Matrix("me")
+    matrix.see("b", "orders", STRAND, 9, 0, (1, 1, 50))
+    assert not matrix.see("b", "orders", STRAND, 8, 0, (1, 1, 50))
+    assert matrix.place("b", "orders", STRAND) == 9
+
+
 def test_the_matrix_is_bounded() -> None:
     """What changed longest ago goes first."""
     matrix = Matrix("me", room=3)

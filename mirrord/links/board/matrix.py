@@ -42,7 +42,8 @@ class Matrix:
             self._forget_before(node, stamp[:2])
         key = (node, topic, strand)
         old = self._seen.get(key)
-        if old is not None and (stamp < old.stamp or old.oseq == oseq):
+        # What came between two heartbeats has the stamp of the first: of two with one stamp the further is the newer.
+        if old is not None and (old.oseq == oseq or (stamp, oseq) < (old.stamp, old.oseq)):
             if stamp > old.stamp:
                 self._seen[key] = Seen(oseq, old.ts, stamp)
             return False
