@@ -33,7 +33,7 @@ def is_settled(world: World) -> bool:
     nodes = [place.node for place in world.places.values() if place.node is not None]
     if len(nodes) < len(world.places):
         return False
-    if not all(line.up for node in nodes for line in node.switchboard.board.lines.values()):
+    if any(node.unwell() for node in nodes) or not all(line.up for node in nodes for line in node.switchboard.board.lines.values()):
         return False
     halts = halts_of(world)
     if not all(_has_all(world, puller, source, halts[puller]) for puller, source in world.plan.links):
