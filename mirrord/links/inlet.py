@@ -140,7 +140,8 @@ class Inlet:
         for info in header.topics:
             if header.event == "deleted":
                 self.note("topic deleted", info.name)
-                self._topics.pop(info.no, None)
+                if (gone := self._topics.pop(info.no, None)) is not None:
+                    self._ground.board.tells_only(self.plan.peer, gone.topic, ())
                 for no, number in [key for key in self._told if key[0] == info.no]:
                     self._digest ^= position_digest(no, number, self._told.pop((no, number)))
                 continue
@@ -164,8 +165,16 @@ class Inlet:
                 continue
             side.refused = None
             self._topics[info.no] = topic
+            self._ground.board.tells_only(self.plan.peer, local, {told[0] for told in info.vector})
             for told in info.vector:
                 self._hear(topic, told)
+
+    def forget_untold(self) -> None:
+        """The hello is complete: of topics that it does not name the peer has nothing."""
+        there = {topic.topic for topic in self._topics.values()}
+        for name in self._sides:
+            if name not in there:
+                self._ground.board.tells_only(self.plan.peer, name, ())
 
     async def _local_topic(self, local: str, info: Any) -> Topic:
         """The local topic, created with the source's type, ttl and class if it is not there. One that was deleted here

@@ -200,6 +200,7 @@ class Link:
         if self.inlet.complete and not self.facts.hello:
             self.facts.hello = True
             self._backoff.reset()  # not before: what answers and then refuses must not be asked ten times a second
+            self.inlet.forget_untold()
             self._board.up(self.plan.peer)
             self._line.bell.ring()
             self.inlet.note("connected", f"feed {self.inlet.asking.feed_no}")

@@ -68,6 +68,7 @@ class Offers:
         if side.offers.get(number) is offer:
             board.withdraw(peer, name, number)
             self._asking.confirm(name, number)
+        board.rejudge(name, number)  # our log stands elsewhere now: another peer may hold what comes next
         return result
 
     def _judge(self, name: str, number: int, offer: Offer, after: int) -> int | None:

@@ -220,8 +220,9 @@ class Switchboard:
         heads: dict[tuple[str, int], tuple[int, int]] = {}
         places: dict[tuple[str, str, int], tuple[int, int]] = {}
         names: dict[tuple[str, int], str] = {}
-        for topic in self._registry:
-            for number, strand in topic.strands.items() if topic.ready.is_set() else ():
+        known = dict.fromkeys([*self._registry.names, *(key[1] for key, _ in self.matrix.rows())])
+        for topic in filter(None, map(self._registry.any, known)):  # those deleted here as well: their vectors stand
+            for number, strand in topic.strands.items():
                 names[topic.topic, number] = strand.descriptor.origin
                 if strand.durable_last:
                     places[self._life.name, topic.topic, number] = (strand.durable_last, strand.durable_ts)

@@ -115,6 +115,18 @@ def test_what_was_told_beyond_our_log_is_given_for_comparison_once_we_come_there
     assert table.board.reached("orders", STRAND, 9) == []
 
 
+def test_what_a_peer_has_no_longer_is_not_waited_for() -> None:
+    """A wiped peer, or one that deleted its topic, tells all that it has: what it told before would look like lag for
+    ever."""
+    table = Table("a", "b")
+    table.tell("b", 9)
+    table.board.tells_only("b", "orders", {STRAND})
+    assert STRAND in table.board.lines["b"].sides["orders"].told
+    table.board.tells_only("b", "orders", ())
+    assert not table.board.lines["b"].sides["orders"].told
+    assert not table.board.lines["b"].sides["orders"].behind
+
+
 def test_a_lost_link_is_replaced_at_once() -> None:
     """A cut link costs no record and no operator."""
     table = Table("a", "b", "c")

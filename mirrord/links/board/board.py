@@ -8,7 +8,7 @@ of a better kind, so that equals do not take turns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from msgspec import Struct, field, structs
 
@@ -111,9 +111,10 @@ class Board:
         line = self.lines[peer]
         fresh, line.fresh = line.fresh, {}
         for topic, strand in fresh:
-            told = line.sides[topic].told[strand]
-            line.sides[topic].told[strand] = structs.replace(told, before=told.oseq)
-            self.rejudge(topic, strand)
+            told = line.sides[topic].told.get(strand)
+            if told is not None:
+                line.sides[topic].told[strand] = structs.replace(told, before=told.oseq)
+                self.rejudge(topic, strand)
 
     def delivered(self, peer: str, topic: str, strand: int, oseq: int) -> None:
         """A link brought records up to here, so its peer has them, whatever its last heartbeat told."""
@@ -168,6 +169,13 @@ class Board:
         line.dirty.clear()
         line.offered.clear()
         self.rejudge_all()
+
+    def tells_only(self, peer: str, topic: str, strands: Collection[int]) -> None:
+        """All that the peer has of a topic was told anew: what it told of other strands before it has no longer."""
+        side = self.lines[peer].sides[topic]
+        for strand in [strand for strand in side.told if strand not in strands]:
+            del side.told[strand]
+            side.behind.pop(strand, None)
 
     def offer(self, peer: str, topic: str, cover: Cover, now: float) -> None:
         """A link's peer covers a range: remembered until its next hello, applied when its time has come."""
