@@ -33,7 +33,8 @@ def is_settled(world: World) -> bool:
     nodes = [place.node for place in world.places.values() if place.node is not None]
     if len(nodes) < len(world.places):
         return False
-    if any(node.unwell() for node in nodes) or not all(line.up for node in nodes for line in node.switchboard.board.lines.values()):
+    lines = [line for node in nodes for line in node.switchboard.board.lines.values()]
+    if any(node.unwell() for node in nodes) or not all(line.up for line in lines):
         return False
     halts = halts_of(world)
     if not all(_has_all(world, puller, source, halts[puller]) for puller, source in world.plan.links):
@@ -105,9 +106,17 @@ def _lag_faults(world: World, halts: Halts) -> list[str]:
         return []
     found: list[str] = []
     for name, place in world.places.items():
-        told: dict[str, Any] = place.node.switchboard.lag() if place.node is not None else {"origins": {}}
-        for origin, cells in told["origins"].items():
-            for holder, cell in cells.items():
-                if cell["records"] != 0:
-                    found.append(f"{name} says that {holder} lacks {cell['records']} of {origin}'s records")
+        told: dict[str, Any] = place.node.switchboard.lag() if place.node is not None else {"topics": {}}
+        for topic, rows in told["topics"].items():
+            for origin, cells in rows.items():
+                for holder, cell in cells.items():
+                    if cell["records"] != 0 and _tells_places(world, holder, topic):
+                        found.append(f"{name}: {holder} lacks {cell['records']} of {origin}'s records of {topic}")
     return found
+
+
+def _tells_places(world: World, holder: str, topic: str) -> bool:
+    """Whether peers can know where it stands: not in a topic that it deleted, nor when its machine went back in time, so
+    that its words of before look newer than those of now."""
+    node = world.places[holder].node
+    return node is not None and node.registry.known(topic) is not None and holder not in world.story.rewound

@@ -224,7 +224,8 @@ class Place:
         """A reader that saw one log id at ``seen_at`` finds this one now: it changes just when it must."""
         since = [(at, how) for at, who, how in self._story.struck if who == self.name]
         may = any(at >= seen_at for at, how in since if how not in ("power", "memory"))
-        must = any(at >= seen_at for at, how in since if how in ("backup", "clone", "wipe"))
+        newest = next((how for at, how in reversed(since) if at >= seen_at and how not in ("power", "delete")), "")
+        must = newest in ("backup", "clone", "wipe")
         may = may or any(how == "memory" for _, how in since)
         if before != after and not may:
             self._story.fail("always_log_id_kept", f"{self.name} {topic}: {before} became {after}")
