@@ -95,7 +95,12 @@ def next_record(
     number = record.number + 1
     if reason == "reboot":
         return LifeRecord(rng.randbytes(16), number, record.log_ids_since, *here, record.born_ms, record.starts + 1)
-    return LifeRecord(rng.randbytes(16), number, number, *here, now_ms, 1)
+    return LifeRecord(rng.randbytes(16), number, number, *here, _born_after(record, now_ms), 1)
+
+
+def _born_after(record: LifeRecord, now_ms: int) -> int:
+    """Later than before, even when the clock was put back meanwhile."""
+    return max(now_ms, record.born_ms + 1)
 
 
 class Life:
@@ -119,7 +124,7 @@ class Life:
         old, number = self.record, self.record.number + 1
         self.reason = reason
         here = (old.boot_id, old.device, old.inode, old.start_id)
-        return LifeRecord(rng.randbytes(16), number, number, *here, now_ms, 1)
+        return LifeRecord(rng.randbytes(16), number, number, *here, _born_after(old, now_ms), 1)
 
     def take(self, record: LifeRecord) -> None:
         """The record is durable: live it."""
