@@ -116,7 +116,7 @@ def _lag_faults(world: World, halts: Halts) -> list[str]:
 
 
 def _tells_places(world: World, holder: str, topic: str) -> bool:
-    """Whether peers can know where it stands: not in a topic that it deleted, nor when its machine went back in time, so
-    that its words of before look newer than those of now."""
+    """Whether peers can know where it stands: not in a topic that it deleted, nor when its machine was put back (by a
+    snapshot, or empty with a clock that goes behind), so that its words of before look newer than those of now."""
     node = world.places[holder].node
-    return node is not None and node.registry.known(topic) is not None and holder not in world.story.rewound
+    return node is not None and node.registry.known(topic) is not None and not world.story.looks_older(holder)

@@ -81,7 +81,7 @@ class Place:
                 nursery.start_soon(self.follower.follow, node)
         except* Killed:
             self._story.note("killed", self.name)
-            if self.node is None:  # between the record of its start and the mark of it: its next start cannot trust either
+            if self.node is None:  # between the record of its start and the mark of it: the next cannot trust them
                 self._story.strike(self.name, "start")
         except* MirrordError as errors:  # the disk refuses to take the life's record: the node must not start
             self._story.note("not started", self.name, type(errors.exceptions[0]).__name__)

@@ -67,6 +67,10 @@ class Story:
         """Whether any machine went back in time without knowing it: only then may strands fork."""
         return any(how == "memory" for _, _, how in self.struck)
 
+    def looks_older(self, node: str) -> bool:
+        """Whether what a node says now may look older than what it said before: nothing in it can tell."""
+        return any(who == node and how in ("memory", "wipe", "clone") for _, who, how in self.struck)
+
     def was_struck(self, node: str, since: float, until: float) -> bool:
         """Whether the node lost or rewound something in that time."""
         return any(who == node and since <= at <= until and how != "start" for at, who, how in self.struck)
