@@ -69,8 +69,9 @@ class Story:
 
     def looks_older(self, node: str) -> bool:
         """Whether what a node says now may look older than what it said before: nothing in it can tell."""
-        return any(who == node and how in ("memory", "wipe", "clone") for _, who, how in self.struck)
+        how = {what for _, who, what in self.struck if who == node}
+        return "memory" in how or ("clock" in how and bool(how & {"wipe", "clone"}))
 
     def was_struck(self, node: str, since: float, until: float) -> bool:
         """Whether the node lost or rewound something in that time."""
-        return any(who == node and since <= at <= until and how != "start" for at, who, how in self.struck)
+        return any(who == node and since <= at <= until and how not in ("start", "clock") for at, who, how in self.struck)

@@ -110,6 +110,7 @@ class World:
                 place.copy = place.disk.snapshot()
             elif fault.kind == "clock":
                 place.clock.offset_ms += int(fault.amount * 1000)
+                self.story.strike(place.name, "clock")
             elif fault.kind == "delete":
                 await self._delete(place, fault.amount)
             else:
