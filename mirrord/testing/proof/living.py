@@ -12,6 +12,7 @@ from ..graphs import reachable
 from ..world.world import World
 from .cluster import Halts
 from .logs import Finding
+from .readers import check_reading
 
 
 def halts_of(world: World) -> Halts:
@@ -63,6 +64,10 @@ async def check_living(world: World, halts: Halts) -> AsyncIterator[Finding]:
         if place.node is None:
             yield "eventually_up", f"{name} does not run"
             continue
+        for topic in place.node.registry:
+            if not topic.config.cap_records:  # what a cap took is told as one range at the front
+                for finding in check_reading(name, topic):
+                    yield finding
         for reason in place.node.unwell():
             yield "eventually_ready", f"{name}: {reason}"
         for link in place.node.switchboard.describe():
