@@ -86,6 +86,7 @@ class Record(Struct, frozen=True):
 
 _PLAIN = b"\x95\x00\xc0\xc0\xc0"  # [0, nil, nil, nil, data]: most records
 _TEXT_HEADS = [bytes((0xA0 | n,)) if n < 32 else bytes((0xD9, n)) for n in range(256)]
+_PLAIN_HEADS = [_PLAIN + head for head in _TEXT_HEADS]
 
 
 def _text_head(length: int) -> bytes:
@@ -105,29 +106,35 @@ _pack = msgpack.Packer(autoreset=True).pack
 
 def encode_body(drafts: Sequence[Draft], ts_delta_ms: int = 0) -> bytes:
     """The records' bytes, one after the other. All of one commit share one time."""
-    parts: list[bytes] = []
-    add = parts.append
+    return _body(drafts, ts_delta_ms)[0]
+
+
+def _body(drafts: Sequence[Draft], ts_delta_ms: int = 0) -> tuple[bytes, int]:
+    """The records' bytes, and how many of them are text. Once round for each record of an append."""
+    parts: list[bytes | Raw] = []  # what join takes as it lies there
+    text_len = 0
     for draft in drafts:
-        data = draft.data
-        if draft.tag is None and draft.node is None and not draft.meta and not ts_delta_ms:
-            add(_PLAIN)
-        else:
-            add(b"\x95" + _pack(ts_delta_ms) + _pack(draft.tag) + _pack(draft.node) + _text(draft.meta))
+        data, meta = draft.data, draft.meta
         size = len(data)
-        add(_TEXT_HEADS[size] if size < 256 else _text_head(size))
-        add(bytes(data))
-    return b"".join(parts)
+        if draft.tag is None and draft.node is None and not meta and not ts_delta_ms:
+            parts.append(_PLAIN_HEADS[size] if size < 256 else _PLAIN + _text_head(size))
+        else:
+            parts.append(b"\x95" + _pack(ts_delta_ms) + _pack(draft.tag) + _pack(draft.node) + _text(meta))
+            parts.append(_text_head(size))
+            text_len += len(meta)
+        parts.append(data)
+        text_len += size
+    return b"".join(parts), text_len
 
 
 def encode(
     strand: int, first: int, prev_hash: bytes, ts: int, drafts: Sequence[Draft], kind: int = RECORDS
 ) -> tuple[bytes, bytes, tuple[str, ...]]:
     """A chunk of these drafts: its bytes, its hash, and the distinct tags (empty when there are too many to list)."""
-    tags = tuple(dict.fromkeys(d.tag for d in drafts if d.tag is not None))
+    tags = tuple(dict.fromkeys([d.tag for d in drafts if d.tag is not None]))
     flags = MANY_TAGS if len(tags) > MOST_TAGS else 0
     tag_bytes = msgpack.packb(tags) if tags and not flags else b""
-    body = encode_body(drafts)
-    text_len = sum(d.text_bytes for d in drafts)
+    body, text_len = _body(drafts)
     rest = (
         _AFTER_HASH.pack(
             prev_hash,

@@ -263,7 +263,7 @@ class Turn:
 
 def _split(drafts: list[Draft]) -> list[list[Draft]]:
     """Pieces of at most CHUNK_BYTES of text (one larger record alone)."""
-    if sum(d.text_bytes for d in drafts) <= CHUNK_BYTES:
+    if sum([len(d.data) + len(d.meta) for d in drafts]) <= CHUNK_BYTES:  # no call for each of them
         return [drafts]
     pieces: list[list[Draft]] = [[]]
     size = 0

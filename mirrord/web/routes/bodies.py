@@ -94,9 +94,10 @@ def check_drafts(body: AppendBody, limits: Limits) -> None:
     _check_text("idempotency_key", body.idempotency_key, limits.max_key_bytes)
     _check_text("node", body.node, limits.max_node_bytes)
     most, label = limits.max_record_bytes, body.node
+    if label is not None:
+        for draft in drafts:
+            draft.node = draft.node if draft.node is not None else label
     for index, draft in enumerate(drafts):
-        if draft.node is None:
-            draft.node = label
         if len(draft.data) > most or draft.meta or draft.tag is not None or draft.node is not None:
             _check_draft(index, draft, limits)
 
