@@ -90,7 +90,8 @@ def plan_of(seed: int, menu: str | None = None) -> Plan:
     if menu in _CAPPED or rng.random() < 0.2:
         late = ((rng.choice(nodes), rng.uniform(0.5, heal_at)),)
     keyed = 0.8 if menu == "keys" else 0.15
-    writes = _writes(nodes, [name for name, _ in topics], heal_at, keyed, rng)
+    most = 1 if menu == "fork" else 5  # branches whose chunks have the same bounds are told apart by hashes alone
+    writes = _writes(nodes, [name for name, _ in topics], heal_at, keyed, most, rng)
     faults = _faults(menu, nodes, pulls, heal_at, rng)
     if menu == "late":
         faults = scenes.slow_starts(late, pulls, heal_at, rng)
@@ -106,7 +107,9 @@ def _cluster(menu: str, rng: Random) -> tuple[tuple[str, ...], str]:
     return NAMES[:count], shape
 
 
-def _writes(nodes: tuple[str, ...], topics: list[str], until: float, keyed: float, rng: Random) -> tuple[Write, ...]:
+def _writes(
+    nodes: tuple[str, ...], topics: list[str], until: float, keyed: float, most: int, rng: Random
+) -> tuple[Write, ...]:
     count = rng.choice((50,) * 10 + (60,) * 5 + (80, 120, 300))
     bursts = [rng.uniform(0.1, until) for _ in range(6)]
     writers = nodes if rng.random() < 0.7 else (rng.choice(nodes),)
@@ -114,7 +117,7 @@ def _writes(nodes: tuple[str, ...], topics: list[str], until: float, keyed: floa
     for number in range(count):
         at = rng.uniform(0.1, until) if rng.random() < 0.6 else rng.choice(bursts) + rng.uniform(0, 0.05)
         tries, pause_s = (rng.randint(2, 3), rng.uniform(0.05, 1.5)) if rng.random() < keyed else (1, 0.0)
-        found.append(Write(at, number, rng.choice(writers), rng.choice(topics), rng.randint(1, 5), tries, pause_s))
+        found.append(Write(at, number, rng.choice(writers), rng.choice(topics), rng.randint(1, most), tries, pause_s))
     return tuple(sorted(found, key=lambda write: write.at))
 
 

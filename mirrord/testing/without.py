@@ -5,7 +5,7 @@ Each replaces one pure rule or one step by its broken variant, from here; the pr
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from ..links import inlet
 from ..links.board import covers
+from ..links.feeds import lane
 from ..node import Node
 from ..storage import life
 from ..storage.inline import InlineJournal
@@ -26,11 +27,17 @@ _commit: Callable[..., Awaitable[None]] = InlineJournal.commit
 
 
 class Safeguard(Struct, frozen=True):
-    """What the rule says, which menu of faults shows that it is missing, and how it is taken out."""
+    """What the rule says, which menu of faults shows that it is missing, how it is taken out, and which promise is
+    broken by that (any, if none is named)."""
 
     rule: str
     menu: str
     swaps: tuple[Swap, ...]
+    breaks: str = ""
+
+    def is_missed(self, failures: Iterable[str]) -> bool:
+        """Whether these broken promises show that it was taken out."""
+        return self.breaks in failures if self.breaks else bool(list(failures))
 
 
 def _in_two(later: type) -> Callable[..., Awaitable[None]]:
@@ -66,14 +73,18 @@ SAFEGUARDS = {
         "line",
         ((rules, "follows", lambda _last, _header: rules.NEXT), (rules, "chains", lambda _hash, _header: True)),
     ),
+    # Both ends compare positions before anything is sent: the chain is a second line, shown with the first one out.
     "chain-check": Safeguard(
         "... and names the hash that the log has there",
-        "fork",
+        "memory",
         (
             (rules, "chains", lambda _hash, _header: True),
             (rules, "same_end", lambda _last, _hash, _header: True),
             (rules, "cover_chains", lambda _hash, _cover: True),
+            (inlet, "contradicts", lambda *_: False),
+            (lane, "contradicts", lambda *_: False),
         ),
+        breaks="always_chained",
     ),
     "one-transaction": Safeguard(
         "chunk and vector change in one transaction", "crash", ((InlineJournal, "commit", _in_two(PutVector)),)
@@ -110,7 +121,7 @@ SAFEGUARDS = {
     ),
     "gap-seq": Safeguard(
         "an involuntary gap takes a seq, so that readers see it",
-        "late",
+        "caps",
         ((turn, "takes_a_seq", lambda _reason: False),),
     ),
 }

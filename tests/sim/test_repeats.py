@@ -31,9 +31,8 @@ def test_another_process_with_another_hash_seed_runs_the_same() -> None:
     here = run(plan_of(11, "mixed")).trace_hash
     for hash_seed in ("1", "977"):
         environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
-        told = subprocess.run(
-            [sys.executable, "-c", _TELL, "11", "mixed"], env=environment, capture_output=True, text=True, timeout=60, check=True
-        )
+        command = [sys.executable, "-c", _TELL, "11", "mixed"]
+        told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
         assert told.stdout.strip() == here
 
 

@@ -224,7 +224,9 @@ class Place:
         """A reader that saw one log id at ``seen_at`` finds this one now: it changes just when it must."""
         since = [(at, how) for at, who, how in self._story.struck if who == self.name]
         may = any(at >= seen_at for at, how in since if how not in ("power", "memory", "clock"))
-        newest = next((how for at, how in reversed(since) if at >= seen_at and how not in ("power", "delete", "clock")), "")
+        newest = next(
+            (how for at, how in reversed(since) if at >= seen_at and how not in ("power", "delete", "clock")), ""
+        )
         must = newest in ("backup", "clone", "wipe")
         may = may or any(how == "memory" for _, how in since)
         if before != after and not may:

@@ -74,4 +74,6 @@ class Story:
 
     def was_struck(self, node: str, since: float, until: float) -> bool:
         """Whether the node lost or rewound something in that time."""
-        return any(who == node and since <= at <= until and how not in ("start", "clock") for at, who, how in self.struck)
+        return any(
+            who == node and since <= at <= until and how not in ("start", "clock") for at, who, how in self.struck
+        )
