@@ -36,9 +36,9 @@ VERBS = {
     "links": Verb("links", "what a node pulls, and how that goes"),
     "lag": Verb("links", "who lacks how much of whose records"),
     "actors": Verb("links", "the parts of a node and their health"),
-    "verify": Verb("verify", "prove that two nodes hold the same"),
+    "verify": Verb("proof.verify", "prove that two nodes hold the same"),
     "bench": Verb("daemon", "measure"),
-    "sim": Verb("sim", "whole clusters in one process, with seeded faults"),
+    "sim": Verb("proof.sim", "whole clusters in one process, with seeded faults"),
     "version": Verb("daemon", "the version"),
 }
 

@@ -10,16 +10,16 @@ import click
 import msgspec
 from msgspec import Struct
 
-from ...client import call
-from ...client.comparison import MEANINGS, Digest, Finding, compare, questions
-from ...errors import PeerUnreachable, ProtocolViolation, TopicNotFound, Unavailable
-from ..cells import Cell
-from ..doors import Doors
-from ..figures import count
-from ..main import FAILED
-from ..screen import show, table
-from ..target import Place, Target, place_named, places_of
-from .topics import all_pages
+from ....client import call
+from ....client.comparison import MEANINGS, Digest, Finding, compare, questions
+from ....errors import PeerUnreachable, ProtocolViolation, TopicNotFound, Unavailable
+from ...cells import Cell
+from ...doors import Doors
+from ...figures import count
+from ...main import FAILED
+from ...screen import show, table
+from ...target import Place, Target, place_named, places_of
+from ..topics import all_pages
 
 if TYPE_CHECKING:
     from ...client.api import Api

@@ -1,0 +1,1 @@
+"""Verbs that prove: two nodes against each other, the whole against seeded faults."""
