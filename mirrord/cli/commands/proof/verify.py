@@ -22,7 +22,7 @@ from ...target import Place, Target, place_named, places_of
 from ..topics import all_pages
 
 if TYPE_CHECKING:
-    from ...client.api import Api
+    from ....client.api import Api
 
 _LOOK_AGAIN_S = 0.5
 _TOPIC_HELP = "Only this one; may be repeated. ON_A=ON_B where a link renames it.  [default: all]"
