@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from ..links import inlet
 from ..links.board import covers
-from ..links.feeds import lane
 from ..node import Node
 from ..storage import life
 from ..storage.inline import InlineJournal
@@ -70,19 +69,17 @@ async def _then_first(
 SAFEGUARDS = {
     "vector-check": Safeguard(
         "a chunk is applied only if it begins where the log ends",
-        "line",
+        "mixed",
         ((rules, "follows", lambda _last, _header: rules.NEXT), (rules, "chains", lambda _hash, _header: True)),
     ),
     # Both ends compare positions before anything is sent: the chain is a second line, shown with the first one out.
     "chain-check": Safeguard(
         "... and names the hash that the log has there",
-        "memory",
+        "fork",
         (
             (rules, "chains", lambda _hash, _header: True),
             (rules, "same_end", lambda _last, _hash, _header: True),
             (rules, "cover_chains", lambda _hash, _cover: True),
-            (inlet, "contradicts", lambda *_: False),
-            (lane, "contradicts", lambda *_: False),
         ),
         breaks="always_chained",
     ),
