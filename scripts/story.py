@@ -98,7 +98,7 @@ class Story:
         self._survey = survey
         for held in survey.lag().values():
             for holder, found in held.items():
-                self._most_behind[holder] = max(self._most_behind[holder], found["records"])
+                self._most_behind[holder] = max(self._most_behind[holder], found["records"] or 0)
         self._seen.set()
         self._stage.draw(survey, before, self._harness.runs)
 

@@ -42,7 +42,9 @@ def test_a_plan_is_shrunk_to_what_makes_it_fail() -> None:
     """Faults and writes that do not matter are left out; the one that does stays."""
     faults = tuple(Fault(float(i), i + 1.0, "cut", "ada", "bob", i) for i in range(8))
     writes = tuple(Write(float(i), i, "ada", "orders", 1) for i in range(40))
-    plan = Plan(1, "line", "pair", ("ada", "bob"), (("ada", "bob"),), (("orders", "disk"),), (), (), writes, faults, 9.0)
+    plan = Plan(
+        1, "line", "pair", ("ada", "bob"), (("ada", "bob"),), (("orders", "disk"),), (), (), writes, faults, 9.0
+    )
     least = shrunk(plan, lambda p: faults[3] in p.faults and writes[17] in p.writes, most_runs=100)
     assert least.faults == (faults[3],)
     assert writes[17] in least.writes
