@@ -77,7 +77,7 @@ def progress(survey: Survey, before: Survey) -> str:
     behind = dict.fromkeys(had, 0)
     for held in survey.lag().values():
         for name, found in held.items():
-            behind[name] = behind.get(name, 0) + found["records"]
+            behind[name] = behind.get(name, 0) + (found["records"] or 0)
     words = []
     for sight in survey.nodes:
         records = sight.records()
