@@ -9,17 +9,22 @@ the deadline, ProtocolViolation when something else than mirrord does.
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
-from ..errors import InvalidRequest, MirrordError, PeerUnreachable
+from ..errors import ConfigError, InvalidRequest, MirrordError, PeerUnreachable
 from .answer import Answer, error_in
 from .call import Call
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 15.0
+# After these the node has not seen the request; after every other failure it may have done what was asked.
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 
 class Api:
@@ -32,10 +37,11 @@ class Api:
         key: str | None = None,
         timeout_s: float = ANSWER_TIMEOUT_S,
         transport: httpx.BaseTransport | None = None,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self.url = checked_url(url)
         self._timeout_s = timeout_s
-        self._http = httpx.Client(transport=transport, **_settings(key))
+        self._http = httpx.Client(transport=transport, **_settings(self.url, key, trust))
 
     def ask(self, call: Call) -> Answer:
         """Send the call and wait for its answer: ``timeout_s`` + ``call.wait_ms`` at most without a sign."""
@@ -68,10 +74,11 @@ class AsyncApi:
         key: str | None = None,
         timeout_s: float = ANSWER_TIMEOUT_S,
         transport: httpx.AsyncBaseTransport | None = None,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self.url = checked_url(url)
         self._timeout_s = timeout_s
-        self._http = httpx.AsyncClient(transport=transport, **_settings(key))
+        self._http = httpx.AsyncClient(transport=transport, **_settings(self.url, key, trust))
 
     async def ask(self, call: Call) -> Answer:
         """Send the call and wait for its answer: ``timeout_s`` + ``call.wait_ms`` at most without a sign."""
@@ -83,6 +90,21 @@ class AsyncApi:
         except httpx.HTTPError as error:
             raise _unreachable(self.url, error) from error
         return _answer(self.url, reply)
+
+    @asynccontextmanager
+    async def stream(self, call: Call, silence_s: float) -> AsyncIterator[AsyncIterator[bytes]]:
+        """An answer without an end, as it comes; ``silence_s`` without a byte is an end, PeerUnreachable."""
+        settings = _request(self.url, call, self._timeout_s)
+        timeout = httpx.Timeout(self._timeout_s, read=silence_s, connect=CONNECT_TIMEOUT_S)
+        settings["headers"] = {"accept": "text/event-stream", **(settings["headers"] or {})}
+        try:
+            async with self._http.stream(**settings | {"timeout": timeout}) as reply:
+                if not reply.is_success:
+                    raise error_in(self.url, reply.status_code, await reply.aread(), reply.headers.get("retry-after"))
+                async with aclosing(cast("AsyncGenerator[bytes]", reply.aiter_raw())) as pieces:
+                    yield pieces
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise _unreachable(self.url, error) from error
 
     async def aclose(self) -> None:
         """Let the connections go."""
@@ -123,12 +145,28 @@ def checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _settings(key: str | None) -> dict[str, Any]:
+def trust(ca: str | None = None, cert: str | None = None, cert_key: str | None = None) -> ssl.SSLContext:
+    """What an https:// node is checked by: the system's authorities, or only those in the PEM file ``ca``.
+
+    ``cert`` and ``cert_key`` are PEM files that say who we are. Raises ConfigError when a file cannot be used.
+    """
+    try:
+        found = ssl.create_default_context(cafile=ca)
+        if cert is not None:
+            found.load_cert_chain(cert, cert_key)
+    except OSError as error:
+        raise ConfigError(f"{ca or cert}: cannot be used as a PEM file ({error})") from None
+    return found
+
+
+def _settings(url: str, key: str | None, trust: ssl.SSLContext | None) -> dict[str, Any]:
     """A node is reached as its URL says: proxies and netrc of the environment are for the outside world."""
     headers = {"user-agent": "mirrord", "accept": "application/json"}
     if key:
         headers["authorization"] = f"Bearer {key}"
-    return {"headers": headers, "trust_env": False, "follow_redirects": False}
+    # Without a context httpx reads all authorities of the world from disk, also for http://.
+    verify = trust if trust is not None else url.startswith("https:")
+    return {"headers": headers, "trust_env": False, "follow_redirects": False, "verify": verify}
 
 
 def _request(url: str, call: Call, timeout_s: float) -> dict[str, Any]:
@@ -148,12 +186,9 @@ def _answer(url: str, reply: httpx.Response) -> Answer:
     raise error_in(url, reply.status_code, reply.content, reply.headers.get("retry-after"))
 
 
-def _unreachable(url: str, error: httpx.HTTPError) -> MirrordError:
-    why = (
-        "no answer in time"
-        if isinstance(error, httpx.TimeoutException)
-        else str(error) or type(error).__name__
-    )
+def _unreachable(url: str, error: httpx.HTTPError | httpx.StreamError) -> MirrordError:
+    why = "no answer in time" if isinstance(error, httpx.TimeoutException) else str(error) or type(error).__name__
     return PeerUnreachable(
-        f"{url} does not answer ({why}); check that the node is up and the address is right"
+        f"{url} does not answer ({why}); check that the node is up and the address is right",
+        {"sent": not isinstance(error, _NEVER_SENT)},
     )

@@ -17,12 +17,16 @@ ALL_DEFAULTS: Mapping[str, Any] = {}
 
 
 class Draft(Struct, frozen=True, omit_defaults=True):
-    """A record that is to be written. ``data`` and ``meta`` are JSON text; the node numbers and dates it."""
+    """A record that is to be written; the node numbers and dates it.
 
-    data: Raw
+    ``data`` and ``meta`` are anything that is JSON: plain values, msgspec structs, dataclasses, or JSON text as
+    ``msgspec.Raw``, which goes out as the bytes that it is.
+    """
+
+    data: Any
     tag: str | UnsetType = UNSET
     node: str | UnsetType = UNSET
-    meta: Raw | UnsetType = UNSET
+    meta: Any = UNSET
 
 
 class Call(Struct, frozen=True):
@@ -41,6 +45,8 @@ class DiffQuery(Struct, frozen=True, omit_defaults=True):
     from_seq: int = 0
     limit: int | UnsetType = UNSET
     log_id: str | UnsetType = UNSET
+    cursor: str | UnsetType = UNSET
+    match: Any = UNSET
     node: Sequence[str] | UnsetType = UNSET
     include_tags: bool | UnsetType = UNSET
     include_meta: bool | UnsetType = UNSET
@@ -50,7 +56,7 @@ class DiffQuery(Struct, frozen=True, omit_defaults=True):
 
 
 class _Append(Struct, frozen=True, omit_defaults=True):
-    records: Sequence[Draft]
+    records: Sequence[Draft | Raw]
     node: str | UnsetType = UNSET
     idempotency_key: str | UnsetType = UNSET
 
@@ -77,23 +83,28 @@ def topics(prefix: str = "", page_size: int = 1000, cursor: str | None = None) -
 
 def topic(name: str) -> Call:
     """A topic's state; leaves no trace as a read. Raises TopicNotFound."""
-    return Call("GET", _topic_path(name), {"touch": "false"})
+    return Call("GET", topic_path(name), {"touch": "false"})
 
 
 def put_topic(name: str, config: Mapping[str, Any]) -> Call:
     """Create a topic, or replace its configuration over the defaults."""
-    return Call("PUT", _topic_path(name), body=msgspec.json.encode(config))
+    return Call("PUT", topic_path(name), body=msgspec.json.encode(config))
+
+
+def patch_topic(name: str, config: Mapping[str, Any]) -> Call:
+    """Change these keys of a topic's configuration and leave the others. Raises TopicNotFound, DeclaredInFile."""
+    return Call("PATCH", topic_path(name), body=msgspec.json.encode(config))
 
 
 def delete_topic(name: str, *, if_empty: bool = False, forget: bool = False) -> Call:
     """Drop the topic's log; with ``forget`` its positions too, so that peers' old records come again."""
     query = {word: "true" for word, wanted in (("if_empty", if_empty), ("forget", forget)) if wanted}
-    return Call("DELETE", _topic_path(name), query)
+    return Call("DELETE", topic_path(name), query)
 
 
 def append(
     name: str,
-    records: Sequence[Draft],
+    records: Sequence[Draft | Raw],
     *,
     node: str | None = None,
     key: str | None = None,
@@ -101,13 +112,44 @@ def append(
 ) -> Call:
     """Write 1 to 10 000 records as one. With an idempotency ``key`` a repeat is written once."""
     body = _Append(records, node if node else UNSET, key if key else UNSET)
-    return Call("POST", _topic_path(name), {"return_seqs": _word(return_seqs)}, msgspec.json.encode(body))
+    return Call("POST", topic_path(name), {"return_seqs": _word(return_seqs)}, msgspec.json.encode(body))
 
 
 def diff(name: str, query: DiffQuery) -> Call:
     """The records after a cursor."""
     wait_ms = min(query.wait_ms, LONGEST_WAIT_MS) if isinstance(query.wait_ms, int) else 0
-    return Call("POST", _topic_path(name) + "/diff", body=msgspec.json.encode(query), wait_ms=wait_ms)
+    return Call("POST", topic_path(name) + "/diff", body=msgspec.json.encode(query), wait_ms=wait_ms)
+
+
+def delete_records(name: str, *, before_seq: int | None = None, match: Any = None) -> Call:
+    """Remove for ever what lies before a seq, or has the tag, or both.
+
+    ``match``: ``"X"``, ``"P*"``, or ``["tag", "Eq" | "Glob", "X"]``.
+    """
+    wanted = {"before_seq": before_seq, "match": match}
+    body = {word: value for word, value in wanted.items() if value is not None}
+    return Call("POST", topic_path(name) + "/delete", body=msgspec.json.encode(body))
+
+
+def routers(prefix: str = "", page_size: int = 1000, cursor: str | None = None, **ends: str) -> Call:
+    """One page of the routers by name; ``ends``: only those with this ``source`` or ``dest``."""
+    query = {"page_size": str(page_size), "prefix": prefix, "cursor": cursor or "", **ends}
+    return Call("GET", "/v0/routers", {word: value for word, value in query.items() if value})
+
+
+def router(name: str) -> Call:
+    """A router's configuration and how far it is. Raises RouterNotFound."""
+    return Call("GET", _router_path(name))
+
+
+def put_router(name: str, config: Mapping[str, Any]) -> Call:
+    """Create a router, or change it: ``source``, ``dest``, ``filter``, ``preserve_node``, ... of docs/HTTP.md."""
+    return Call("PUT", _router_path(name), body=msgspec.json.encode(config))
+
+
+def delete_router(name: str) -> Call:
+    """Stop a router; what it has copied stays."""
+    return Call("DELETE", _router_path(name))
 
 
 def digest(name: str, at: Mapping[str, int] | None = None, *, deep: bool = False) -> Call:
@@ -118,7 +160,7 @@ def digest(name: str, at: Mapping[str, int] | None = None, *, deep: bool = False
     query = {"at": ",".join(f"{strand}:{oseq}" for strand, oseq in sorted(at.items()))} if at else {}
     if deep:
         query["deep"] = "true"
-    return Call("GET", _topic_path(name) + "/digest", query, wait_ms=600_000 if deep else 0)
+    return Call("GET", topic_path(name) + "/digest", query, wait_ms=600_000 if deep else 0)
 
 
 def links() -> Call:
@@ -141,8 +183,13 @@ def actors() -> Call:
     return Call("GET", "/v0/actors")
 
 
-def _topic_path(name: str) -> str:
+def topic_path(name: str) -> str:
+    """Where a topic lies."""
     return "/v0/topics/" + quote(name, safe=":")
+
+
+def _router_path(name: str) -> str:
+    return "/v0/routers/" + quote(name, safe=":>")
 
 
 def _word(value: bool) -> str:

@@ -1,0 +1,1 @@
+"""Reader groups from a user's side: records that stay one consumer's until they are committed."""

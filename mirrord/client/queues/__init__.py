@@ -1,0 +1,1 @@
+"""Lease queues from a user's side: jobs that are one worker's for a while."""

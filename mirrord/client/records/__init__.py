@@ -1,0 +1,1 @@
+"""Reading: records, gaps and cursors as values, and following a topic."""

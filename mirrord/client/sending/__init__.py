@@ -1,0 +1,1 @@
+"""Writing many records: batches, back-pressure, acknowledgements."""
