@@ -12,6 +12,7 @@ add fields: unknown trailing header bytes are skipped. ``text_len`` is the JSON 
 
 The body is the records one after the other, each a msgpack array ``[ts_delta_ms, tag, node, meta, data]``: ``meta`` and
 ``data`` are msgpack ``str`` holding JSON text exactly as the writer sent it (``data`` may be ``bin``: opaque bytes).
+With the flag ROUTED a sixth element tells where a router's copy came from (``Via``; nil: no copy).
 Nothing here loops over records except ``encode_body`` (at the origin) and ``records`` (for a reader).
 """
 
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgpack
+import msgspec
 from msgspec import Raw, Struct
 from xxhash import xxh3_128_digest
 
@@ -30,6 +32,7 @@ from ..errors import ChunkCorrupt, HashMismatch, ProtocolViolation
 VERSION = 1
 RECORDS, CONTROL = 0, 1  # kinds
 MANY_TAGS = 1  # flag: more than MOST_TAGS distinct tags, so the list is not there
+ROUTED = 2  # flag: records have a sixth element, ``via``
 MOST_TAGS = 64
 
 _HEADER = struct.Struct("<16s16sBBHHHQQIIIqq")
@@ -71,6 +74,22 @@ class Draft(Struct):
     def text_bytes(self) -> int:
         """Its size as caps and limits count it."""
         return len(self.data) + len(self.meta)
+
+
+class Via(Struct, frozen=True, array_like=True):
+    """Where a router's copy came from: the topics that the record has been through (the source last), the record's
+    place there, and the router."""
+
+    path: tuple[str, ...]
+    strand: int
+    oseq: int
+    router: str
+
+
+class Copy(Draft):
+    """A record that a router makes. No client can send one."""
+
+    via: Via | None = None
 
 
 class Record(Struct, frozen=True):
@@ -127,6 +146,18 @@ def _body(drafts: Sequence[Draft], ts_delta_ms: int = 0) -> tuple[bytes, int]:
     return b"".join(parts), text_len
 
 
+def _routed_body(drafts: Sequence[Draft]) -> tuple[bytes, int]:
+    """The same for a chunk with the flag ROUTED: each record tells where it came from."""
+    parts: list[bytes | Raw] = []
+    text_len = 0
+    for draft in drafts:
+        parts += (b"\x96\x00" + _pack(draft.tag) + _pack(draft.node) + _text(draft.meta), _text_head(len(draft.data)))
+        via = draft.via if isinstance(draft, Copy) else None
+        parts += (draft.data, _pack(None if via is None else [via.path, via.strand, via.oseq, via.router]))
+        text_len += draft.text_bytes
+    return b"".join(parts), text_len
+
+
 def encode(
     strand: int, first: int, prev_hash: bytes, ts: int, drafts: Sequence[Draft], kind: int = RECORDS
 ) -> tuple[bytes, bytes, tuple[str, ...]]:
@@ -134,7 +165,9 @@ def encode(
     tags = tuple(dict.fromkeys([d.tag for d in drafts if d.tag is not None]))
     flags = MANY_TAGS if len(tags) > MOST_TAGS else 0
     tag_bytes = msgpack.packb(tags) if tags and not flags else b""
-    body, text_len = _body(drafts)
+    routed = isinstance(drafts[0], Copy)  # what a router makes is an append of its own
+    body, text_len = _routed_body(drafts) if routed else _body(drafts)
+    flags |= ROUTED if routed else 0
     rest = (
         _AFTER_HASH.pack(
             prev_hash,
@@ -240,6 +273,21 @@ def rows(body: bytes, at: int, header: Header) -> list[list[Any]]:
 
     Raises ChunkCorrupt when the body does not hold just ``count`` of them.
     """
+    found = _rows(body, at, header)
+    return [row[:5] for row in found] if header[FLAGS] & ROUTED else found
+
+
+def vias(body: bytes, at: int, header: Header) -> list[Via | None]:
+    """Where each record of a chunk was copied from; empty when no router made any of them. Raises ChunkCorrupt."""
+    if not header[FLAGS] & ROUTED:
+        return []
+    try:
+        return [None if row[5] is None else msgspec.convert(row[5], Via) for row in _rows(body, at, header)]
+    except (IndexError, TypeError, msgspec.ValidationError) as error:
+        raise ChunkCorrupt(f"chunk {header[STRAND]:016x}/{header[FIRST]} does not tell where it came from") from error
+
+
+def _rows(body: bytes, at: int, header: Header) -> list[list[Any]]:
     start = at + header[_HLEN] + header[TAGS_LEN]
     unpacker = msgpack.Unpacker(None, max_buffer_size=header[BODY_LEN] or 1)
     try:
