@@ -186,6 +186,12 @@ class Throttled(MirrordError):
     code = "throttled"
     status = 429
 
+    @classmethod
+    def beyond(cls, limit: str, most: int) -> Throttled:
+        """A bound of ``[limits]`` is reached: it is named in the detail."""
+        told = f"all {most} of [limits] {limit} are taken; try again, or raise the limit"
+        return cls(told, {"limit": limit, "max": most}, retry_after_s=1.0)
+
 
 class NotYet(MirrordError):
     """Specified, but not in this version of mirrord."""

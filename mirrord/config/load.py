@@ -33,6 +33,8 @@ _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.AS
 _NOT_ABOVE = (  # (table, key, key): the first value may not be above the second
     ("limits", "max_record_bytes", "max_body_bytes"),
     ("limits", "max_meta_bytes", "max_record_bytes"),
+    ("limits", "min_heartbeat_ms", "max_heartbeat_ms"),
+    ("limits", "min_lease_ms", "max_lease_ms"),
     ("store", "pack_bytes", "transaction_bytes"),
     ("store", "wal_restart_bytes", "wal_limit_bytes"),
     ("mirroring", "max_frame_bytes", "buffer_bytes"),

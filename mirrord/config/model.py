@@ -76,9 +76,7 @@ class LinkConfig(Struct, frozen=True):
     ] = ()
     via: Annotated[
         str | None,
-        Option(
-            "text", "another way to the peer, with pull: a tunnel, a proxy", example='"http://127.0.0.1:9001"'
-        ),
+        Option("text", "another way to the peer, with pull: a tunnel, a proxy", example='"http://127.0.0.1:9001"'),
     ] = None
     on_gap: Annotated[
         OnGap | None,
@@ -111,9 +109,7 @@ class Limits(Struct, frozen=True):
     """``[limits]``: what one request, one record, one node may be. Beyond it there is a named refusal."""
 
     max_body_bytes: Annotated[int, Option("size", "a request's body", least=KIB)] = 64 * MIB
-    max_batch_records: Annotated[int, Option("count", "records in one append", least=1, most=100_000)] = (
-        10_000
-    )
+    max_batch_records: Annotated[int, Option("count", "records in one append", least=1, most=100_000)] = 10_000
     max_record_bytes: Annotated[
         int, Option("size", "JSON text of one record's data and meta", least=KIB, most=64 * MIB)
     ] = MIB
@@ -124,35 +120,50 @@ class Limits(Struct, frozen=True):
     max_key_bytes: Annotated[int, Option("size", "an idempotency key", most=4 * KIB)] = 256
     max_limit: Annotated[int, Option("count", "records in one diff; more is cut to it", least=1)] = 1000
     max_wait_ms: Annotated[int, Option("duration", "a long-poll; longer is cut to it", most=600_000)] = 30_000
-    max_batch_bytes: Annotated[int, Option("size", "records in one diff; more is cut to it", least=KIB)] = (
-        8 * MIB
-    )
+    max_batch_bytes: Annotated[int, Option("size", "records in one diff; more is cut to it", least=KIB)] = 8 * MIB
     max_page_size: Annotated[int, Option("count", "entries in one page of a list", least=1)] = 1000
-    max_topics: Annotated[
-        int, Option("count", "topics on a node, for writers; 0 = off", least=1, off=True)
-    ] = 100_000
-    max_peers: Annotated[
-        int, Option("count", "peers that a node pulls from, or that pull from it", least=1)
-    ] = 256
+    max_topics: Annotated[int, Option("count", "topics on a node, for writers; 0 = off", least=1, off=True)] = 100_000
+    max_routers: Annotated[int, Option("count", "routers on a node, for writers; 0 = off", least=1, off=True)] = 10_000
+    max_total_bytes: Annotated[
+        int, Option("size", "JSON text of all live records of a node, for writers; 0 = off", off=True)
+    ] = 0
+    max_watch_topics: Annotated[int, Option("count", "topics and prefixes in one watch", least=1)] = 256
+    max_watch_sessions: Annotated[int, Option("count", "watch sessions kept at once; 0 = off", least=1, off=True)] = (
+        10_000
+    )
+    session_ttl_ms: Annotated[
+        int, Option("duration", "a watch session without an open stream is forgotten after it", least=1000)
+    ] = 300_000
+    min_heartbeat_ms: Annotated[int, Option("duration", "a watch's heartbeat; shorter is raised to it", least=10)] = (
+        1000
+    )
+    max_heartbeat_ms: Annotated[int, Option("duration", "a watch's heartbeat; longer is cut to it", least=10)] = 60_000
+    max_sse: Annotated[int, Option("count", "open SSE and WebSocket connections; 0 = off", least=1, off=True)] = 10_000
+    max_sse_per_key: Annotated[int, Option("count", "the same for one key; 0 = off", least=1, off=True)] = 1000
+    max_in_flight_per_key: Annotated[
+        int, Option("count", "requests of one key that are answered at once; 0 = off", least=1, off=True)
+    ] = 1000
+    max_claim: Annotated[int, Option("count", "records in one claim; more is cut to it", least=1, most=100_000)] = 1000
+    max_settle: Annotated[int, Option("count", "seqs in one ack, nack or extend", least=1, most=100_000)] = 1000
+    min_lease_ms: Annotated[int, Option("duration", "a lease; shorter is raised to it", least=1)] = 100
+    max_lease_ms: Annotated[int, Option("duration", "a lease; longer is cut to it", least=1)] = 86_400_000
+    max_jitter_ms: Annotated[int, Option("duration", "claim_jitter_ms; longer is cut to it", most=60_000)] = 5000
+    max_nack_delay_ms: Annotated[int, Option("duration", "a nack's delay_ms; longer is cut to it")] = 86_400_000
+    max_router_hops: Annotated[
+        int, Option("count", "routers that one record went through, before it is noted as an alarm", least=1)
+    ] = 8
+    max_peers: Annotated[int, Option("count", "peers that a node pulls from, or that pull from it", least=1)] = 256
     max_strands_per_topic: Annotated[
         int, Option("count", "strands that links may bring to a topic; 0 = off", least=1, off=True)
     ] = 100_000
-    max_mailbox: Annotated[
-        int, Option("count", "requests that wait in one mailbox; more is 429", least=16)
-    ] = 4096
+    max_mailbox: Annotated[int, Option("count", "requests that wait in one mailbox; more is 429", least=16)] = 4096
     max_connections: Annotated[int, Option("count", "open HTTP connections", least=8)] = 10_000
-    max_header_bytes: Annotated[int, Option("size", "a request's line and headers", least=KIB, most=MIB)] = (
-        64 * KIB
-    )
+    max_header_bytes: Annotated[int, Option("size", "a request's line and headers", least=KIB, most=MIB)] = 64 * KIB
     header_timeout_ms: Annotated[
         int, Option("duration", "from a request's first byte to its headers' end", least=10)
     ] = 60_000
-    body_timeout_ms: Annotated[int, Option("duration", "without progress of a request's body", least=10)] = (
-        60_000
-    )
-    keep_alive_timeout_ms: Annotated[int, Option("duration", "an idle connection is closed", least=10)] = (
-        120_000
-    )
+    body_timeout_ms: Annotated[int, Option("duration", "without progress of a request's body", least=10)] = 60_000
+    keep_alive_timeout_ms: Annotated[int, Option("duration", "an idle connection is closed", least=10)] = 120_000
     drain_timeout_ms: Annotated[int, Option("duration", "requests in flight when the node stops")] = 10_000
 
 
@@ -174,9 +185,7 @@ class StoreConfig(Struct, frozen=True):
     wal_restart_bytes: Annotated[
         int, Option("size", "the write-ahead log is begun anew when it passes this", least=MIB)
     ] = 32 * MIB
-    wal_limit_bytes: Annotated[int, Option("size", "the write-ahead log never passes this", least=MIB)] = (
-        256 * MIB
-    )
+    wal_limit_bytes: Annotated[int, Option("size", "the write-ahead log never passes this", least=MIB)] = 256 * MIB
     ballast_bytes: Annotated[
         int, Option("size", "kept aside, freed on a full disk so that deletes work; 0 = off", off=True)
     ] = 32 * MIB
@@ -210,9 +219,7 @@ class MirroringConfig(Struct, frozen=True):
         int,
         Option("duration", "a start waits so long for peers to tell our own positions; 0 = not", off=True),
     ] = 1000
-    connect_timeout_ms: Annotated[int, Option("duration", "until a peer answers a connection", least=10)] = (
-        5000
-    )
+    connect_timeout_ms: Annotated[int, Option("duration", "until a peer answers a connection", least=10)] = 5000
 
 
 class ClusterConfig(Struct, frozen=True):

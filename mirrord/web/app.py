@@ -1,5 +1,5 @@
-"""All routes, as one table; the hot ones by a dict in front, the rest through Starlette, so that the application also
-runs under any ASGI server."""
+"""Requests to their handlers: the hot routes by a dict in front, the rest through Starlette, so that the application
+also runs under any ASGI server."""
 
 from __future__ import annotations
 
@@ -11,70 +11,36 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
 from starlette.responses import StreamingResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketState
 
-from ..errors import MethodNotAllowed, MirrordError, NotFound, NotYet, ShuttingDown
+from ..errors import InvalidRequest, MethodNotAllowed, MirrordError, NotFound, NotYet, ShuttingDown
 from ..node import Node
+from .auth.gate import Gate
 from .connection import FastHandler
 from .errors import answer
 from .message import Request, Response, Stream
-from .routes import health, peers, topics
-
-Handler = Callable[..., Awaitable[Response | Stream]]
+from .routes.peers import not_yet
+from .routes.table import ENDPOINTS, LATER, SOCKETS, Endpoint, Socket
 
 TOPIC = "/v0/topics/"
-ROUTES: tuple[tuple[str, str, Handler], ...] = (
-    ("POST", "/v0/topics/{name}", topics.append),
-    ("POST", "/v0/topics/{name}/diff", topics.diff),
-    ("PUT", "/v0/topics/{name}", topics.put),
-    ("GET", "/v0/topics/{name}", topics.state),
-    ("DELETE", "/v0/topics/{name}", topics.delete),
-    ("GET", "/v0/topics/{name}/digest", topics.digest),
-    ("GET", "/v0/topics", topics.topics),
-    ("POST", "/v0/feed", peers.feed),
-    ("POST", "/v0/feed/{feed_no}", peers.feed_change),
-    ("GET", "/v0/links", peers.links),
-    ("GET", "/v0/links/{peer}", peers.link),
-    ("GET", "/v0/links/{peer}/events", peers.link_events),
-    ("POST", "/v0/links/{peer}/pause", peers.link_pause),
-    ("POST", "/v0/links/{peer}/resume", peers.link_resume),
-    ("POST", "/v0/links/{peer}/retry", peers.link_retry),
-    ("GET", "/v0/lag", peers.lag),
-    ("GET", "/v0/topology", peers.topology),
-    ("GET", "/v0/actors", health.actors),
-    ("GET", "/v0/health", health.health),
-    ("GET", "/v0/ready", health.ready),
-    ("GET", "/v0/metrics", health.metrics),
-    ("GET", "/healthz", health.health),
-    ("GET", "/readyz", health.ready),
-)
+_HOT = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS}
+_APPEND, _DIFF = _HOT["POST", "/v0/topics/{name}"], _HOT["POST", "/v0/topics/{name}/diff"]
+_FEED = _HOT["POST", "/v0/feed"]
 
-BELOW = ("", "/{rest:path}")  # the path itself, and everything below it
-PARTS = ("jobs", "schedules", "locks", "limits", "presence")
 
-# Specified surface that is not in this version: answered 501 by name, never half right.
-LATER: tuple[tuple[str, str], ...] = (
-    ("PATCH", "/v0/topics/{name}"),
-    *(("POST", f"/v0/topics/{{name}}/{verb}") for verb in ("delete", "claim", "ack", "nack", "extend")),
-    ("GET", "/v0/topics/{name}/work"),
-    ("GET", "/v0/topics/{name}/explain"),
-    *((m, f"/v0/topics/{{name}}/groups{below}") for below in BELOW for m in ("GET", "POST", "DELETE")),
-    *((m, f"/v0/routers{below}") for below in BELOW for m in ("GET", "PUT", "DELETE")),
-    *((m, f"/v0/watch{below}") for below in BELOW for m in ("GET", "POST")),
-    ("GET", "/v0/ws"),
-    *((m, f"/v0/{part}{below}") for part in PARTS for below in BELOW for m in ("GET", "PUT", "POST", "DELETE")),
-    ("POST", "/v0/topology/plan"),
-    ("PUT", "/v0/topology"),
-    ("GET", "/v0/openapi.json"),
-    ("GET", "/"),
-)
+async def _no_upgrade(_node: Node, request: Request, **_params: str) -> Response:
+    raise InvalidRequest(f"{request.path} is a WebSocket: ask for an upgrade")
+
+
+_PLAIN = tuple(Endpoint(socket.method, socket.path, _no_upgrade) for socket in SOCKETS)
 
 
 class Door:
-    """Requests in, answers out, for one node."""
+    """Requests in, answers out, for one node. ``gate``: who may pass; without one everybody."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, gate: Gate | None = None) -> None:
         self._node = node
+        self._gate = gate if gate is not None else Gate()
         self.app = Starlette(routes=self._starlette_routes(), exception_handlers={404: self._no_route})
 
     def fast(self, request: Request) -> FastHandler | None:
@@ -85,56 +51,78 @@ class Door:
         if path.startswith(TOPIC):
             name, slash, verb = path[len(TOPIC) :].partition("/")
             if name and not slash:
-                return self._bind(topics.append, name=name)
+                return self._bind(_APPEND, request, name=name)
             if name and verb == "diff":
-                return self._bind(topics.diff, name=name)
+                return self._bind(_DIFF, request, name=name)
         elif path == "/v0/feed":
-            return self._bind(peers.feed)
+            return self._bind(_FEED, request)
         return None
 
-    def _bind(self, handler: Handler, **params: str) -> FastHandler:
-        node = self._node
+    def _bind(self, endpoint: Endpoint, request: Request, **params: str) -> FastHandler:
+        node, gate, handler = self._node, self._gate, endpoint.handler
+        if not gate.open:
+            gate.admit(endpoint, request, params)
 
         async def handle(request: Request) -> Response | Stream:
             if node.draining:
                 raise ShuttingDown(retry_after_s=1.0)
             return await handler(node, request, **params)
 
-        return handle
+        return handle if gate.open else gate.counting(handle)
 
     # ---- the same through ASGI -------------------------------------------------------------------
 
     def _starlette_routes(self) -> list[BaseRoute]:
-        by_path: dict[str, dict[str, Handler]] = {}
-        for method, path, handler in ROUTES:
-            by_path.setdefault(path, {})[method] = handler
-        for method, path in LATER:
-            by_path.setdefault(path, {}).setdefault(method, peers.not_yet)
+        by_path: dict[str, dict[str, Endpoint]] = {}
+        for endpoint in (*ENDPOINTS, *(Endpoint(*later, not_yet) for later in LATER), *_PLAIN):
+            by_path.setdefault(endpoint.path, {}).setdefault(endpoint.method, endpoint)
         ordered = sorted(by_path.items(), key=lambda item: ("{rest" in item[0], item[0].count("{"), item[0]))
-        routes = [Route(path, self._endpoint(handlers)) for path, handlers in ordered]
+        routes = [Route(path, self._answering(endpoints)) for path, endpoints in ordered]
         routes.append(Route("/{rest:path}", self._nothing_here))
         for route in routes:
             route.methods = None  # wrong methods are answered here, in the one error shape
-        return [*routes, WebSocketRoute("/{rest:path}", self._no_websocket)]
+        sockets = [WebSocketRoute(one.path, self._conversing(one)) for one in SOCKETS]
+        return [*routes, *sockets, WebSocketRoute("/{rest:path}", self._no_websocket)]
 
-    def _endpoint(self, handlers: dict[str, Handler]) -> Callable[[StarletteRequest], Awaitable[StarletteResponse]]:
-        allow = sorted({*handlers, *(["HEAD"] if "GET" in handlers else [])})
+    def _answering(self, endpoints: dict[str, Endpoint]) -> Callable[[StarletteRequest], Awaitable[StarletteResponse]]:
+        allow = sorted({*endpoints, *(["HEAD"] if "GET" in endpoints else [])})
 
-        async def endpoint(request: StarletteRequest) -> StarletteResponse:
+        async def answering(request: StarletteRequest) -> StarletteResponse:
             try:
-                method = "GET" if request.method == "HEAD" and "GET" in handlers else request.method
-                handler = handlers.get(method)
+                method = "GET" if request.method == "HEAD" and "GET" in endpoints else request.method
+                endpoint = endpoints.get(method)
                 if self._node.draining and method != "GET":
                     raise ShuttingDown(retry_after_s=1.0)
-                if handler is None:
+                if endpoint is None:
                     told = f"{request.method} is not for this path; use {', '.join(allow)}"
                     raise MethodNotAllowed(told, {"allow": allow})
-                params = {k: v for k, v in request.path_params.items() if k != "rest"}
-                return await _to_starlette(await handler(self._node, await _from_starlette(request), **params))
+                return await _to_starlette(await self._answer(endpoint, request))
             except MirrordError as error:
                 return await _to_starlette(answer(error))
 
-        return endpoint
+        return answering
+
+    async def _answer(self, endpoint: Endpoint, asked: StarletteRequest) -> Response | Stream:
+        request = await _from_starlette(asked)
+        params = {k: v for k, v in asked.path_params.items() if k != "rest"}
+        principal = self._gate.admit(endpoint, request, params)
+        with self._gate.counted(principal):
+            return await endpoint.handler(self._node, request, **params)
+
+    def _conversing(self, socket: Socket) -> Callable[[WebSocket], Awaitable[None]]:
+        async def conversing(websocket: WebSocket) -> None:
+            try:
+                if self._node.draining:
+                    raise ShuttingDown(retry_after_s=1.0)
+                request, params = _handshake(websocket), websocket.path_params
+                self._gate.admit(socket, request, params)
+                await socket.handler(self._node, request, websocket, **params)
+            except MirrordError as error:
+                if websocket.application_state is not WebSocketState.CONNECTING:
+                    raise
+                await websocket.send_denial_response(await _to_starlette(answer(error)))
+
+        return conversing
 
     async def _no_websocket(self, websocket: WebSocket) -> None:
         path = websocket.url.path
@@ -160,6 +148,14 @@ async def _from_starlette(request: StarletteRequest) -> Request:
         method=request.method, path=request.url.path, raw_path=request.scope.get("raw_path", b""),
         query=request.url.query, headers=headers, body=await request.body(),
     )  # fmt: skip
+
+
+def _handshake(websocket: WebSocket) -> Request:
+    ours: Any = websocket.scope.get("mirrord")
+    if isinstance(ours, Request):
+        return ours
+    headers = {k.lower(): v for k, v in websocket.headers.raw}
+    return Request(path=websocket.url.path, query=websocket.url.query, headers=headers, websocket=True)
 
 
 class _Chunks:

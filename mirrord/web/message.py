@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl
 
 from msgspec import Struct, field
 
+from .auth.principal import EVERYBODY, Principal
+
 JSON = b"application/json"
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
@@ -81,6 +83,8 @@ class Request(Struct, kw_only=True, eq=False):
     keep_alive: bool = True
     websocket: bool = False
     """The client asks to go on as a WebSocket."""
+    principal: Principal = EVERYBODY
+    """Whose key it carries; set by the gate."""
     _query_args: dict[str, str] | None = None
 
     def header(self, name: bytes) -> bytes | None:

@@ -25,8 +25,8 @@ from mirrord.storage.life import Surroundings
 from mirrord.storage.memory import MemoryStore
 from mirrord.testing.plan import MENUS
 from mirrord.testing.without import SAFEGUARDS
-from mirrord.web.app import LATER as LATER_ROUTES
-from mirrord.web.app import ROUTES
+from mirrord.web.routes.table import ENDPOINTS
+from mirrord.web.routes.table import LATER as LATER_ROUTES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -94,7 +94,7 @@ def _nobody(_: object) -> None:
 
 def routes() -> str:
     """Every route of this version."""
-    return _table(("method", "path"), [(method, f"`{path}`") for method, path, _ in ROUTES])
+    return _table(("method", "path"), [(e.method, f"`{e.path}`") for e in ENDPOINTS])
 
 
 def later_routes() -> str:

@@ -18,7 +18,7 @@ from mirrord.links import wire
 from mirrord.links.state import STATES
 from mirrord.records.gap import REASONS, TOMBSTONE_WORDS
 from mirrord.testing.plan import MENUS
-from mirrord.web.app import LATER, ROUTES
+from mirrord.web.routes.table import ENDPOINTS, LATER
 
 from . import tables
 from .tables import DOCS, PAGES, ROOT
@@ -78,7 +78,7 @@ def test_files_and_tests_that_are_named_are_there(page: Path) -> None:
             assert re.search(rf"def {symbol}\b", text(path)), f"{name}::{symbol}"
 
 
-@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, _ in ROUTES])
+@pytest.mark.parametrize(("method", "path"), [(e.method, e.path) for e in ENDPOINTS])
 def test_every_route_is_described(method: str, path: str) -> None:
     """In docs/HTTP.md, under its own method and path."""
     assert f"`{method} {path}`" in page("HTTP")

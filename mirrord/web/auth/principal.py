@@ -1,0 +1,57 @@
+"""Who sends a request: the scopes and name prefixes of the key that it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+from ...errors import Forbidden
+
+Scope = Literal["read", "write", "delete", "admin", "peer"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+USER_SCOPES: frozenset[Scope] = frozenset(SCOPES) - {"peer"}
+
+
+class Principal:
+    """One key, or everybody where no keys are configured. The same object for as long as the key stays.
+
+    Whoever keeps something for a key (a watch session, a counted connection) compares by identity.
+    """
+
+    __slots__ = ("in_flight", "prefixes", "revoked", "scopes", "streams")
+
+    def __init__(self, scopes: Iterable[Scope], prefixes: tuple[str, ...] = ()) -> None:
+        self.scopes = frozenset(scopes)
+        self.prefixes = prefixes
+        """Names that it may speak of begin with one of these; none: all names."""
+        self.in_flight = 0
+        self.streams = 0
+        """Open SSE and WebSocket connections."""
+        self.revoked = False
+        """The key was taken out of the configuration while something of it still runs."""
+
+    def may(self, scope: Scope) -> bool:
+        """Whether it has the scope."""
+        return scope in self.scopes
+
+    def sees(self, name: str) -> bool:
+        """Whether a name is within its prefixes: lists show no others."""
+        return not self.prefixes or name.startswith(self.prefixes)
+
+    def covers(self, pattern: str) -> bool:
+        """The same for a name or a prefix pattern such as ``chat:*``: all that it can mean is within."""
+        return self.sees(pattern.removesuffix("*"))
+
+    def require(self, scope: Scope, *names: str) -> None:
+        """Raises Forbidden unless it has the scope, and every name or pattern is within its prefixes."""
+        if scope not in self.scopes:
+            raise Forbidden(f"the key lacks the scope {scope!r}", {"scope": scope})
+        for name in names:
+            if not self.covers(name):
+                raise Forbidden(f"{name[:80]!r} is outside the name prefixes of the key", {"name": name[:255]})
+
+
+EVERYBODY = Principal(SCOPES)
+"""Where no keys are configured."""
+NOBODY = Principal(())
+"""Who was let in without a key, where keys are configured: to a probe."""
