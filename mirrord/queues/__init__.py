@@ -1,0 +1,1 @@
+"""Lease queues: records of a topic, each given to one worker for a while."""
