@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import StoreCorrupt
 from .store import (
+    MASK_BITS,
     MAX_SEQ,
     SEQ_BITS,
     Change,
@@ -14,12 +15,14 @@ from .store import (
     DropIdempotency,
     DropLog,
     DropMark,
+    DropMasks,
     DropPack,
     DropTopic,
     PutGap,
     PutHead,
     PutIdempotency,
     PutMark,
+    PutMask,
     PutMeta,
     PutPack,
     PutStrand,
@@ -106,6 +109,19 @@ def _drop_gap(change: DropGap) -> None:
     _number(change, change.sid, change.first)
 
 
+def _mask(change: PutMask) -> None:
+    row = change.row
+    _tid(row)
+    _require(0 <= row.block <= MAX_SEQ // MASK_BITS and len(row.bits) <= MASK_BITS // 8, (row.tid, row.block))
+    _require(len(row.erased) <= len(row.bits), (row.tid, row.block))
+    _number((row.tid, row.block), row.text)
+
+
+def _drop_masks(change: DropMasks) -> None:
+    _tid(change)
+    _require(0 <= change.before <= MAX_SEQ, change)
+
+
 def _idempotency(change: PutIdempotency) -> None:
     row = change.row
     _tid(row)
@@ -128,6 +144,8 @@ _RULES: dict[type, Callable[[Any], None]] = {
     DropPack: _drop_pack,
     PutGap: _gap,
     DropGap: _drop_gap,
+    PutMask: _mask,
+    DropMasks: _drop_masks,
     PutIdempotency: _idempotency,
     DropIdempotency: _drop_idempotency,
     PutMark: lambda change: _text(change, change.reader),

@@ -40,6 +40,7 @@ class HeadRow(Struct, frozen=True):
     count: int  # live records
     bytes: int  # their JSON text
     last_ts: int  # ms, of the newest own commit
+    taken: builtins.bytes = b""  # why the front is gone, as the topic layer wrote it; empty: as before format 2
 
 
 class StrandRow(Struct, frozen=True):
@@ -94,6 +95,20 @@ class Gap(Struct, frozen=True):
     seq_from: int = 0  # the local seqs it occupies; 0: none
     seq_to: int = 0
     ends: bytes = b""  # inner chunk ends, 24 bytes each: oseq u64 little-endian, hash
+
+
+MASK_BITS = 1024  # seqs of one mask row
+
+
+class MaskRow(Struct, frozen=True):
+    """Which seqs of a block of ``MASK_BITS`` are deleted: bit i is seq ``block * MASK_BITS + i``, little-endian bytes
+    without zeros at their end."""
+
+    tid: int
+    block: int
+    bits: builtins.bytes
+    erased: builtins.bytes  # of these, what travelling deletions took
+    text: int  # JSON text of the deleted records
 
 
 class IdempotencyRow(Struct, frozen=True):
@@ -162,6 +177,17 @@ class DropGap(Struct, frozen=True):
     first: int
 
 
+class PutMask(Struct, frozen=True):
+    row: MaskRow
+
+
+class DropMasks(Struct, frozen=True):
+    """The topic's mask rows of blocks before this one go: their packs are gone."""
+
+    tid: int
+    before: int
+
+
 class PutIdempotency(Struct, frozen=True):
     row: IdempotencyRow
 
@@ -185,7 +211,7 @@ class DropMark(Struct, frozen=True):
 
 
 class DropLog(Struct, frozen=True):
-    """The topic's packs, parts, tags, gaps, idempotency keys go; topic, head, strand and vector rows stay."""
+    """The topic's packs, parts, tags, gaps, masks, idempotency keys go; topic, head, strand and vector rows stay."""
 
     tid: int
 
@@ -206,6 +232,8 @@ Change = (
     | DropPack
     | PutGap
     | DropGap
+    | PutMask
+    | DropMasks
     | PutIdempotency
     | DropIdempotency
     | PutMark
@@ -278,8 +306,13 @@ class Store(Protocol):
         """Gaps that occupy any local seq within ``seq_from..seq_to``, in seq order."""
         ...
 
-    def packs_with_tag(self, tid: int, tag: str, limit: int) -> list[int]:
-        """Seqs of packs that hold the tag (or too many tags to tell), in order."""
+    def packs_with_tag(self, tid: int, tag: str, limit: int, *, after: int = 0, prefix: bool = False) -> list[int]:
+        """Seqs of packs that begin behind ``after`` and hold the tag (with ``prefix``: one that begins so), or too many
+        tags to tell, in order."""
+        ...
+
+    def masks(self, tid: int) -> list[MaskRow]:
+        """All mask rows of the topic, by block."""
         ...
 
     def idempotency(self, tid: int, key: str) -> IdempotencyRow | None: ...

@@ -7,7 +7,9 @@ from msgspec import Struct
 from ..config.topic import TopicConfig
 from ..records.chunk import Draft
 from ..records.gap import Cover
+from ..records.selector import Selector
 from ..records.strand import Descriptor, Position
+from ..storage.store import Change
 
 
 class Key(Struct, frozen=True):
@@ -22,6 +24,7 @@ class Append(Struct, frozen=True):
 
     drafts: list[Draft]
     key: Key | None = None
+    changes: tuple[Change, ...] = ()  # marks that are committed with them
 
 
 class Appended(Struct, frozen=True):
@@ -29,6 +32,45 @@ class Appended(Struct, frozen=True):
     last_seq: int
     head: int
     deduped: bool = False
+
+
+class Erase(Struct, frozen=True):
+    """Delete these seqs, for ever. ``travels``: peers that hold the records are told to erase them too."""
+
+    seqs: tuple[int, ...]
+    changes: tuple[Change, ...] = ()  # marks that are committed with it, whether or not a record was live
+    travels: bool = False
+
+
+class Erased(Struct, frozen=True):
+    """Which of the seqs were live and are gone now, ascending."""
+
+    seqs: tuple[int, ...]
+
+
+class Delete(Struct, frozen=True):
+    """Delete what was appended before this moment: seqs below ``before_seq``, records that ``match``, or both. Large
+    ones are taken in steps (``topics/deletion.py``): ``after`` and ``until`` bound one by seqs."""
+
+    before_seq: int | None = None
+    match: Selector | None = None
+    after: int = 0
+    until: int | None = None  # None: the head as it is now
+
+
+class Deleted(Struct, frozen=True):
+    """How many records went, and their JSON text. ``after``: where the next step goes on; None: it was the last."""
+
+    records: int
+    bytes: int
+    until: int
+    after: int | None = None
+
+
+class Commit(Struct, frozen=True):
+    """Marks alone, in the topic's turn."""
+
+    changes: tuple[Change, ...]
 
 
 class Introduce(Struct, frozen=True):
@@ -90,4 +132,16 @@ class Sweep(Struct, frozen=True):
     """Look whether something must go by now (every turn does so at its end)."""
 
 
-Message = Append | Introduce | Apply | ApplyCover | Configure | DropTopic | BeginLife | Sweep
+Message = (
+    Append
+    | Erase
+    | Delete
+    | Commit
+    | Introduce
+    | Apply
+    | ApplyCover
+    | Configure
+    | DropTopic
+    | BeginLife
+    | Sweep
+)

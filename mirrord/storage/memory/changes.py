@@ -14,12 +14,14 @@ from ..store import (
     DropIdempotency,
     DropLog,
     DropMark,
+    DropMasks,
     DropPack,
     DropTopic,
     PutGap,
     PutHead,
     PutIdempotency,
     PutMark,
+    PutMask,
     PutMeta,
     PutPack,
     PutStrand,
@@ -93,7 +95,7 @@ class Changes(Queries):
         low, high = (change.tid,), (change.tid + 1,)
         for key in list(self._packs.span(low, high)):
             self._take(self._packs.rows[key])
-        for table in (self._gaps, self._gaps_in_log, self._keys):
+        for table in (self._gaps, self._gaps_in_log, self._masks, self._keys):
             table.drop_span(low, high)
         self._merged.drop(change.tid)
 
@@ -117,6 +119,8 @@ _STEPS: dict[type, Callable[[Any, Any], None]] = {
     DropPack: Changes._drop_pack,
     PutGap: Changes._put_gap,
     DropGap: Changes._drop_gap,
+    PutMask: lambda store, change: store._masks.put((change.row.tid, change.row.block), change.row),
+    DropMasks: lambda store, change: store._masks.drop_span((change.tid,), (change.tid, change.before)),
     PutIdempotency: lambda store, change: store._keys.put((change.row.tid, change.row.key), change.row),
     DropIdempotency: Changes._drop_idempotency,
     PutMark: lambda store, change: store._marks.put(change.reader, change.value),

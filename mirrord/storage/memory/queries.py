@@ -12,6 +12,7 @@ from ..store import (
     Gap,
     HeadRow,
     IdempotencyRow,
+    MaskRow,
     Pack,
     Part,
     StrandRow,
@@ -46,6 +47,7 @@ class Queries:
         self._tags: Table[None] = Table(undo)  # tid, tag, seq
         self._gaps: Table[Gap] = Table(undo)  # tid, sid, first
         self._gaps_in_log: Table[Gap] = Table(undo)  # tid, seq_from
+        self._masks: Table[MaskRow] = Table(undo)  # tid, block
         self._keys: Table[IdempotencyRow] = Table(undo)  # tid, key
         self._marks: Table[bytes] = Table(undo)  # reader
         self._merged: Table[int] = Table(undo)  # tid
@@ -120,9 +122,19 @@ class Queries:
         gaps = (self._gaps_in_log.rows[key] for key in self._gaps_in_log.span(low, (tid, seq_to + 1)))
         return list(islice((gap for gap in gaps if gap.seq_to >= seq_from), limit))
 
-    def packs_with_tag(self, tid: int, tag: str, limit: int) -> list[int]:
-        seqs = {key[2] for t in (tag, MANY_TAGS) for key in self._tags.span((tid, t), (tid, t, float("inf")))}
-        return sorted(seqs)[:limit]
+    def packs_with_tag(self, tid: int, tag: str, limit: int, *, after: int = 0, prefix: bool = False) -> list[int]:
+        keys = list(self._tags.span((tid, MANY_TAGS), (tid, MANY_TAGS, float("inf"))))
+        if prefix:
+            for key in self._tags.span((tid, tag), (tid + 1,)):
+                if not key[1].startswith(tag):
+                    break
+                keys.append(key)
+        else:
+            keys += self._tags.span((tid, tag), (tid, tag, float("inf")))
+        return sorted({key[2] for key in keys if key[2] > after})[:limit]
+
+    def masks(self, tid: int) -> list[MaskRow]:
+        return [self._masks.rows[key] for key in self._masks.span((tid,), (tid + 1,))]
 
     def idempotency(self, tid: int, key: str) -> IdempotencyRow | None:
         return self._keys.rows.get((tid, key))

@@ -14,6 +14,7 @@ from ..store import (
     Gap,
     HeadRow,
     IdempotencyRow,
+    MaskRow,
     Pack,
     Part,
     StrandRow,
@@ -38,6 +39,21 @@ _GAPS = f"""SELECT {_GAP_COLUMNS} FROM gaps WHERE tid = ?1 AND sid = ?2 AND last
 _SEQ_GAPS = f"""SELECT {_GAP_COLUMNS} FROM gaps WHERE tid = ?1 AND seq_from > 0 AND seq_from <= ?3
     AND seq_to >= ?2 AND seq_from >= coalesce((SELECT seq_from FROM gaps WHERE tid = ?1 AND seq_from > 0
     AND seq_from <= ?2 ORDER BY seq_from DESC LIMIT 1), ?2) ORDER BY seq_from LIMIT ?4"""
+
+_WITH_TAG = """SELECT DISTINCT pack FROM tags WHERE tid = ?1 AND tag IN (?2, ?4) AND ?3 IS NULL AND pack > ?5
+    ORDER BY pack LIMIT ?6"""
+_WITH_PREFIX = """SELECT pack FROM tags WHERE tid = ?1 AND tag >= ?2 AND (?3 IS NULL OR tag < ?3) AND pack > ?5
+    UNION SELECT pack FROM tags WHERE tid = ?1 AND tag = ?4 AND pack > ?5 ORDER BY pack LIMIT ?6"""
+_MASKS = "SELECT key, bits, erased, text FROM masks WHERE key BETWEEN ? AND ? ORDER BY key"
+
+
+def beyond(prefix: str) -> str | None:
+    """The least text that is greater than every text with this prefix; None when there is none."""
+    stem = prefix.rstrip("\U0010ffff")
+    if not stem:
+        return None
+    following = ord(stem[-1]) + 1
+    return stem[:-1] + chr(0xE000 if following == 0xD800 else following)  # surrogates stand in no text
 
 
 class Queries:
@@ -137,9 +153,14 @@ class Queries:
     def seq_gaps(self, tid: int, seq_from: int, seq_to: int, limit: int) -> list[Gap]:
         return [Gap(*row) for row in self._rows(_SEQ_GAPS, tid, seq_from, seq_to, limit)]
 
-    def packs_with_tag(self, tid: int, tag: str, limit: int) -> list[int]:
-        sql = "SELECT DISTINCT pack FROM tags WHERE tid = ? AND tag IN (?, ?) ORDER BY pack LIMIT ?"
-        return [pack for (pack,) in self._rows(sql, tid, tag, MANY_TAGS, limit)]
+    def packs_with_tag(self, tid: int, tag: str, limit: int, *, after: int = 0, prefix: bool = False) -> list[int]:
+        low, high = (tag, beyond(tag)) if prefix else (tag, None)
+        return [pack for (pack,) in self._rows(_WITH_PREFIX if prefix else _WITH_TAG, tid, low, high, MANY_TAGS, after,
+        limit)]
+
+    def masks(self, tid: int) -> list[MaskRow]:
+        found = self._rows(_MASKS, pack_key(tid, 0), pack_key(tid, MAX_SEQ))
+        return [MaskRow(tid, key & MAX_SEQ, bits, erased, text) for key, bits, erased, text in found]
 
     def idempotency(self, tid: int, key: str) -> IdempotencyRow | None:
         found = self._rows("SELECT * FROM idempotency WHERE tid = ? AND key = ?", tid, key)

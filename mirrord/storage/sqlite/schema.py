@@ -9,7 +9,7 @@ import apsw
 from ...errors import StoreCorrupt, StoreTooNew
 from .connection import rows
 
-FORMAT = 1
+FORMAT = 2
 FORMAT_KEY = "format"
 
 # A pack's parts and tags stand twice: in its own row (to take them away with it) and as index rows. The body
@@ -19,7 +19,7 @@ TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE topics (tid INTEGER PRIMARY KEY, name TEXT NOT NULL, blob BLOB NOT NULL);
 CREATE TABLE heads (tid INTEGER PRIMARY KEY, head INTEGER NOT NULL, ceiling INTEGER NOT NULL, floor INTEGER
-    NOT NULL, count INTEGER NOT NULL, bytes INTEGER NOT NULL, last_ts INTEGER NOT NULL);
+    NOT NULL, count INTEGER NOT NULL, bytes INTEGER NOT NULL, last_ts INTEGER NOT NULL, taken BLOB NOT NULL);
 CREATE TABLE strands (sid INTEGER PRIMARY KEY, tid INTEGER NOT NULL, strand INTEGER NOT NULL,
     descriptor BLOB NOT NULL);
 CREATE INDEX strands_of_topic ON strands (tid);
@@ -35,6 +35,7 @@ CREATE TABLE gaps (tid INTEGER, sid INTEGER, first INTEGER, last INTEGER NOT NUL
     prev_hash BLOB, hash BLOB, seq_from INTEGER NOT NULL, seq_to INTEGER NOT NULL, ends BLOB NOT NULL,
     PRIMARY KEY (tid, sid, first)) WITHOUT ROWID;
 CREATE INDEX gaps_in_log ON gaps (tid, seq_from) WHERE seq_from > 0;
+CREATE TABLE masks (key INTEGER PRIMARY KEY, bits BLOB NOT NULL, erased BLOB NOT NULL, text INTEGER NOT NULL);
 CREATE TABLE idempotency (tid INTEGER, key TEXT, first INTEGER NOT NULL, last INTEGER NOT NULL, head INTEGER
     NOT NULL, digest BLOB NOT NULL, ts INTEGER NOT NULL, PRIMARY KEY (tid, key)) WITHOUT ROWID;
 CREATE INDEX idempotency_by_age ON idempotency (tid, ts);
@@ -44,8 +45,18 @@ CREATE TABLE merged (tid INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 
 Step = Callable[[apsw.Connection], None]
 
+
+
+def _deletes(connection: apsw.Connection) -> None:
+    """Format 2 keeps which records are deleted, and why the front of a log is gone."""
+    connection.execute(
+        """ALTER TABLE heads ADD COLUMN taken BLOB NOT NULL DEFAULT x'';
+        CREATE TABLE masks (key INTEGER PRIMARY KEY, bits BLOB NOT NULL, erased BLOB NOT NULL, text INTEGER NOT NULL);"""
+    )
+
+
 # What turns format N into N + 1, by N. Each step is tested with a store that the older version wrote.
-MIGRATIONS: dict[int, Step] = {}
+MIGRATIONS: dict[int, Step] = {1: _deletes}
 
 
 def prepare(

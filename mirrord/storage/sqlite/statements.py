@@ -25,6 +25,7 @@ from ..store import (
     DropIdempotency,
     DropLog,
     DropMark,
+    DropMasks,
     DropPack,
     DropTopic,
     Part,
@@ -32,6 +33,7 @@ from ..store import (
     PutHead,
     PutIdempotency,
     PutMark,
+    PutMask,
     PutMeta,
     PutPack,
     PutStrand,
@@ -42,7 +44,7 @@ from .connection import rows
 
 META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 TOPIC = "INSERT OR REPLACE INTO topics VALUES (?, ?, ?)"
-HEAD = "INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?, ?)"
+HEAD = "INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 STRAND = "INSERT OR REPLACE INTO strands VALUES (?, ?, ?, ?)"
 VECTOR = "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)"
 PACK = "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -50,6 +52,7 @@ PART = "INSERT INTO parts VALUES (?, ?, ?, ?)"
 TAG = "INSERT INTO tags VALUES (?, ?, ?)"
 GAP = "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 IDEMPOTENCY = "INSERT OR REPLACE INTO idempotency VALUES (?, ?, ?, ?, ?, ?, ?)"
+MASK = "INSERT OR REPLACE INTO masks VALUES (?, ?, ?, ?)"
 MARK = "INSERT OR REPLACE INTO marks VALUES (?, ?)"
 
 DROP_PACK = "DELETE FROM packs WHERE key = ?"
@@ -60,6 +63,7 @@ DROP_LOG = (
     f"DELETE FROM packs WHERE key >= ?1 << {SEQ_BITS} AND key < (?1 + 1) << {SEQ_BITS}",
     "DELETE FROM tags WHERE tid = ?1",
     "DELETE FROM gaps WHERE tid = ?1",
+    f"DELETE FROM masks WHERE key >= ?1 << {SEQ_BITS} AND key < (?1 + 1) << {SEQ_BITS}",
     "DELETE FROM idempotency WHERE tid = ?1",
     "DELETE FROM merged WHERE tid = ?1",
 )
@@ -77,7 +81,7 @@ _tags = msgpack.Decoder(list[str]).decode
 
 
 def pack_key(tid: int, seq: int) -> int:
-    """The row of the pack that begins at ``seq``."""
+    """The row of the pack that begins at ``seq``; of the mask of block ``seq``."""
     return tid << SEQ_BITS | seq
 
 
@@ -169,7 +173,17 @@ class Transaction:
 
     def put_head(self, change: PutHead) -> None:
         row = change.row
-        self._put(HEAD, row.tid, row.head, row.ceiling, row.floor, row.count, row.bytes, row.last_ts)
+        self._put(HEAD, row.tid, row.head, row.ceiling, row.floor, row.count, row.bytes, row.last_ts, row.taken)
+
+    def put_mask(self, change: PutMask) -> None:
+        row = change.row
+        self._touched.add(row.tid)
+        self._put(MASK, pack_key(row.tid, row.block), row.bits, row.erased, row.text)
+
+    def drop_masks(self, change: DropMasks) -> None:
+        self._settle_if(change.tid)
+        span = (pack_key(change.tid, 0), pack_key(change.tid, change.before))
+        self._execute("DELETE FROM masks WHERE key >= ? AND key < ?", span)
 
     def put_vector(self, change: PutVector) -> None:
         row = change.row
@@ -223,6 +237,8 @@ _STEPS: dict[type, Callable[[Transaction, Any], None]] = {
     DropPack: Transaction.drop_pack,
     PutGap: Transaction.put_gap,
     DropGap: Transaction.drop_gap,
+    PutMask: Transaction.put_mask,
+    DropMasks: Transaction.drop_masks,
     PutIdempotency: Transaction.put_idempotency,
     DropIdempotency: Transaction.drop_idempotency,
     PutMark: Transaction.put_mark,
