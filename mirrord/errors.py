@@ -11,6 +11,7 @@
     ├── Unavailable               503   NotReady, ShuttingDown, StorageFailed, DiskFull, ActorDied, HomeUnreachable
     ├── ConfigError                     a file, a line, a key, what was expected
     ├── StoreError                      DataDirLocked, StoreTooNew, StoreCorrupt, ChunkCorrupt, AddressInUse
+    ├── Unacknowledged                  a client's write whose answer was lost
     └── PeerError                       PeerUnreachable, PeerRefused, ProtocolViolation
                                         (HashMismatch: a chunk that may not be applied)
 
@@ -284,6 +285,13 @@ class AddressInUse(StoreError):
     """The listen address is taken; stop what listens there or change `listen`."""
 
     code = "address_in_use"
+
+
+class Unacknowledged(MirrordError):
+    """The node may have kept this write, or not: its answer was lost. Repeat at the same node with `detail.key`."""
+
+    code = "unacknowledged"
+    status = 502
 
 
 class PeerError(MirrordError):
