@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 import msgspec
@@ -62,10 +62,17 @@ Header = tuple[bytes, bytes, int, int, int, int, int, int, int, int, int, int, i
 NO_TEXT = Raw(b"")  # a record without meta: msgspec keeps a value raw only where nothing else may stand
 
 
-class Draft(Struct):
-    """A record as its writer sent it. ``data`` and ``meta`` are JSON text, never parsed further."""
+if TYPE_CHECKING:
+    Payload = Raw | bytes
+else:
+    Payload = Raw  # what a JSON decoder makes of it
 
-    data: Raw
+
+class Draft(Struct):
+    """A record as its writer sent it. ``data`` and ``meta`` are JSON text, never parsed further; ``data`` of type
+    ``bytes`` is opaque."""
+
+    data: Payload
     tag: str | None = None
     node: str | None = None
     meta: Raw = NO_TEXT
@@ -114,6 +121,15 @@ def _text_head(length: int) -> bytes:
     return b"\xda" + length.to_bytes(2, "big") if length < 65536 else b"\xdb" + length.to_bytes(4, "big")
 
 
+def _head(data: Payload) -> bytes:
+    size = len(data)
+    if type(data) is not bytes:
+        return _text_head(size)
+    if size < 256:
+        return bytes((0xC4, size))
+    return b"\xc5" + size.to_bytes(2, "big") if size < 65536 else b"\xc6" + size.to_bytes(4, "big")
+
+
 def _text(raw: Raw) -> bytes:
     if not raw:
         return b"\xc0"
@@ -135,11 +151,11 @@ def _body(drafts: Sequence[Draft], ts_delta_ms: int = 0) -> tuple[bytes, int]:
     for draft in drafts:
         data, meta = draft.data, draft.meta
         size = len(data)
-        if draft.tag is None and draft.node is None and not meta and not ts_delta_ms:
+        if draft.tag is None and draft.node is None and not meta and not ts_delta_ms and type(data) is not bytes:
             parts.append(_PLAIN_HEADS[size] if size < 256 else _PLAIN + _text_head(size))
         else:
             parts.append(b"\x95" + _pack(ts_delta_ms) + _pack(draft.tag) + _pack(draft.node) + _text(meta))
-            parts.append(_text_head(size))
+            parts.append(_head(data))
             text_len += len(meta)
         parts.append(data)
         text_len += size
@@ -151,7 +167,7 @@ def _routed_body(drafts: Sequence[Draft]) -> tuple[bytes, int]:
     parts: list[bytes | Raw] = []
     text_len = 0
     for draft in drafts:
-        parts += (b"\x96\x00" + _pack(draft.tag) + _pack(draft.node) + _text(draft.meta), _text_head(len(draft.data)))
+        parts += (b"\x96\x00" + _pack(draft.tag) + _pack(draft.node) + _text(draft.meta), _head(draft.data))
         via = draft.via if isinstance(draft, Copy) else None
         parts += (draft.data, _pack(None if via is None else [via.path, via.strand, via.oseq, via.router]))
         text_len += draft.text_bytes

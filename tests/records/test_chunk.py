@@ -46,7 +46,12 @@ GOLDEN_STRAND, GOLDEN_TS = 0x0123456789ABCDEF, 1_700_000_000_000
 
 json_texts = st.text(min_size=1, max_size=400).map(lambda text: Raw(text.encode()))
 labels = st.none() | st.text(max_size=40)
-drafts = st.builds(Draft, data=json_texts, tag=labels, node=labels, meta=st.just(NO_TEXT) | json_texts)
+payloads = json_texts | st.binary(max_size=400) | st.sampled_from([255, 256, 65_535, 65_536]).map(bytes)
+drafts = st.builds(Draft, data=payloads, tag=labels, node=labels, meta=st.just(NO_TEXT) | json_texts)
+
+
+def _shown(data: Raw | bytes) -> str | bytes:
+    return data if isinstance(data, bytes) else bytes(data).decode()
 
 
 def checked(buffer: bytes, at: int = 0) -> chunks.Header:
@@ -101,7 +106,7 @@ def test_what_was_written_is_read(found: list[Draft], first: int, ts: int) -> No
     header = checked(packed)
     assert chunks.size_of(header) == len(packed)
     told = [
-        Record(first + i, ts, d.tag, d.node, bytes(d.meta).decode() or None, bytes(d.data).decode())
+        Record(first + i, ts, d.tag, d.node, bytes(d.meta).decode() or None, _shown(d.data))
         for i, d in enumerate(found)
     ]
     assert chunks.records(packed, 0, header) == told
