@@ -24,7 +24,6 @@ from ..store import (
 from .connection import named, rows
 from .statements import checksum, pack_key, parts_of
 
-LAST_CHARACTER = "\U0010ffff"
 _PACK_COLUMNS = "key, last, records, bytes, ts_last"
 _START = "SELECT key, last FROM packs WHERE key BETWEEN ? AND ? ORDER BY key DESC LIMIT 1"
 _BODIES = f"SELECT {_PACK_COLUMNS}, checksum, body FROM packs WHERE key BETWEEN ? AND ? ORDER BY key"
@@ -172,5 +171,8 @@ class Queries:
         return found[0][0] if found else None
 
     def marks(self, prefix: str) -> list[tuple[str, bytes]]:
-        sql = "SELECT * FROM marks WHERE reader >= ? AND reader < ? ORDER BY reader"  # a range: cost by matches
-        return [(reader, value) for reader, value in self._rows(sql, prefix, prefix + LAST_CHARACTER)]
+        high = beyond(prefix)  # a range of the index: cost by matches
+        sql = "SELECT * FROM marks WHERE reader >= ?1 AND reader < ?2 ORDER BY reader"
+        if high is None:
+            sql = "SELECT * FROM marks WHERE reader >= ?1 AND ?2 IS NULL ORDER BY reader"
+        return [(reader, value) for reader, value in self._rows(sql, prefix, high)]
