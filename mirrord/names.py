@@ -7,6 +7,7 @@ import re
 from .errors import InvalidRequest
 
 _TOPIC = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}\Z")
+_ROUTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:>-]{0,254}\Z")
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
@@ -25,6 +26,21 @@ def check_topic(name: str) -> str:
     if not is_topic(name):
         raise InvalidRequest(
             f"{name[:80]!r} cannot be a topic's name: use 1 to 255 of A-Z a-z 0-9 . _ : - "
+            "and begin with a letter or digit"
+        )
+    return name
+
+
+def is_router(name: str) -> bool:
+    """As a topic's name, and ``>`` may be in it: ``orders->audit``."""
+    return _ROUTER.match(name) is not None
+
+
+def check_router(name: str) -> str:
+    """The name itself. Raises InvalidRequest when it cannot be a router's."""
+    if not is_router(name):
+        raise InvalidRequest(
+            f"{name[:80]!r} cannot be a router's name: use 1 to 255 of A-Z a-z 0-9 . _ : - > "
             "and begin with a letter or digit"
         )
     return name

@@ -12,10 +12,13 @@ from msgspec import Struct
 
 from ..errors import ConfigError, InvalidRequest, NotYet
 from ..names import is_node, is_prefix, is_topic
+from .access.auth import read_auth
+from .access.tls import TlsConfig, read_tls
 from .lines import Faults, Path
 from .links import check_links, is_address, read_link, unfit_url
 from .model import ClusterConfig, Config, Fields, Limits, LinkConfig, MirroringConfig, NodeConfig, StoreConfig
 from .option import Option, options_of, quoted, read
+from .routers import check_routers, read_routers
 from .topic import NOT_THERE_YET as TOPIC_FIELDS_NOT_YET
 from .topic import OPTIONS as TOPIC_OPTIONS
 from .topic import refuse_what_is_not_there, topic_config
@@ -23,12 +26,15 @@ from .topic import refuse_what_is_not_there, topic_config
 MAX_FILE_BYTES = 8 << 20
 MAX_DEPTH = 12
 
-SECTIONS = ("cluster", "nodes", "topics", "links", "limits", "store", "mirroring")
-SECTIONS_NOT_YET = frozenset({"auth", "routers", "jobs", "schedules", "tls", "locks", "presence"})
+SECTIONS = ("cluster", "nodes", "topics", "links", "routers", "limits", "store", "mirroring", "auth", "tls")
+SECTIONS_NOT_YET = frozenset({"jobs", "schedules", "locks", "presence"})
 TOPIC_KEYS_NOT_YET = frozenset({"home", "mirror_deletes", "mirror_groups", "compression"})
 STORE_KEYS_NOT_YET = frozenset({"url"})
 
-_NODE_OPTIONS = options_of(NodeConfig) | {"topics": Option("table", "what differs on this node")}
+_NODE_OPTIONS = options_of(NodeConfig) | {
+    "topics": Option("table", "what differs on this node"),
+    "tls": Option("table", "what differs on this node"),
+}
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", re.ASCII)
 _NOT_ABOVE = (  # (table, key, key): the first value may not be above the second
     ("limits", "max_record_bytes", "max_body_bytes"),
@@ -69,19 +75,24 @@ def parse(text: str, file: str = "<text>") -> Config:
             faults.not_yet((key,))
         elif key not in SECTIONS:
             faults.unknown((key,), SECTIONS)
-    nodes = _nodes(faults, tree.get("nodes", {}), os.path.dirname(os.path.abspath(file)))
+    folder = os.path.dirname(os.path.abspath(file))
+    tls = read_tls(faults, ("tls",), tree.get("tls", {}), folder)
+    nodes = _nodes(faults, tree.get("nodes", {}), folder, tls)
     config = Config(
         cluster=_cluster(faults, tree.get("cluster", {})),
         nodes=nodes,
         topics=_topics(faults, ("topics",), tree.get("topics", {})),
         links=_links(faults, tree.get("links", []), nodes),
+        routers=read_routers(faults, tree.get("routers", {}), nodes),
         limits=_section(faults, "limits", tree, Limits),
         store=_section(faults, "store", tree, StoreConfig, STORE_KEYS_NOT_YET),
         mirroring=_section(faults, "mirroring", tree, MirroringConfig),
+        auth=read_auth(faults, tree.get("auth", {})),
         file=None if file == "<text>" else file,
     )
     faults.check()
     check_links(faults, config)
+    check_routers(faults, config)
     faults.check()
     return config
 
@@ -90,9 +101,7 @@ def _toml(text: str, file: str) -> dict[str, Any]:
     try:
         tree = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        found = re.fullmatch(
-            r"(.*?)(?: \(at (?:line (\d+), column \d+|end of document)\))?", str(error), re.DOTALL
-        )
+        found = re.fullmatch(r"(.*?)(?: \(at (?:line (\d+), column \d+|end of document)\))?", str(error), re.DOTALL)
         what, line = (found[1], found[2]) if found else (str(error), None)
         where = line or str(text.count("\n") + 1 if "end of document" in str(error) else 1)
         raise ConfigError(f"{file}:{where}: not TOML: {what[:200]}") from error
@@ -128,9 +137,7 @@ def _fields(
     return values
 
 
-def _section(
-    faults: Faults, name: str, tree: Mapping[str, Any], table: type[T], not_yet: Collection[str] = ()
-) -> T:
+def _section(faults: Faults, name: str, tree: Mapping[str, Any], table: type[T], not_yet: Collection[str] = ()) -> T:
     section = table(**_fields(faults, (name,), tree.get(name, {}), options_of(table), not_yet))
     for where, low, high in _NOT_ABOVE:
         if where == name and getattr(section, low) > getattr(section, high):
@@ -148,7 +155,7 @@ def _cluster(faults: Faults, found: object) -> str:
     return name
 
 
-def _nodes(faults: Faults, found: object, folder: str) -> dict[str, NodeConfig]:
+def _nodes(faults: Faults, found: object, folder: str, tls: TlsConfig) -> dict[str, NodeConfig]:
     if not isinstance(found, dict) or not found:
         faults.add(("nodes",), "expected at least one node: [nodes.NAME] with listen")
         return {}
@@ -156,7 +163,10 @@ def _nodes(faults: Faults, found: object, folder: str) -> dict[str, NodeConfig]:
     for name, table in found.items():
         path = ("nodes", name)
         if is_node(name):
-            node = _node(faults, path, name, _fields(faults, path, table, _NODE_OPTIONS), folder)
+            values = _fields(faults, path, table, _NODE_OPTIONS)
+            differs = values.get("tls", {})
+            values["tls"] = read_tls(faults, (*path, "tls"), differs, folder, tls) if differs else tls
+            node = _node(faults, path, name, values, folder)
             for other in nodes.values():
                 _check_apart(faults, path, node, other)
             nodes[name] = node
@@ -171,7 +181,8 @@ def _node(faults: Faults, path: Path, name: str, values: dict[str, Any], folder:
     if address is None or int(address[2]) > 65535:
         faults.add((*path, "listen"), f'expected host:port such as "127.0.0.1:4001", found {quoted(listen)}')
         listen = "127.0.0.1:0"
-    url = values.get("url", f"http://{listen}").rstrip("/")
+    scheme = "https" if values["tls"].serves else "http"
+    url = values.get("url", f"{scheme}://{listen}").rstrip("/")
     if "url" in values and (why := unfit_url(url)):
         faults.add((*path, "url"), why)
     return NodeConfig(
@@ -180,6 +191,7 @@ def _node(faults: Faults, path: Path, name: str, values: dict[str, Any], folder:
         url=url,
         data_dir=os.path.normpath(os.path.join(folder, values.get("data_dir") or os.path.join("data", name))),
         topics=_topics(faults, (*path, "topics"), values.get("topics", {})),
+        tls=values["tls"],
     )
 
 

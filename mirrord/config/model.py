@@ -9,9 +9,12 @@ from typing import Annotated, Literal
 from msgspec import Struct
 
 from ..names import matches
+from .access.auth import AuthConfig
+from .access.tls import TlsConfig
 from .option import KIB, MIB, Option
 
 OnGap = Literal["record", "halt"]
+Forward = Literal["all", "origin"]
 Fields = Mapping[str, object]  # of a topic, as the file sets them: sizes in bytes, durations in ms
 
 
@@ -52,6 +55,7 @@ class NodeConfig(Struct, frozen=True):
         Option("text", "where its store is, relative to this file; default: data/NAME", example='"data/fra"'),
     ] = ""
     topics: Mapping[str, Fields] = {}
+    tls: TlsConfig = TlsConfig()
 
 
 class LinkConfig(Struct, frozen=True):
@@ -97,12 +101,54 @@ class LinkConfig(Struct, frozen=True):
         ),
     ] = None
 
+    key: Annotated[
+        str | None,
+        Option(
+            "text",
+            "the key that the peer asks for: env:NAME or file:PATH; default: peer_key of [auth]",
+            example='"env:FRA_KEY"',
+        ),
+    ] = None
+
     def pairs(self) -> Iterator[tuple[str, str]]:
         """(puller, source) of every pull that the entry asks for."""
         if self.between:
             yield from permutations(self.between, 2)
         else:
             yield self.pull, self.source
+
+
+class RouterConfig(Struct, frozen=True):
+    """A ``[routers.NAME]`` table: what is appended to one topic is copied into another, on the same node."""
+
+    source: Annotated[str, Option("text", "the topic that is copied from", example='"orders"')] = ""
+    dest: Annotated[str, Option("text", "the topic that the copies go to", example='"audit"')] = ""
+    filter: Annotated[
+        tuple[str, ...],
+        Option("list", "which records: by their tag; default: all", example='["tag", "Glob", "eu:*"]'),
+    ] = ()
+    preserve_node: Annotated[bool, Option("flag", "copies keep the node label of their record")] = True
+    preserve_tag: Annotated[bool, Option("flag", "copies keep the tag of their record")] = True
+    allow_cycle: Annotated[
+        bool, Option("flag", "the router may close a cycle; a record comes into each topic once all the same")
+    ] = False
+    backfill: Annotated[bool, Option("flag", "copy what is there already, not only what is appended from now on")] = (
+        False
+    )
+    forward: Annotated[
+        Forward | None,
+        Option(
+            "word",
+            "all: every record; origin: those written on the node itself, for routers on all holders of mirrored "
+            "topics; default: origin where all would double",
+            words=("all", "origin"),
+            example='"all"',
+        ),
+    ] = None
+    on: Annotated[
+        tuple[str, ...],
+        Option("list", "the nodes that run it; default: every node that has the source", example='["fra"]'),
+    ] = ()
 
 
 class Limits(Struct, frozen=True):
@@ -124,6 +170,9 @@ class Limits(Struct, frozen=True):
     max_page_size: Annotated[int, Option("count", "entries in one page of a list", least=1)] = 1000
     max_topics: Annotated[int, Option("count", "topics on a node, for writers; 0 = off", least=1, off=True)] = 100_000
     max_routers: Annotated[int, Option("count", "routers on a node, for writers; 0 = off", least=1, off=True)] = 10_000
+    router_wait_ms: Annotated[
+        int, Option("duration", "a read of a router's destination waits so long for its copies", most=60_000)
+    ] = 1000
     max_total_bytes: Annotated[
         int, Option("size", "JSON text of all live records of a node, for writers; 0 = off", off=True)
     ] = 0
@@ -235,7 +284,9 @@ class Config(Struct, frozen=True):
     nodes: Mapping[str, NodeConfig]
     topics: Mapping[str, Fields] = {}
     links: tuple[LinkConfig, ...] = ()
+    routers: Mapping[str, RouterConfig] = {}
     limits: Limits = Limits()
     store: StoreConfig = StoreConfig()
     mirroring: MirroringConfig = MirroringConfig()
+    auth: AuthConfig = AuthConfig()
     file: str | None = None

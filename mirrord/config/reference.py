@@ -11,7 +11,9 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Struct
 
-from .model import ClusterConfig, Limits, LinkConfig, MirroringConfig, NodeConfig, StoreConfig
+from .access.auth import AuthConfig
+from .access.tls import TlsConfig
+from .model import ClusterConfig, Limits, LinkConfig, MirroringConfig, NodeConfig, RouterConfig, StoreConfig
 from .option import Option, as_duration, as_size, options_of, quoted
 from .topic import NOT_THERE_YET, TopicConfig
 
@@ -38,9 +40,12 @@ _TABLES: tuple[tuple[str, type[Struct], str], ...] = (
     ),
     ("[[links]]", LinkConfig, "a mesh"),
     ("[[links]]", LinkConfig, "one direction, for one more topic"),
+    ("[routers.orders-audit]", RouterConfig, "copies between topics of one node"),
     ("[limits]", Limits, "what is beyond is refused by name"),
     ("[store]", StoreConfig, "how a node keeps its store"),
     ("[mirroring]", MirroringConfig, "how links and feeds behave"),
+    ("[auth]", AuthConfig, "who may do what"),
+    ("[tls]", TlsConfig, "files are relative to this one; what differs on one node: [nodes.fra.tls]"),
 )
 
 
@@ -83,9 +88,7 @@ def every_key() -> str:
             parts.append(_OTHER_NODES)
         if table is TopicConfig:
             parts.append(
-                "\n[nodes.iad.topics.orders]  # what differs on one node\n"
-                + "\n".join(_lines(found[:1], table))
-                + "\n"
+                "\n[nodes.iad.topics.orders]  # what differs on one node\n" + "\n".join(_lines(found[:1], table)) + "\n"
             )
     return "".join(parts)
 

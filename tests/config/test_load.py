@@ -75,11 +75,11 @@ def test_what_is_not_written_is_the_default() -> None:
         (
             "x = 1\n[nodes.a]",
             "c.toml:1: [x] expected one of cluster, nodes, "
-            'topics, links, limits, store, mirroring, found "x"',
+            'topics, links, routers, limits, store, mirroring, found "x"',
         ),
         (
             "[node.a]\n[nodes.a]",
-            "c.toml:1: [node] expected one of cluster, nodes, topics, links, limits, store, mirroring, "
+            "c.toml:1: [node] expected one of cluster, nodes, topics, links, routers, limits, store, mirroring, "
             'found "node" (did you mean "nodes"?)',
         ),
         (
@@ -143,7 +143,6 @@ def test_every_mistake_names_file_line_key_and_what_was_expected(text: str, told
     "key",
     [
         "auth",
-        "routers.x",
         "jobs.x",
         "schedules.x",
         "tls",
@@ -159,7 +158,7 @@ def test_what_a_later_version_brings_is_refused_by_name(key: str) -> None:
     table, _, last = key.rpartition(".")
     text = (
         f"[nodes.a]\n[{key}]\n"
-        if not table or table in ("routers", "jobs", "schedules")
+        if not table or table in ("jobs", "schedules")
         else (f"[nodes.a]\n[{table}]\n{last} = 'x'\n")
     )
     told = fault(text)

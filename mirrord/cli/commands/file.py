@@ -8,6 +8,7 @@ import click
 
 from ...config import picture, topology
 from ...config.load import load
+from ...config.routers import router_warnings
 from ...errors import ConfigError
 from ..starter import NODES, starter_file
 
@@ -40,7 +41,7 @@ def init(directory: str, nodes: str, port: int) -> None:
 def check(file: str) -> None:
     """Tell what is wrong with FILE (exit code 2), and what may surprise (a warning)."""
     config = load(file)
-    for warning in topology.warnings(config):
+    for warning in (*topology.warnings(config), *router_warnings(config)):
         click.echo(f"{click.style('warning', fg='yellow')}: {warning}")
     pulls = len(topology.edges(config))
     click.echo(f"{file}: ok ({_plural(len(config.nodes), 'node')}, {_plural(pulls, 'pull')})")
