@@ -3,7 +3,7 @@
     MirrordError
     ├── InvalidRequest            400   BatchTooLarge, RecordTooLarge
     ├── Unauthorized 401, Forbidden 403, NotFound 404 (TopicNotFound, FeedNotFound, LinkNotFound)
-    ├── MethodNotAllowed 405, RequestTimeout 408, HeadersTooLarge 431
+    ├── MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408, HeadersTooLarge 431
     ├── Conflict                  409   TopicExistsIncompatible, TopicNotEmpty, TopicLinked,
     │                                   DeclaredInFile, IdempotencyConflict, NotAQueue
     ├── PayloadTooLarge 413, UnsupportedMediaType 415, TopicFull 422, Throttled 429
@@ -103,6 +103,13 @@ class MethodNotAllowed(MirrordError):
     status = 405
 
 
+class NotAcceptable(MirrordError):
+    """What is here has no form that the Accept header takes; the message says which it has."""
+
+    code = "not_acceptable"
+    status = 406
+
+
 class RequestTimeout(MirrordError):
     """The request did not arrive in time."""
 
@@ -168,7 +175,7 @@ class PayloadTooLarge(MirrordError):
 
 
 class UnsupportedMediaType(MirrordError):
-    """Bodies are application/json."""
+    """Bodies are application/json or application/msgpack, plain or under gzip or zstd."""
 
     code = "unsupported_media_type"
     status = 415

@@ -3,7 +3,8 @@ also runs under any ASGI server."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -18,6 +19,7 @@ from ..node import Node
 from .auth.gate import Gate
 from .connection import FastHandler
 from .errors import answer
+from .formats.envelope import leaves_as_it_is, opened, sealed
 from .message import Request, Response, Stream
 from .routes.peers import not_yet
 from .routes.table import ENDPOINTS, LATER, SOCKETS, Endpoint, Socket
@@ -59,16 +61,21 @@ class Door:
         return None
 
     def _bind(self, endpoint: Endpoint, request: Request, **params: str) -> FastHandler:
-        node, gate, handler = self._node, self._gate, endpoint.handler
-        if not gate.open:
-            gate.admit(endpoint, request, params)
+        gate, handle = self._gate, partial(self._through, endpoint, params)
+        if gate.open:
+            return handle
+        gate.admit(endpoint, request, params)
+        return gate.counting(handle)
 
-        async def handle(request: Request) -> Response | Stream:
-            if node.draining:
-                raise ShuttingDown(retry_after_s=1.0)
-            return await handler(node, request, **params)
-
-        return handle if gate.open else gate.counting(handle)
+    async def _through(self, endpoint: Endpoint, params: Mapping[str, str], request: Request) -> Response | Stream:
+        if self._node.draining and request.method not in ("GET", "HEAD"):
+            raise ShuttingDown(retry_after_s=1.0)
+        if b"content-encoding" in request.headers:
+            await opened(request, self._node.config.limits.max_body_bytes)
+        response = await endpoint.handler(self._node, request, **params)
+        if isinstance(response, Stream) or leaves_as_it_is(request, response):
+            return response
+        return await sealed(request, response)
 
     # ---- the same through ASGI -------------------------------------------------------------------
 
@@ -91,14 +98,12 @@ class Door:
             try:
                 method = "GET" if request.method == "HEAD" and "GET" in endpoints else request.method
                 endpoint = endpoints.get(method)
-                if self._node.draining and method != "GET":
-                    raise ShuttingDown(retry_after_s=1.0)
                 if endpoint is None:
                     told = f"{request.method} is not for this path; use {', '.join(allow)}"
                     raise MethodNotAllowed(told, {"allow": allow})
                 return await _to_starlette(await self._answer(endpoint, request))
             except MirrordError as error:
-                return await _to_starlette(answer(error))
+                return await _to_starlette(answer(error, await _from_starlette(request)))
 
         return answering
 
@@ -107,7 +112,7 @@ class Door:
         params = {k: v for k, v in asked.path_params.items() if k != "rest"}
         principal = self._gate.admit(endpoint, request, params)
         with self._gate.counted(principal):
-            return await endpoint.handler(self._node, request, **params)
+            return await self._through(endpoint, params, request)
 
     def _conversing(self, socket: Socket) -> Callable[[WebSocket], Awaitable[None]]:
         async def conversing(websocket: WebSocket) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 from msgspec import json
 
 from ..errors import MirrordError
+from .formats.envelope import in_format
 from .message import Request, Response
 
 
-def answer(error: MirrordError, _request: Request | None = None) -> Response:
-    """``{"error": {"code", "message", "detail"?}}``; ``Retry-After`` in seconds when the error knows when."""
+def answer(error: MirrordError, request: Request | None = None) -> Response:
+    """``{"error": {"code", "message", "detail"?}}``, in the format that the request asked for; ``Retry-After`` in
+    seconds when the error knows when."""
     told: dict[str, Any] = {"code": error.code, "message": str(error)}
     if error.detail is not None:
         told["detail"] = error.detail
@@ -23,4 +25,5 @@ def answer(error: MirrordError, _request: Request | None = None) -> Response:
         headers.append((b"www-authenticate", b"Bearer"))
     if error.status == 405 and error.detail and "allow" in error.detail:
         headers.append((b"allow", ", ".join(error.detail["allow"]).encode()))
-    return Response(error.status, json.encode({"error": told}), headers=tuple(headers))
+    response = Response(error.status, json.encode({"error": told}), headers=tuple(headers))
+    return response if request is None else in_format(request, response)

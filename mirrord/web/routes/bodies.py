@@ -8,24 +8,51 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from ...config.model import Limits
-from ...errors import BatchTooLarge, InvalidRequest, NotYet, RecordTooLarge, UnsupportedMediaType
+from ...errors import BatchTooLarge, InvalidRequest, PayloadTooLarge, RecordTooLarge, UnsupportedMediaType
 from ...records.chunk import NO_TEXT, Draft
+from ..formats.negotiation import JSON, is_msgpack
+from ..formats.packed import PackedDraft, drafts, to_json
 from ..message import Request
 
 Count = Annotated[int, Meta(ge=0)]
 T = TypeVar("T")
-MSGPACK = b"application/msgpack"
+MOST_CONTROL_BYTES = 1 << 20
+"""Any body but an append's: as objects it takes up to seventy times its bytes."""
+MOST_CONFIG_BYTES = 64 << 10
 
 
-class AppendBody(Struct):
-    """``POST /v0/topics/:topic``."""
+class AppendFields(Struct, kw_only=True):
+    """What an append says beside its records. ``config`` is read only when it makes the topic."""
 
-    records: list[Draft]
     node: str | None = None
     idempotency_key: str | None = None
     create: bool | None = None
-    config: dict[str, Any] | None = None
+    config: Raw = NO_TEXT
     disable_backpressure: bool = False
+
+
+class AppendBody(AppendFields, kw_only=True):
+    """``POST /v0/topics/:topic``."""
+
+    records: list[Draft]
+
+    def inline_config(self) -> dict[str, Any] | None:
+        """The configuration that came with it; None for none. Raises InvalidRequest."""
+        if not self.config:
+            return None
+        if len(self.config) > MOST_CONFIG_BYTES:
+            raise InvalidRequest(f"config has {len(self.config)} bytes; at most {MOST_CONFIG_BYTES}")
+        try:
+            found: dict[str, Any] | None = _config_json.decode(self.config)
+        except msgspec.MsgspecError as error:
+            raise InvalidRequest(f"the body cannot be read: {str(error).replace('`$', '`$.config')}") from error
+        return found
+
+
+class PackedAppend(AppendFields, kw_only=True):
+    """The same as msgpack."""
+
+    records: list[PackedDraft]
 
 
 class DiffBody(Struct):
@@ -43,19 +70,57 @@ class DiffBody(Struct):
     match: Any = None
 
 
+_config_json: msgspec.json.Decoder[dict[str, Any] | None] = msgspec.json.Decoder(dict[str, Any] | None)
+_append_json = msgspec.json.Decoder(AppendBody)
+_append_packed = msgspec.msgpack.Decoder(PackedAppend)
+
+
 def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     """One decoder per body type, made once."""
     return msgspec.json.Decoder(kind)
 
 
 def decode(request: Request, decode_json: msgspec.json.Decoder[T], *, empty: T | None = None) -> T:
-    """The body, checked. Raises UnsupportedMediaType, NotYet, InvalidRequest with the place of the fault."""
+    """The body, checked; a msgpack one is read as the JSON that it stands for.
+
+    Raises UnsupportedMediaType, PayloadTooLarge, InvalidRequest with the place of the fault.
+    """
     body = request.body
     if not body:
         if empty is None:
             raise InvalidRequest("a body is needed: send a JSON object")
         return empty
-    check_media_type(request)
+    if len(body) > MOST_CONTROL_BYTES:
+        told = f"the body has {len(body)} bytes; other bodies than an append's have at most {MOST_CONTROL_BYTES}"
+        raise PayloadTooLarge(told, {"max": MOST_CONTROL_BYTES})
+    return _read_json(to_json(body) if _is_packed(request) else body, decode_json)
+
+
+def decode_append(request: Request, limits: Limits) -> AppendBody:
+    """The body of an append, checked but for the sizes of its records.
+
+    Raises UnsupportedMediaType, InvalidRequest, and for msgpack BatchTooLarge, RecordTooLarge.
+    """
+    if not request.body:
+        raise InvalidRequest("a body is needed: send an object with records")
+    if not _is_packed(request):
+        return _read_json(request.body, _append_json)
+    try:
+        found = _append_packed.decode(request.body)
+    except msgspec.MsgspecError as error:
+        raise InvalidRequest(f"the body cannot be read: {error}") from error
+    except RecursionError as error:
+        raise InvalidRequest("the body is nested too deeply") from error
+    if len(found.config) > MOST_CONFIG_BYTES:
+        raise InvalidRequest(f"config has {len(found.config)} bytes; at most {MOST_CONFIG_BYTES}")
+    return AppendBody(
+        records=drafts(found.records, limits), node=found.node, idempotency_key=found.idempotency_key,
+        create=found.create, config=Raw(to_json(bytes(found.config))) if found.config else NO_TEXT,
+        disable_backpressure=found.disable_backpressure,
+    )  # fmt: skip
+
+
+def _read_json(body: bytes, decode_json: msgspec.json.Decoder[T]) -> T:
     try:
         if not body.isascii():
             body.decode()
@@ -68,20 +133,22 @@ def decode(request: Request, decode_json: msgspec.json.Decoder[T], *, empty: T |
         raise InvalidRequest("the body is nested too deeply") from error
 
 
-def check_media_type(request: Request, wanted: bytes = b"application/json") -> None:
-    """Raises UnsupportedMediaType, NotYet unless the body is said to be of that type and not compressed."""
+def _is_packed(request: Request) -> bool:
+    """Whether the body is msgpack, and not JSON. Raises UnsupportedMediaType when it is said to be neither."""
+    kind = request.headers.get(b"content-type", b"")
+    if kind.startswith(JSON) or kind[: len(JSON)].lower() == JSON:
+        return False
+    if is_msgpack(kind):
+        return True
+    found = kind.decode("latin-1")[:80]
+    raise UnsupportedMediaType(f"send content-type: application/json or application/msgpack (found {found!r})")
+
+
+def check_media_type(request: Request, wanted: bytes) -> None:
+    """Raises UnsupportedMediaType unless the body is said to be of that type."""
     kind = request.headers.get(b"content-type", b"")
     if kind[: len(wanted)].lower() != wanted:
-        if kind[: len(MSGPACK)].lower() == MSGPACK:
-            raise NotYet("msgpack bodies are not yet in this version; send JSON", {"content_type": "msgpack"})
         raise UnsupportedMediaType(f"send content-type: {wanted.decode()} (found {kind.decode('latin-1')[:80]!r})")
-    coding = request.headers.get(b"content-encoding", b"identity")
-    if coding == b"gzip":
-        detail = {"content_encoding": "gzip"}
-        raise NotYet("compressed bodies are not yet in this version; send it uncompressed", detail)
-    if coding not in (b"identity", b""):
-        told = coding.decode("latin-1")[:80]
-        raise UnsupportedMediaType(f"content-encoding {told!r} is not read; send it uncompressed")
 
 
 def check_drafts(body: AppendBody, limits: Limits) -> None:

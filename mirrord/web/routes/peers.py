@@ -10,8 +10,9 @@ from ...errors import InvalidRequest, NotYet
 from ...links.link import Link
 from ...links.wire import decode_change, decode_request
 from ...node import Node
+from ..formats.negotiation import MSGPACK
 from ..message import ClientGone, Request, Response, Stream, Writer
-from .bodies import MSGPACK, check_media_type
+from .bodies import check_media_type
 from .topics import reply
 
 UNSENT_BYTES = 128 << 10

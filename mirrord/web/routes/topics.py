@@ -13,7 +13,7 @@ from msgspec import Struct
 from xxhash import xxh3_128_digest
 
 from ...actors.bell import Ear
-from ...config.topic import TopicConfig, as_json, refuse_what_is_not_there, topic_config
+from ...config.topic import DEFAULT, OPTIONS, TopicConfig, as_json, refuse_what_is_not_there, topic_config
 from ...errors import DeclaredInFile, InvalidRequest, NotYet, TopicNotFound
 from ...names import check_topic
 from ...node import Node
@@ -24,9 +24,8 @@ from ...topics.read.face import View
 from ...topics.read.reading import Found, read
 from ...topics.topic import Topic
 from ..message import Request, Response
-from .bodies import AppendBody, DiffBody, check_drafts, decode, decoder, flag
+from .bodies import AppendBody, DiffBody, check_drafts, decode, decode_append, decoder, flag
 
-_append_json = decoder(AppendBody)
 _diff_json = decoder(DiffBody)
 _object_json = decoder(dict[str, Any])
 _encode = msgspec.json.Encoder().encode
@@ -51,7 +50,7 @@ def reply(status: int, body: dict[str, Any], began: float) -> Response:
 async def append(node: Node, request: Request, name: str) -> Response:
     """``POST /v0/topics/:topic``."""
     began = perf_counter()
-    body = decode(request, _append_json)
+    body = decode_append(request, node.config.limits)
     check_drafts(body, node.config.limits)
     key_name = body.idempotency_key or _header_key(request, node)
     key = Key(key_name, xxh3_128_digest(encode_body(body.records))) if key_name else None
@@ -89,11 +88,12 @@ async def _topic_to_append(node: Node, name: str, body: AppendBody) -> tuple[Top
     if topic is not None:
         return (topic, False) if topic.ready.is_set() else (await node.registry.find(name), False)
     check_topic(name)
-    config = topic_config(body.config or {})
+    inline = body.inline_config()
+    config = topic_config(inline or {})
     refuse_what_is_not_there(config)
     if body.create is False or (body.create is None and not config.auto_create):
         raise TopicNotFound(f"no topic {name!r} on this node, and this append may not create it", {"topic": name})
-    return await node.registry.ensure(name, node.registry.declared_over(name, config), put=body.config is not None)
+    return await node.registry.ensure(name, node.registry.declared_over(name, config), put=inline is not None)
 
 
 # ---- read ----------------------------------------------------------------------------------------
@@ -169,18 +169,39 @@ async def put(node: Node, request: Request, name: str) -> Response:
     known = node.registry.known(name)
     if known is not None:
         _keep_what_is_for_ever(fields, known.config)
-    config = topic_config(fields)
+    config = _with_declared(node, name, fields, topic_config(fields))
+    topic, created = await node.registry.ensure(name, config, put=True)
+    if not created:
+        await topic.mailbox.ask(Configure(config, put=True))
+    return _configured(topic, created, began)
+
+
+async def patch(node: Node, request: Request, name: str) -> Response:
+    """``PATCH /v0/topics/:topic``: changes the fields that are sent and no other; null is the default again."""
+    began = perf_counter()
+    fields = decode(request, _object_json, empty={})
+    topic = await _existing(node, name)
+    changed = fields | {field: getattr(DEFAULT, field) for field in OPTIONS if fields.get(field, 0) is None}
+    config = _with_declared(node, name, changed, topic_config(changed, topic.config))
+    if config != topic.config:
+        await topic.mailbox.ask(Configure(config, put=True))
+    return _configured(topic, False, began)
+
+
+def _with_declared(node: Node, name: str, fields: dict[str, Any], config: TopicConfig) -> TopicConfig:
+    """With what the file declares. Raises DeclaredInFile when the fields say otherwise, NotYet."""
     refuse_what_is_not_there(config)
     declared = node.registry.declared(name)
     for field, value in declared.items():
         if field in fields and getattr(config, field) != getattr(topic_config(declared), field):
             told = f"{field} of {name} is set to {value!r} in the TOML file, which wins; change it there"
             raise DeclaredInFile(told, {"field": field})
-    config = topic_config(declared, config)
-    topic, created = await node.registry.ensure(name, config, put=True)
-    if not created:
-        await topic.mailbox.ask(Configure(config, put=True))
-    return reply(201 if created else 200, {"topic": name, "created": created, "config": as_json(topic.config)}, began)
+    return topic_config(declared, config)
+
+
+def _configured(topic: Topic, created: bool, began: float) -> Response:
+    body = {"topic": topic.topic, "created": created, "config": as_json(topic.config)}
+    return reply(201 if created else 200, body, began)
 
 
 def _keep_what_is_for_ever(fields: dict[str, Any], config: TopicConfig) -> None:
