@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigError
 from ..names import is_prefix, is_topic
+from .access.auth import read_reference
 from .lines import Faults, Path
 from .model import Config, LinkConfig, Want
 from .option import options_of, quoted, read
@@ -18,7 +19,6 @@ KEYS_NOT_YET = frozenset(
         "rate",
         "daily",
         "window",
-        "key",
         "only",
         "not",
         "filter",
@@ -30,7 +30,7 @@ KEYS_NOT_YET = frozenset(
 )
 _OPTIONS = {option.key or field: (field, option) for field, option in options_of(LinkConfig).items()}
 _DIRECTION = (("pull", "pull"), ("from", "source"))
-_SETTINGS = {"via": "via", "on_gap": "on_gap", "gap_patience": "gap_patience_ms"}
+_SETTINGS = {"via": "via", "on_gap": "on_gap", "gap_patience": "gap_patience_ms", "key": "key"}
 
 
 def unfit_url(url: str) -> str:
@@ -58,6 +58,9 @@ def read_link(faults: Faults, path: Path, entry: object, nodes: Collection[str])
             faults.unknown((*path, key), _OPTIONS)
         else:
             field, option = _OPTIONS[key]
+            if key == "key":
+                values[field] = read_reference(faults, (*path, key), value)
+                continue
             try:
                 values[field] = read(option, value)
             except ConfigError as error:
@@ -83,9 +86,7 @@ def _want(faults: Faults, path: Path, entry: object) -> Want | None:
         known = 'a topic\'s name, a prefix such as "chat:*" or {from = "x", as = "y"}'
         faults.add(path, f"expected {known}, found {quoted(entry)}")
         return None
-    fit = [
-        _is_rename_end(faults, (*path, key), entry.get(key)) for key in dict.fromkeys((*entry, "from", "as"))
-    ]
+    fit = [_is_rename_end(faults, (*path, key), entry.get(key)) for key in dict.fromkeys((*entry, "from", "as"))]
     return Want(entry["from"], entry["as"]) if all(fit) else None
 
 
@@ -128,9 +129,7 @@ def _mesh_fits(faults: Faults, path: Path, values: dict[str, Any], nodes: Collec
         return False
     beside = [key for key, field in (*_DIRECTION, ("via", "via")) if field in values]
     for key in beside:
-        faults.add(
-            (*path, key), "expected with pull and from only, found beside between: write another entry"
-        )
+        faults.add((*path, key), "expected with pull and from only, found beside between: write another entry")
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
     if len(names) < 2:
         faults.add(here, f"expected two or more nodes, found {len(names)}")
@@ -218,7 +217,7 @@ def _check_addresses(faults: Faults, config: Config) -> None:
         port_known = not node.url.endswith(":0")
         if (
             name in direct
-            and node.url == f"http://{node.listen}"
+            and node.url.partition("://")[2] == node.listen
             and not (port_known and is_address(node.listen))
         ):
             message = f"expected how peers reach the node, found nothing: it listens at {node.listen}"

@@ -198,6 +198,13 @@ class Limits(Struct, frozen=True):
     max_lease_ms: Annotated[int, Option("duration", "a lease; longer is cut to it", least=1)] = 86_400_000
     max_jitter_ms: Annotated[int, Option("duration", "claim_jitter_ms; longer is cut to it", most=60_000)] = 5000
     max_nack_delay_ms: Annotated[int, Option("duration", "a nack's delay_ms; longer is cut to it")] = 86_400_000
+    max_groups_per_topic: Annotated[int, Option("count", "reader groups of one topic", least=1, most=100_000)] = 1000
+    max_consumers_per_group: Annotated[
+        int, Option("count", "consumers of a group that have something pending", least=1, most=100_000)
+    ] = 1000
+    max_pending_per_group: Annotated[
+        int, Option("count", "records that a group has handed out and nobody committed", least=1, most=1_000_000)
+    ] = 10_000
     max_router_hops: Annotated[
         int, Option("count", "routers that one record went through, before it is noted as an alarm", least=1)
     ] = 8

@@ -37,33 +37,25 @@ class TopicConfig(Struct, frozen=True):
         Discard,
         Option("word", "what a full topic does: evict the oldest, or refuse", words=("old", "reject")),
     ] = "old"
-    durable: Annotated[
-        bool, Option("flag", "short for durability: true = fsync, false = disk; durability wins")
-    ] = False
-    durability: Annotated[
-        Durability, Option("word", "what an acknowledged record survives", words=DURABILITIES)
-    ] = "disk"
+    durable: Annotated[bool, Option("flag", "short for durability: true = fsync, false = disk; durability wins")] = (
+        False
+    )
+    durability: Annotated[Durability, Option("word", "what an acknowledged record survives", words=DURABILITIES)] = (
+        "disk"
+    )
     priority: Annotated[
         int | None,
         Option("integer", "order of delivery under pressure", least=-(1 << 31), most=(1 << 31) - 1),
     ] = None
-    auto_priority: Annotated[bool, Option("flag", "without a priority, follow how recently it was used")] = (
-        True
-    )
+    auto_priority: Annotated[bool, Option("flag", "without a priority, follow how recently it was used")] = True
     auto_create: Annotated[
         bool, Option("flag", "in an append's inline config: whether the first append makes the topic")
     ] = True
-    idempotency_window_ms: Annotated[int, Option("duration", "how long an idempotency key is remembered")] = (
-        120_000
-    )
+    idempotency_window_ms: Annotated[int, Option("duration", "how long an idempotency key is remembered")] = 120_000
     dedupe_node: Annotated[bool, Option("flag", "whether readers' node filters count on this topic")] = True
     lease_ms: Annotated[int, Option("duration", "how long a claim holds a record")] = 30_000
-    claim_jitter_ms: Annotated[
-        int, Option("duration", "how long claims gather before records are shared out")
-    ] = 0
-    max_deliveries: Annotated[
-        int, Option("count", "claims of one record before it is set aside; 0 = no end")
-    ] = 0
+    claim_jitter_ms: Annotated[int, Option("duration", "how long claims gather before records are shared out")] = 0
+    max_deliveries: Annotated[int, Option("count", "claims of one record before it is set aside; 0 = no end")] = 0
     dead_letter: Annotated[str | None, Option("text", "the topic for records set aside")] = None
     leases_durable: Annotated[bool, Option("flag", "whether leases survive a restart")] = False
     idempotency_check: Annotated[
@@ -110,9 +102,7 @@ def refuse_what_is_not_there(config: TopicConfig) -> None:
     for name in NOT_THERE_YET:
         value = getattr(config, name)
         if value != getattr(DEFAULT, name):
-            raise NotYet(
-                f"{name} = {quoted(value)} is not yet in this version; leave {name} out", {"field": name}
-            )
+            raise NotYet(f"{name} = {quoted(value)} is not yet in this version; leave {name} out", {"field": name})
 
 
 def as_json(config: TopicConfig) -> dict[str, Any]:
@@ -134,15 +124,9 @@ def _checked(name: str, value: object) -> Any:
         case "text":
             if isinstance(value, str) and is_topic(value):
                 return value
-            raise InvalidRequest(
-                f"{name}: expected a topic's name or null, found {quoted(value)}", {"field": name}
-            )
+            raise InvalidRequest(f"{name}: expected a topic's name or null, found {quoted(value)}", {"field": name})
         case _:
-            if (
-                isinstance(value, int)
-                and not isinstance(value, bool)
-                and option.least <= value <= option.most
-            ):
+            if isinstance(value, int) and not isinstance(value, bool) and option.least <= value <= option.most:
                 return value
     raise InvalidRequest(f"{name}: expected {_expected(option)}, found {quoted(value)}", {"field": name})
 

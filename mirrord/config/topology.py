@@ -15,7 +15,7 @@ from .option import as_duration, as_size
 from .topic import TopicConfig, topic_config
 
 __all__ = [
-    "Flow", "LinkPlan", "Want", "carries", "declared", "edges", "links_of", "pulled_by", "topic_config_for",
+    "Flow", "LinkPlan", "Want", "carries", "declared", "edges", "link_key", "links_of", "pulled_by", "topic_config_for",
     "topology_hash", "unite", "warnings",
 ]  # fmt: skip
 
@@ -46,14 +46,18 @@ def links_of(config: Config, node: str) -> tuple[LinkPlan, ...]:
     return tuple(LinkPlan(peer=peer, wants=unite(found), **settings[peer]) for peer, found in wants.items())
 
 
+def link_key(config: Config, node: str, peer: str) -> str:
+    """Where the key is with which this node asks the peer for its feed, or nothing: no part of the topology."""
+    keys = (link.key for link in config.links if link.key and (node, peer) in link.pairs())
+    return next(keys, config.auth.peer_key)
+
+
 def unite(wants: Iterable[Want]) -> tuple[Want, ...]:
     """Each want once and sorted, without those that a wider prefix among them already means."""
     once = sorted(set(wants))
     wide = [want for want in once if want.source.endswith("*")]
     return tuple(
-        want
-        for want in once
-        if not any(other != want and matches(other.source, want.source) for other in wide)
+        want for want in once if not any(other != want and matches(other.source, want.source) for other in wide)
     )
 
 
@@ -120,9 +124,7 @@ class Flow:
         """(puller, its name for the topic) of everyone that pulls it straight from the node."""
         state = (node, topic)
         if state not in self._onward:
-            names = (
-                (puller, want.local_name(topic)) for puller, wants in self._followers[node] for want in wants
-            )
+            names = ((puller, want.local_name(topic)) for puller, wants in self._followers[node] for want in wants)
             self._onward[state] = frozenset((puller, name) for puller, name in names if name is not None)
         return self._onward[state]
 
@@ -161,9 +163,7 @@ def _stranded_topics(config: Config) -> Iterator[str]:
     serving, pulling = ({edge[end] for edge in edges(config)} for end in (0, 1))
     stranded: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for topic in config.topics:
-        if not any(
-            matches(topic, want.source) or want.local_name(_sample(topic)) is not None for want in wants
-        ):
+        if not any(matches(topic, want.source) or want.local_name(_sample(topic)) is not None for want in wants):
             yield f"no link carries {topic}: its records stay on the node where they are written"
         elif any(want.local_name(_sample(topic)) is not None for want in wants):
             for origin in (node for node in config.nodes if node in serving):
@@ -180,9 +180,7 @@ def _stranded_topics(config: Config) -> Iterator[str]:
 def _differences(config: Config) -> Iterator[str]:
     flow = Flow(config)
     shown: dict[str, Callable[[int], str]] = {"ttl_ms": as_duration, "cap_records": str, "cap_bytes": as_size}
-    for topic in dict.fromkeys(
-        (*config.topics, *(name for node in config.nodes.values() for name in node.topics))
-    ):
+    for topic in dict.fromkeys((*config.topics, *(name for node in config.nodes.values() for name in node.topics))):
         held = {state for node in config.nodes for state in flow.onward(node, _sample(topic))}
         held |= {(node, _sample(topic)) for node in config.nodes if flow.onward(node, _sample(topic))}
         configs = {state: topic_config_for(config, *state) for state in sorted(held)}

@@ -44,12 +44,14 @@ def test_every_key_shows_the_defaults() -> None:
     config = parse(every_key())
     assert (config.limits, config.store, config.mirroring) == (Limits(), StoreConfig(), MirroringConfig())
     assert topic_config(config.topics["orders"]) == TopicConfig()
-    assert config.nodes["fra"] == parse("[nodes.fra]").nodes["fra"]
+    fra, alone = config.nodes["fra"], parse("[nodes.fra]").nodes["fra"]
+    assert (fra.name, fra.listen, fra.data_dir, fra.topics) == (alone.name, alone.listen, alone.data_dir, {})
+    assert (config.auth.probe_auth, config.auth.allow_insecure, fra.tls.verify) == (False, False, "peers")
 
 
 def test_every_field_of_the_model_is_a_documented_key() -> None:
     """No option without a unit and a meaning, and none that the reference leaves out."""
-    undocumented = {"name", "topics"}  # of a node: its table's name, and tables of their own
+    undocumented = {"name", "topics", "tls"}  # of a node: its table's name, and tables of their own
     for table in (ClusterConfig, NodeConfig, LinkConfig, Limits, StoreConfig, MirroringConfig, TopicConfig):
         missing = set(table.__struct_fields__) - set(options_of(table))
         assert missing <= (undocumented if table is NodeConfig else set())

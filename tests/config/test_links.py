@@ -99,9 +99,7 @@ def test_an_entry_that_cannot_work(entry: str, line: int, told: str) -> None:
     assert any(told in message and message.startswith(f"c.toml:{LINK + line}: ") for message in found), found
 
 
-@pytest.mark.parametrize(
-    "key", ["rate", "daily", "window", "key", "only", "not", "filter", "protocol", "mirror_deletes"]
-)
+@pytest.mark.parametrize("key", ["rate", "daily", "window", "only", "not", "filter", "protocol", "mirror_deletes"])
 def test_link_options_that_are_to_come_are_refused_by_name(key: str) -> None:
     """A budget or a filter that is not there yet is never ignored."""
     found = faults(f"[[links]]\nbetween = ['fra', 'iad']\ntopics = ['x']\n{key} = 'x'\n")
@@ -167,13 +165,11 @@ def test_entries_for_one_pair_must_not_contradict_each_other(key: str, one: str,
             "come into b2",
         ),
         (
-            "[[links]]\nbetween = ['fra', 'iad']\n"
-            "topics = [{from = 'a', as = 'b'}, {from = 'b', as = 'a'}]\n",
+            "[[links]]\nbetween = ['fra', 'iad']\ntopics = [{from = 'a', as = 'b'}, {from = 'b', as = 'a'}]\n",
             None,
         ),
         (
-            "[[links]]\nbetween = ['fra', 'iad', 'sin']\n"
-            "topics = [{from = 'a', as = 'b'}, {from = 'b', as = 'c'}]\n",
+            "[[links]]\nbetween = ['fra', 'iad', 'sin']\ntopics = [{from = 'a', as = 'b'}, {from = 'b', as = 'c'}]\n",
             "as c",
         ),
     ],
@@ -189,12 +185,9 @@ def test_a_rename_must_not_lead_back(links: str, back: str | None) -> None:
 def test_renames_that_lead_nowhere_back_are_fine() -> None:
     """The design's own example, and a chain that renames at each step."""
     assert parse(
-        NODES
-        + "[[links]]\nbetween = ['fra', 'iad', 'sin']\ntopics = ['x', {from = 'clicks', as = 'clicks-eu'}]\n"
+        NODES + "[[links]]\nbetween = ['fra', 'iad', 'sin']\ntopics = ['x', {from = 'clicks', as = 'clicks-eu'}]\n"
     )
-    assert parse(
-        NODES + pull("[{from = 'a', as = 'b'}]") + pull("[{from = 'b', as = 'a'}]", pull="sin", source="fra")
-    )
+    assert parse(NODES + pull("[{from = 'a', as = 'b'}]") + pull("[{from = 'b', as = 'a'}]", pull="sin", source="fra"))
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:4009", "[::]:4009", "127.0.0.1:0"])

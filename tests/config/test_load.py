@@ -75,16 +75,17 @@ def test_what_is_not_written_is_the_default() -> None:
         (
             "x = 1\n[nodes.a]",
             "c.toml:1: [x] expected one of cluster, nodes, "
-            'topics, links, routers, limits, store, mirroring, found "x"',
+            'topics, links, routers, limits, store, mirroring, auth, tls, found "x"',
         ),
         (
             "[node.a]\n[nodes.a]",
-            "c.toml:1: [node] expected one of cluster, nodes, topics, links, routers, limits, store, mirroring, "
+            "c.toml:1: [node] expected one of cluster, nodes, topics, links, routers, limits, store, mirroring, auth, "
+            "tls, "
             'found "node" (did you mean "nodes"?)',
         ),
         (
             "[nodes.a]\n\nlisten_on = 1",
-            "c.toml:3: [nodes.a.listen_on] expected one of listen, url, data_dir, topics, "
+            "c.toml:3: [nodes.a.listen_on] expected one of listen, url, data_dir, topics, tls, "
             'found "listen_on" (did you mean "listen"?)',
         ),
         ("[limits]\nmax_topic = 1\n[nodes.a]", '"max_topic" (did you mean "max_topics"?)'),
@@ -142,10 +143,8 @@ def test_every_mistake_names_file_line_key_and_what_was_expected(text: str, told
 @pytest.mark.parametrize(
     "key",
     [
-        "auth",
         "jobs.x",
         "schedules.x",
-        "tls",
         "nodes.a.topics.x.home",
         "topics.x.home",
         "topics.x.mirror_deletes",
@@ -213,8 +212,7 @@ def test_nodes_on_one_machine_share_nothing(second: str, told: str) -> None:
 def test_nodes_on_two_machines_may_look_alike() -> None:
     """The usual file of a real cluster: every machine listens on the same port and has the same directory."""
     text = "".join(
-        f'[nodes.{n}]\nlisten = "0.0.0.0:4000"\nurl = "http://{n}.example:4000"\ndata_dir = "/v"\n'
-        for n in "ab"
+        f'[nodes.{n}]\nlisten = "0.0.0.0:4000"\nurl = "http://{n}.example:4000"\ndata_dir = "/v"\n' for n in "ab"
     )
     assert len(parse(text + "[[links]]\nbetween = ['a', 'b']\ntopics = ['*']\n").nodes) == 2
 
@@ -252,7 +250,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_all_mistakes_of_a_file_are_told_at_once_in_its_order() -> None:
     """One run of `mirrord check` is enough; a file that is wrong all over does not fill the screen."""
     with pytest.raises(ConfigError) as caught:
-        parse("[limits]\nb = 1\n[nodes.a]\nc = 1\n[auth]\n", "c.toml")
+        parse("[limits]\nb = 1\n[nodes.a]\nc = 1\n[jobs]\n", "c.toml")
     assert [line.split(" ")[0] for line in str(caught.value).split("\n")] == [
         "c.toml:2:",
         "c.toml:4:",

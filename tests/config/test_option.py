@@ -18,9 +18,7 @@ def test_every_size_and_duration_can_be_written_and_read_back(number: int) -> No
     assert size_bytes(number) == duration_ms(number) == number
 
 
-@given(
-    st.integers(0, 10**6), st.sampled_from([("KiB", 1 << 10), ("MB", 10**6), ("TiB", 1 << 40)]), st.booleans()
-)
+@given(st.integers(0, 10**6), st.sampled_from([("KiB", 1 << 10), ("MB", 10**6), ("TiB", 1 << 40)]), st.booleans())
 def test_a_unit_multiplies(number: int, unit: tuple[str, int], space: bool) -> None:
     """ "3MB" and "3 MB" are three million bytes."""
     assert size_bytes(f"{number}{' ' * space}{unit[0]}") == number * unit[1]

@@ -21,8 +21,7 @@ def test_the_text_says_who_pulls_what_from_whom() -> None:
         "\noffice  http://127.0.0.1:4003\n  <- plant   measurements as measurements-plant  on_gap halt\n"
     )
     via = (
-        "[nodes.a]\n[nodes.b]\nlisten = 'h:1'\n"
-        "[[links]]\npull = 'a'\nfrom = 'b'\ntopics = ['x']\nvia = 'http://t:9'\n"
+        "[nodes.a]\n[nodes.b]\nlisten = 'h:1'\n[[links]]\npull = 'a'\nfrom = 'b'\ntopics = ['x']\nvia = 'http://t:9'\n"
     )
     assert "<- b  x  via http://t:9\n" in as_text(parse(via))
 
@@ -44,8 +43,6 @@ def test_the_svg_stands_alone(file: Path) -> None:
     root = ElementTree.fromstring(picture)
     titles = [title.text or "" for title in root.iter(f"{SVG}title")]
     assert len(list(root.iter(f"{SVG}circle"))) == len(config.nodes)
-    assert len(titles) == 1 + len(config.nodes) + sum(
-        1 for link in config.links for _ in link.pairs() if not link.via
-    )
+    assert len(titles) == 1 + len(config.nodes) + sum(1 for link in config.links for _ in link.pairs() if not link.via)
     assert picture.count("http") == 1 + len(config.nodes), "only the namespace and the nodes' own urls"
     assert "prefers-color-scheme:dark" in picture

@@ -18,12 +18,7 @@ from mirrord.config.topic import (
 from mirrord.errors import InvalidRequest, NotYet
 
 anything = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=5)
-    | st.lists(st.integers(), max_size=1)
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers(), max_size=1)
 )
 
 

@@ -228,8 +228,7 @@ def test_flow_follows_links_and_renames() -> None:
             "what is written to x on a does not come to c",
         ),
         (
-            "[[links]]\nbetween = ['a', 'b']\ntopics = ['x']\n"
-            "[[links]]\nbetween = ['b', 'c']\ntopics = ['x']",
+            "[[links]]\nbetween = ['a', 'b']\ntopics = ['x']\n[[links]]\nbetween = ['b', 'c']\ntopics = ['x']",
             "b is the only way between a / c: while it is down they exchange nothing",
         ),
         (
