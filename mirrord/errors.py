@@ -2,7 +2,7 @@
 
     MirrordError
     ├── InvalidRequest            400   BatchTooLarge, RecordTooLarge
-    ├── Unauthorized 401, Forbidden 403, NotFound 404 (TopicNotFound, FeedNotFound, LinkNotFound)
+    ├── Unauthorized 401, Forbidden 403, NotFound 404 (TopicNotFound, GroupNotFound, FeedNotFound, LinkNotFound)
     ├── MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408, HeadersTooLarge 431
     ├── Conflict                  409   TopicExistsIncompatible, TopicNotEmpty, TopicLinked,
     │                                   DeclaredInFile, IdempotencyConflict, NotAQueue
@@ -82,6 +82,12 @@ class TopicNotFound(NotFound):
     """There is no such topic on this node; append to it or PUT it to create it."""
 
     code = "topic_not_found"
+
+
+class GroupNotFound(NotFound):
+    """The topic has no reader group of this name; its first read makes it."""
+
+    code = "group_not_found"
 
 
 class FeedNotFound(NotFound):

@@ -36,6 +36,16 @@ def is_router(name: str) -> bool:
     return _ROUTER.match(name) is not None
 
 
+def check_group(name: str) -> str:
+    """The name itself, by the rule for topics. Raises InvalidRequest when it cannot be a reader group's."""
+    if not is_topic(name):
+        raise InvalidRequest(
+            f"{name[:80]!r} cannot be a group's name: use 1 to 255 of A-Z a-z 0-9 . _ : - "
+            "and begin with a letter or digit"
+        )
+    return name
+
+
 def check_router(name: str) -> str:
     """The name itself. Raises InvalidRequest when it cannot be a router's."""
     if not is_router(name):

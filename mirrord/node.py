@@ -19,6 +19,8 @@ from .clock import Clock
 from .config.model import Config
 from .config.topology import LinkPlan, declared, links_of, pulled_by, topology_hash
 from .errors import MirrordError
+from .groups.groups import Groups
+from .groups.turn import Bounds
 from .links.feeds.feed import FeedRules
 from .links.feeds.feeds import Feeds
 from .links.peer import Peer
@@ -66,6 +68,7 @@ class Node:
         self._rewound_by: str | None = None
         self._rewind = trio.Event()
         self.registry = self._make_registry()
+        self.groups = self._make_groups()
         self.switchboard = Switchboard(
             config, self.life, outside.clock, outside.rng, self.registry, outside.peer_at, self._on_rewound
         )
@@ -88,6 +91,11 @@ class Node:
             lambda topic: any(want.source_name(topic) is not None for want in wants),
             limits.max_topics, limits.max_mailbox,
         )  # fmt: skip
+
+    def _make_groups(self) -> Groups:
+        limits = self.config.limits
+        bounds = Bounds(limits.max_groups_per_topic, limits.max_consumers_per_group, limits.max_pending_per_group)
+        return Groups(self.registry, self.supervisor, self.clock, bounds, limits.max_mailbox)
 
     def _feed_rules(self) -> FeedRules:
         config = self.config

@@ -71,6 +71,7 @@ class Commit(Struct, frozen=True):
     """Marks alone, in the topic's turn."""
 
     changes: tuple[Change, ...]
+    log_id: str | None = None  # hex; the log that they are of: another one by then refuses them with TopicNotFound
 
 
 class Introduce(Struct, frozen=True):

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ..auth.principal import Scope
 from ..message import Response, Stream
-from . import health, peers, topics
+from . import groups, health, peers, topics
 
 Handler = Callable[..., Awaitable[Response | Stream]]
 Open = Literal["key", "probe", "all"]
@@ -65,6 +65,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("DELETE", "/v0/topics/{name}", topics.delete, ("delete",), NAME),
     _read("/v0/topics/{name}/digest", topics.digest, names=NAME),
     _read("/v0/topics", topics.topics),
+    _read("/v0/topics/{name}/groups", groups.groups, names=NAME),
+    _read("/v0/topics/{name}/groups/{group}", groups.state, names=NAME),
+    Endpoint("DELETE", "/v0/topics/{name}/groups/{group}", groups.delete, ("delete",), NAME),
+    Endpoint("POST", "/v0/topics/{name}/groups/{group}/read", groups.read, ("read",), NAME),
+    Endpoint("POST", "/v0/topics/{name}/groups/{group}/commit", groups.commit, ("read",), NAME),
+    Endpoint("POST", "/v0/topics/{name}/groups/{group}/reclaim", groups.reclaim, ("read",), NAME),
+    Endpoint("POST", "/v0/topics/{name}/groups/{group}/seek", groups.seek, ("write",), NAME),
     Endpoint("POST", "/v0/feed", peers.feed, ("peer",)),
     Endpoint("POST", "/v0/feed/{feed_no}", peers.feed_change, ("peer",)),
     _read("/v0/links", peers.links),
@@ -93,7 +100,6 @@ LATER: tuple[tuple[str, str], ...] = (
     *(("POST", f"/v0/topics/{{name}}/{verb}") for verb in ("delete", "claim", "ack", "nack", "extend")),
     ("GET", "/v0/topics/{name}/work"),
     ("GET", "/v0/topics/{name}/explain"),
-    *((m, f"/v0/topics/{{name}}/groups{below}") for below in BELOW for m in ("GET", "POST", "DELETE")),
     *((m, f"/v0/routers{below}") for below in BELOW for m in ("GET", "PUT", "DELETE")),
     *((m, f"/v0/watch{below}") for below in BELOW for m in ("GET", "POST")),
     ("GET", "/v0/ws"),

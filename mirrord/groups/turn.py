@@ -1,0 +1,271 @@
+"""One turn of a topic's groups: what each message does to them, and the one list of changes that comes of all. Pure,
+given reads of the committed log.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Any, assert_never
+
+from msgspec import Struct, structs
+
+from ..errors import GroupNotFound, InvalidRequest, Throttled
+from ..storage.store import Change
+from ..topics.read.face import View
+from ..topics.read.reading import LogReads, read
+from . import marks
+from .group import Delivery, Group
+from .messages import (
+    After,
+    Commit,
+    Committed,
+    ConsumerState,
+    Drop,
+    GroupState,
+    Handed,
+    ListGroups,
+    Message,
+    Read,
+    Reclaim,
+    Reclaimed,
+    Seek,
+    Sought,
+    Start,
+    Tell,
+)
+
+MOST_READS = 64  # of the log, for one message that takes over: scattered records must not hold the node up
+SMALL_HOLE = 64
+_BEGIN = len('{"$seq":')  # every record's text begins so
+
+
+class Bounds(Struct, frozen=True):
+    """[limits] of one topic's groups."""
+
+    groups: int
+    consumers: int  # that hold something, per group
+    pending: int  # per group
+
+
+class GroupTurn:
+    """All that waited, decided one after the other."""
+
+    def __init__(self, tid: int, groups: dict[str, Group], log: LogReads, bounds: Bounds, now_ms: int) -> None:
+        self._tid, self._groups, self._log = tid, groups, log
+        self._bounds, self._now_ms = bounds, now_ms
+        self._changed: dict[str, Group] = {}
+        self._drops: list[Change] = []
+
+    def on(self, message: Message) -> Any:
+        """Decide one message; its answer, to be given after the commit. Raises what it must be refused with."""
+        match message:
+            case Read():
+                return self._read(message)
+            case Commit():
+                return self._commit(message)
+            case Reclaim():
+                return self._reclaim(message)
+            case Seek():
+                return self._seek(message)
+            case Drop():
+                return self._drop(message)
+            case Tell():
+                return self._tell(message)
+            case ListGroups():
+                return self._list(message)
+            case _:
+                assert_never(message)
+
+    def changes(self) -> list[Change]:
+        """What must be committed before anybody is answered."""
+        return self._drops + [c for group in self._changed.values() for c in marks.changes(self._tid, group)]
+
+    # ---- reading ---------------------------------------------------------------------------------
+
+    def _read(self, message: Read) -> Handed:
+        group, created = self._find_or_make(message.group, message.start)
+        self._check_consumer(group, message.consumer)
+        records: list[str] = []
+        told, view = None, message.view
+        if message.min_idle_ms is not None:
+            idle = group.idle(message.min_idle_ms, self._now_ms)
+            records, _ = self._take_over(group, message.consumer, idle, view)
+        size = sum(map(len, records))
+        if len(records) < view.limit and (not records or size < view.max_bytes):
+            some = structs.replace(view, limit=view.limit - len(records), max_bytes=max(1, view.max_bytes - size))
+            fresh, told = self._hand_out(group, message.consumer, some, full_is_fine=bool(records))
+            records += fresh
+        next_idle_ms = group.next_idle_ms(message.min_idle_ms) if message.min_idle_ms is not None else None
+        return Handed(
+            records, group.take_gone(), told, group.cursor, self._log.head, self._log.log_id_hex, group.pending, created,
+            next_idle_ms,
+        )  # fmt: skip
+
+    def _hand_out(self, group: Group, consumer: str, view: View, *, full_is_fine: bool) -> tuple[list[str], str | None]:
+        """What nobody was given yet, and the loss that stands before it."""
+        room = self._bounds.pending - group.pending
+        if room <= 0 and group.cursor < self._log.head:
+            if full_is_fine:
+                return [], None
+            raise _too_many("max_pending_per_group", self._bounds.pending, "commit or reclaim what is pending")
+        found = read(self._log, group.cursor, None, structs.replace(view, limit=min(view.limit, max(room, 1))))
+        if found.next_from_seq != group.cursor:
+            group.hand_out(consumer, [seq_of(text) for text in found.records], self._now_ms)
+            group.cursor = found.next_from_seq
+            self._changed[group.name] = group
+        return [with_deliveries(text, 1) for text in found.records], found.tombstone
+
+    def _reclaim(self, message: Reclaim) -> Reclaimed:
+        group = self._find(message.group)
+        self._check_consumer(group, message.consumer)
+        idle = [s for s in group.idle(message.min_idle_ms, self._now_ms, message.of) if s > message.after]
+        records, taken = self._take_over(group, message.consumer, idle, message.view)
+        next_after = idle[taken - 1] if 0 < taken < len(idle) else 0
+        return Reclaimed(records, group.take_gone(), next_after, group.pending)
+
+    def _take_over(self, group: Group, consumer: str, seqs: list[int], view: View) -> tuple[list[str], int]:
+        """The first of these that fit, from now on the consumer's, and how many seqs were looked at. Those that the log
+        has not any more are let go."""
+        seqs = seqs[: view.limit]
+        texts, looked_at = self._texts(seqs, view)
+        group.take_over(consumer, texts, self._now_ms)
+        group.lose([seq for seq in seqs[:looked_at] if seq not in texts])
+        if looked_at:
+            self._changed[group.name] = group
+        return [with_deliveries(text, group.holders[seq].times) for seq, text in texts.items()], looked_at
+
+    def _texts(self, seqs: list[int], view: View) -> tuple[dict[int, str], int]:
+        """Records by seq, as far as ``view.max_bytes`` and MOST_READS go; and how many of the seqs were looked at."""
+        texts: dict[int, str] = {}
+        wanted, room, cursor, reads = set(seqs), view.max_bytes, 0, 0
+        for first, last in spans(seqs):
+            cursor = first - 1
+            while cursor < last and room > 0 and reads < MOST_READS:
+                found = read(self._log, cursor, None, structs.replace(view, limit=last - cursor, max_bytes=room))
+                here = {seq: text for text in found.records if (seq := seq_of(text)) in wanted}
+                texts.update(here)
+                room -= sum(map(len, here.values()))
+                cursor, reads = max(found.next_from_seq, cursor + 1), reads + 1
+            if cursor < last:
+                break
+        return texts, bisect_right(seqs, cursor)
+
+    # ---- letting go ------------------------------------------------------------------------------
+
+    def _commit(self, message: Commit) -> Committed:
+        group = self._find(message.group)
+        committed, skipped = group.commit(message.consumer, message.seqs)
+        if message.up_to is not None:
+            committed += group.commit_to(message.consumer, message.up_to)
+        if committed:
+            self._changed[group.name] = group
+        return Committed(committed, skipped, group.pending)
+
+    def _lose(self, group: Group) -> Group:
+        """Pending records that retention took meanwhile: nobody can be given them again."""
+        gone = group.up_to(self._log.floor)
+        if gone:
+            group.lose(gone)
+            self._changed[group.name] = group
+        return group
+
+    # ---- groups ----------------------------------------------------------------------------------
+
+    def _find(self, name: str) -> Group:
+        group = self._groups.get(name)
+        if group is None:
+            told = f"topic {self._log.topic!r} has no group {name!r}; its first read makes it"
+            raise GroupNotFound(told, {"topic": self._log.topic, "group": name})
+        return self._lose(group)
+
+    def _find_or_make(self, name: str, start: Start) -> tuple[Group, bool]:
+        group = self._groups.get(name)
+        if group is not None:
+            return self._lose(group), False
+        if len(self._groups) >= self._bounds.groups:
+            raise _too_many("max_groups_per_topic", self._bounds.groups, "delete groups that nobody uses")
+        group = Group(name, self._now_ms, self._place(start))
+        self._groups[name] = self._changed[name] = group
+        return group, True
+
+    def _place(self, start: Start) -> int:
+        match start:
+            case "earliest":
+                return self._log.floor
+            case "latest":
+                return self._log.head
+            case After(seq):
+                if seq > self._log.head:
+                    told = f'seq {seq} is behind the head ({self._log.head}); begin at "latest" or further down'
+                    raise InvalidRequest(told, {"head_seq": self._log.head})
+                return seq
+
+    def _check_consumer(self, group: Group, consumer: str) -> None:
+        if consumer not in group.consumers and len(group.consumers) >= self._bounds.consumers:
+            raise _too_many("max_consumers_per_group", self._bounds.consumers, "reclaim what dead consumers hold")
+
+    def _seek(self, message: Seek) -> Sought:
+        cursor = self._place(message.start)
+        group, created = self._find_or_make(message.group, message.start)
+        dropped = group.seek(cursor)
+        self._changed[group.name] = group
+        return Sought(cursor, dropped, created)
+
+    def _drop(self, message: Drop) -> bool:
+        group = self._groups.pop(message.group, None)
+        if group is None:
+            return False
+        self._changed.pop(message.group, None)
+        self._drops += marks.dropped(self._tid, group)
+        return True
+
+    def _tell(self, message: Tell) -> GroupState:
+        group = self._find(message.group)
+        first: dict[str, Delivery] = {}
+        for delivery in group.deliveries:
+            first.setdefault(delivery.consumer, delivery)
+        lowest: dict[str, int] = {}
+        for seq, delivery in group.holders.items():
+            lowest.setdefault(delivery.consumer, seq)
+        consumers = [
+            ConsumerState(name, count, lowest[name], max(0, self._now_ms - first[name].at_ms))
+            for name, count in sorted(group.consumers.items())
+        ]
+        return self._state(group, consumers)
+
+    def _list(self, message: ListGroups) -> list[GroupState]:
+        names = sorted(n for n in self._groups if n.startswith(message.prefix) and n > message.after)
+        return [self._state(self._lose(self._groups[name]), []) for name in names[: message.size]]
+
+    def _state(self, group: Group, consumers: list[ConsumerState]) -> GroupState:
+        lag = max(0, self._log.head - group.cursor)
+        return GroupState(group.name, group.cursor, group.committed_to, group.pending, lag, group.created_ms, consumers)
+
+
+def seq_of(text: str) -> int:
+    """The seq of a record's text."""
+    return int(text[_BEGIN : text.index(",", _BEGIN)])
+
+
+def with_deliveries(text: str, times: int) -> str:
+    """A record's text that tells how often it was handed out, this time included."""
+    return f'{text[:-1]},"deliveries":{times}}}'
+
+
+def spans(seqs: list[int]) -> Iterator[tuple[int, int]]:
+    """Seqs in order as ranges to be read: small holes are read over, large ones are not."""
+    first = last = 0
+    for seq in seqs:
+        if last and seq - last <= SMALL_HOLE:
+            last = seq
+            continue
+        if last:
+            yield first, last
+        first = last = seq
+    if last:
+        yield first, last
+
+
+def _too_many(limit: str, most: int, what_to_do: str) -> Throttled:
+    return Throttled(f"[limits] {limit} = {most} is reached; {what_to_do}", {"limit": limit, "max": most}, 1.0)
