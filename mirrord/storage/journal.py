@@ -1,11 +1,14 @@
 """The one writer of a node: what waits, of all topics, shares one transaction and at most one sync.
 
-Turns go to a thread of its own by a queue and come back by an eventfd; the hop costs about 25 us each way.
+Turns go to a thread of its own by a queue and come back by an eventfd. That hop costs several times what SQLite needs for
+a small commit without a sync, so while nothing else is open and nothing is due such a turn is committed at once, on the
+event loop (decision 0022): a lone writer pays no hop, and many still share commits.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,6 +24,10 @@ from .turns import Turn
 from .writer import JournalSettings, Outcome, WritableStore, Writer
 
 LONGEST_SLEEP_S = 60.0
+AT_ONCE_BYTES = 48 << 10  # what may be written on the event loop: some 100 us
+QUICK_SYNC_MS = 0.5  # a disk whose syncs take less is waited for on the event loop too
+SLOW_MS = 5.0  # a commit that took longer on the event loop: the disk is busy, so the thread waits for it instead
+SLOW_SHARE = 20  # so the event loop stands still for at most about a twentieth of the time
 
 
 class JournalStatistics(Struct, frozen=True):
@@ -61,6 +68,9 @@ class Journal:
         self._inbox: SimpleQueue[Turn | None] = SimpleQueue()
         self._outbox: deque[list[Outcome]] = deque()
         self._stopped = False  # the thread leaves at once
+        self._desk = threading.Lock()  # whoever holds it is the writer: the thread, or for one commit the event loop
+        self._thread_wakes_at = 0.0  # monotonic seconds: when the thread looks by itself whether something is due
+        self._at_once_from = 0.0
         self._bell = -1
 
     def submit(self, turn: Turn) -> None:
@@ -86,7 +96,8 @@ class Journal:
         size: int,
         then: Callable[[], None] | None = None,
     ) -> None:
-        """Submit a turn and wait until it is committed; cancelling the wait does not take it back.
+        """Submit a turn and wait until it is committed; cancelling the wait does not take it back. No checkpoint when it
+        was committed at once.
 
         ``then`` is called the moment it is. Raises as ``submit`` and ``Turn.wait`` do.
         """
@@ -146,7 +157,31 @@ class Journal:
             os.close(self._bell)
 
     def _hand_over(self, turn: Turn) -> None:
-        self._inbox.put(turn)
+        if not self._commit_at_once(turn):
+            self._inbox.put(turn)
+
+    def _commit_at_once(self, turn: Turn) -> bool:
+        """Commit a small turn here and now, if the writer has nothing else to do. Whether it was settled."""
+        writer, now = self._writer, turn.came_s
+        if turn.size > AT_ONCE_BYTES or len(self._open) > 1 or now < self._at_once_from or not self._running:
+            return False
+        if turn.sync and not 0.0 < writer.tally.fsync_ms < QUICK_SYNC_MS:
+            return False
+        if not self._desk.acquire(blocking=False):
+            return False
+        try:
+            if self._store.failed or self._store.log_work_due or writer.deadline() <= now:
+                return False
+            writer.put(turn)
+            outcomes = writer.step()
+        finally:
+            self._desk.release()
+        if (took_ms := writer.tally.last_commit_ms) > SLOW_MS:
+            self._at_once_from = now + SLOW_SHARE * took_ms / 1e3
+        self._settle(outcomes)
+        if writer.deadline() < self._thread_wakes_at:
+            self._wake()  # it sleeps longer than what is due now may wait
+        return True
 
     def _wake(self) -> None:
         self._inbox.put(None)
@@ -190,7 +225,8 @@ class Journal:
                 with suppress(StorageFailed):  # then what was not synced stays so, as after kill -9
                     self._writer.sync()
                 return
-            outcomes = self._writer.step()
+            with self._desk:
+                outcomes = self._writer.step()
             if outcomes:
                 self._outbox.append(outcomes)
                 os.eventfd_write(self._bell, 1)
@@ -199,7 +235,9 @@ class Journal:
         """Sleep, if ``patient``, until a turn comes or something is due; then take in all that has come."""
         wait_s = 0.0
         if patient and not self._writer.waiting:
-            wait_s = min(max(0.0, self._writer.deadline() - self._clock.monotonic()), LONGEST_SLEEP_S)
+            now = self._clock.monotonic()
+            wait_s = min(max(0.0, self._writer.deadline() - now), LONGEST_SLEEP_S)
+            self._thread_wakes_at = now + wait_s
         with suppress(Empty):
             turn = self._inbox.get(timeout=wait_s) if wait_s else self._inbox.get_nowait()
             while True:

@@ -56,7 +56,8 @@ class Turn:
 
         Has no deadline of its own: the journal settles every turn, with an error if it ends or dies.
         """
-        await self._settled.wait()
+        if not self._settled.is_set():
+            await self._settled.wait()
         if self.error is not None:
             raise self.error
 

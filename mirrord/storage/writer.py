@@ -38,8 +38,14 @@ class WritableStore(Store, Protocol):
         """Try to leave the state ``failed``. Raises StorageFailed."""
         ...
 
-    def tidy(self) -> bool:
-        """A small step of idle work. Whether more may wait."""
+    @property
+    def log_work_due(self) -> bool:
+        """Whether the next commit may have to wait for the disk, to begin the write-ahead log anew."""
+        ...
+
+    def tidy(self, *, idle: bool = True) -> bool:
+        """A small step of idle work; what only helps the next start is left for when the store is really ``idle``.
+        Whether more may wait."""
         ...
 
 
@@ -50,7 +56,7 @@ class JournalSettings(Struct, frozen=True):
     disk_sync_ms: int = 1_000  # at the latest so long after a commit without sync, one with sync follows
     ageing_ms: int = 20  # a link's turn lets writers' turns pass that came up to so much later
     waiting_bytes: int = 64 << 20  # what may wait; more is refused
-    tidy_ms: int = 100  # idle work begins so long after a turn; under load a step is made so often
+    tidy_ms: int = 100  # under load a step of idle work is made so often; ten times as long without a turn is idle
     first_wait_ms: int = 50  # before the first attempt to heal a failed store; doubled at each failure
     longest_wait_ms: int = 5_000
 
@@ -84,6 +90,7 @@ class Writer:
         self._trouble = StorageFailed  # or DiskFull: what healing failed of
         self._heal_wait_s = settings.first_wait_ms / 1e3
         self._tidy_at = inf
+        self._last_turn_at = -inf
         self.tally = Tally()
 
     def put(self, turn: Turn) -> None:
@@ -178,10 +185,16 @@ class Writer:
             self._unsynced_since = end
 
     def _tidy_if_due(self, now: float, *, busy: bool) -> None:
-        """After the last turn wait a little, then step by step; under load a step now and then."""
-        later = now + self._settings.tidy_ms / 1e3
-        if now >= self._tidy_at:
-            more = self._store.tidy()
-            self._tidy_at = later if busy else now if more else inf
-        elif busy:
-            self._tidy_at = min(self._tidy_at, later)
+        """Under load a step now and then; when the store is idle step by step, until nothing is left."""
+        pause_s = self._settings.tidy_ms / 1e3
+        if busy:
+            self._last_turn_at = now
+        if now < self._tidy_at:
+            if busy:
+                self._tidy_at = min(self._tidy_at, now + pause_s)
+            return
+        idle_at = self._last_turn_at + 10 * pause_s
+        if self._store.tidy(idle=now >= idle_at):
+            self._tidy_at = now if now >= idle_at else now + pause_s
+        else:
+            self._tidy_at = inf if now >= idle_at else idle_at

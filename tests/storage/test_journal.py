@@ -16,7 +16,7 @@ import trio.testing
 from mirrord.clock import SystemClock
 from mirrord.errors import ActorDied, ShuttingDown, StorageFailed, StoreCorrupt, Throttled
 from mirrord.storage.inline import InlineJournal
-from mirrord.storage.journal import Journal
+from mirrord.storage.journal import AT_ONCE_BYTES, Journal
 from mirrord.storage.memory import Fault, MemoryStore
 from mirrord.storage.sqlite import Settings, SqliteStore, open_sqlite
 from mirrord.storage.store import DropPack, PutMark
@@ -51,6 +51,11 @@ class GatedStore(MemoryStore):
         self.gate = threading.Semaphore(0)
         super().__init__(self._pass)
 
+    @property
+    def log_work_due(self) -> bool:
+        """This disk makes everybody wait, so nothing is committed on the event loop."""
+        return True
+
     def _pass(self, moment: str) -> None:
         if moment == "before":
             self.entered.release()
@@ -69,6 +74,45 @@ async def test_a_commit_is_there_when_it_is_answered(kind: type[Journal], tmp_pa
     assert (told.turns, told.commits, told.state, told.waiting) == (20, 20, "ok", 0)
     assert told.syncs >= 10
     store.close()
+
+
+class WitnessStore(MemoryStore):
+    """Tells which threads committed to it."""
+
+    def __init__(self) -> None:
+        self.threads: list[int] = []
+        super().__init__(lambda moment: self.threads.append(threading.get_ident()) if moment == "before" else None)
+
+
+async def test_a_lone_small_turn_needs_no_thread() -> None:
+    """While nothing else is open a small turn is committed where it was submitted, and settled at once; a large one and
+    one with a sync on a disk whose syncs nobody has timed go to the thread."""
+    store = WitnessStore()
+    journal = Journal(store, SystemClock())
+    async with running(journal):
+        here = threading.get_ident()
+        lone = mark("lone")
+        journal.submit(lone)
+        assert lone.settled
+        assert store.threads == [here]
+        for turn in (mark("large", size=AT_ONCE_BYTES + 1), mark("synced", sync=True)):
+            journal.submit(turn)
+            assert not turn.settled
+            await turn.wait()
+        assert here not in store.threads[1:]
+
+
+async def test_turns_behind_another_share_its_wait() -> None:
+    """What comes while a turn is open stands in line behind it: nothing overtakes on the event loop."""
+    store = WitnessStore()
+    journal = Journal(store, SystemClock())
+    async with running(journal):
+        first, second = mark("first", sync=True), mark("second")
+        journal.submit(first)
+        journal.submit(second)
+        assert not second.settled
+        await second.wait()
+        assert first.settled
 
 
 async def test_what_comes_together_commits_together(kind: type[Journal]) -> None:

@@ -165,7 +165,12 @@ class MemoryStore(Changes):
             table.restore(copied)
         self._unsynced.clear()
 
-    def tidy(self) -> bool:
+    @property
+    def log_work_due(self) -> bool:
+        """Never: there is no disk to wait for."""
+        return False
+
+    def tidy(self, *, idle: bool = True) -> bool:
         """Merge the small packs of one topic. Whether more may wait."""
         tid = next((tid for tid, size in self._loose.items() if size >= self._pack_bytes), None)
         if tid is None or self.failed:

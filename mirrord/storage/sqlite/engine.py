@@ -159,8 +159,13 @@ class SqliteStore(Queries):
         except apsw.Error:
             self._failed = True  # the commit stands; whether the disk can make it durable is to be seen
 
-    def tidy(self) -> bool:
-        """One small step of idle work: merge packs, give space back, copy the WAL. Whether more may wait."""
+    @property
+    def log_work_due(self) -> bool:
+        """Whether the next commit may have to begin the WAL anew, and wait for the disk."""
+        return self._wal.restart_near
+
+    def tidy(self, *, idle: bool = True) -> bool:
+        """One small step of idle work: merge packs, give space back; when idle, copy the WAL. Whether more may wait."""
         if self.failed:
             return False
         roomy = self._ballast.held or self._ballast.make()
@@ -174,7 +179,7 @@ class SqliteStore(Queries):
             return False
         finally:
             self._roll_back()
-        if not self._copied:
+        if idle and not self._copied:
             self._copied = True
             self._wal.copy()
         return False

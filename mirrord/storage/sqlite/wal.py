@@ -16,6 +16,7 @@ HEADER_BYTES = 32
 FRAME_HEADER_BYTES = 24
 WRITER_WAIT_MS = 1_000  # for a lock that another process holds (a backup, a shell)
 RESTART_WAIT_MS = 20  # for a reader to end
+NEAR_BYTES = 1 << 20  # more than one commit on the event loop writes
 RETRY_BYTES = 1 << 20  # how much more is written before a RESTART that met a reader is tried again
 
 
@@ -43,6 +44,11 @@ class WriteAheadLog:
     def trouble(self) -> bool:
         """Whether the side connection met an I/O error: what it was to make durable may not be."""
         return self._checkpointer.trouble
+
+    @property
+    def restart_near(self) -> bool:
+        """Whether the next small commit may make the WAL long enough to be begun anew."""
+        return self.bytes + NEAR_BYTES >= self._restart_at
 
     def tend(self) -> None:
         """After a commit: have the side connection copy pages, or start anew when the WAL has become long."""
