@@ -16,6 +16,7 @@ from ..actors.mailbox import Envelope, Mailbox
 from ..config.topic import TopicConfig
 from ..errors import ChunkCorrupt, MirrordError, StoreCorrupt
 from ..records.gap import LOST
+from ..records.selector import Selector
 from ..records.strand import Descriptor
 from ..storage.memory import MemoryStore
 from ..storage.store import Change, Gap, Pack, PutHead, PutTopic, Store
@@ -249,6 +250,13 @@ class Topic:
     def reads(self) -> Store:
         """The store that holds this topic's log."""
         return self._store
+
+    def tagged(self, match: Selector, seq: int) -> int | None:
+        """Where, at or behind ``seq``, the first pack that may hold a record that is meant begins; None: nowhere."""
+        here = self._store.pack_sizes(self.tid, seq, 1)  # not the warm tail's: the store merges what is there apart
+        after = here[0].seq - 1 if here else seq
+        packs = self._store.packs_with_tag(self.tid, match.text, 1, after=after, prefix=match.is_prefix)
+        return max(packs[0], seq) if packs else None
 
     def next_gap(self, seq: int) -> Gap | None:
         """The first gap that occupies a local seq at or after ``seq``."""

@@ -86,9 +86,7 @@ async def _recount(topic: Topic, rest: Callable[[], Awaitable[None]]) -> dict[in
     return found
 
 
-def _check_pack(
-    body: bytes, found: dict[int, tuple[int, str | None]], ends: dict[int, tuple[int, bytes]]
-) -> None:
+def _check_pack(body: bytes, found: dict[int, tuple[int, str | None]], ends: dict[int, tuple[int, bytes]]) -> None:
     view = memoryview(body)
     for at, size, header in chunks_in(body):
         number, first, last = header[STRAND], header[FIRST], header[FIRST] + header[COUNT] - 1
@@ -98,9 +96,7 @@ def _check_pack(
             check_hash(view, at, size, header)
         except ProtocolViolation as error:
             fault = fault or str(error)
-        if before is not None and (
-            before[0] >= first or (before[0] == first - 1 and before[1] != header[PREV_HASH])
-        ):
+        if before is not None and (before[0] >= first or (before[0] == first - 1 and before[1] != header[PREV_HASH])):
             fault = fault or f"chunk {first}..{last} does not follow {before[0]}"
         ends[number] = (last, header[HASH])
         found[number] = (count + header[COUNT], fault)

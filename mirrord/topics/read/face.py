@@ -1,21 +1,23 @@
-"""The JSON face of a log: a page of records as ``POST /diff`` answers it. Payloads are copied as the text they came in.
+"""The JSON face of a log: records as ``POST /diff`` and the streams show them. Payloads are copied as the text they
+came in.
 
-Written as strings, not as objects: a page of a thousand records is one join.
+Written as strings, not as objects, and column by column: what all records of a chunk share is decided once for the
+chunk, so that a page of a thousand plain records is one comprehension and one join.
 """
 
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from ...errors import ChunkCorrupt
-from ...records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, TS_FIRST, chunks_in, rows
 from ...records.gap import TOMBSTONE_WORDS
-from ...storage.store import Gap, Pack
+from ...records.selector import Selector
+from ...storage.store import Gap
 
 _quote = msgspec.json.Encoder().encode
 
@@ -23,6 +25,9 @@ _quote = msgspec.json.Encoder().encode
 def quote(text: str) -> str:
     """A JSON string."""
     return _quote(text).decode()
+
+
+_label = lru_cache(maxsize=1024)(quote)  # node labels and tags: few texts, many records
 
 
 class View(Struct, frozen=True):
@@ -35,6 +40,8 @@ class View(Struct, frozen=True):
     meta: bool = True
     data: bool = True
     origin: bool = False
+    match: Selector | None = None
+    named: bool = False  # records carry $topic
 
 
 class Face(Struct):
@@ -49,78 +56,47 @@ class Face(Struct):
         return quote(self.origin)
 
 
-class Page(Struct):
-    """A page under way: the records as JSON text, how far it came, and why it stopped."""
+class Column(Struct, frozen=True):
+    """What the records of one chunk share: whose they are, when they were committed (ms), and the oseq that a record
+    has more than its seq (which may be negative). ``lead`` stands before each: its topic, or nothing."""
 
-    cursor: int
-    records: list[str]
-    size: int = 0
-    scanned: int = 0
-    full: bool = False
+    face: Face
+    ts: int
+    oseq_ahead: int
+    lead: str = ""
 
-    def add_pack(self, pack: Pack, floor: int, until: int, view: View, faces: dict[int, Face]) -> None:
-        """Records of the pack above the cursor and the floor and not beyond ``until``, as far as the page has room."""
-        seq, body = pack.seq, pack.body
-        for at, _, header in chunks_in(body):
-            if header[KIND] != RECORDS:
-                continue
-            count = header[COUNT]
-            if seq + count - 1 > max(self.cursor, floor):
-                face = faces[header[STRAND]]
-                after, found = max(self.cursor, floor), rows(body, at, header)
-                try:
-                    self._add_rows(found, seq, header[FIRST], header[TS_FIRST], after, until, view, face)
-                except (TypeError, ValueError) as error:
-                    raise ChunkCorrupt(f"{face.strand_hex}/{header[FIRST]} holds a record of another shape") from error
-                if self.full:
-                    return
-            seq += count
-        if not self.full:
-            self.cursor = max(self.cursor, min(pack.last, until))
 
-    def _add_rows(
-        self,
-        found: list[list[Any]],
-        seq: int,
-        oseq: int,
-        ts: int,
-        after: int,
-        until: int,
-        view: View,
-        face: Face,
-    ) -> None:
-        """Locals, not attributes, in here: a page is a thousand times round, and this is what a page costs."""
-        skip, node_json, texts = view.skip_nodes, face.node_json, self.records
-        cursor, size, scanned, room = self.cursor, self.size, self.scanned, view.limit - len(texts)
-        with_tags, with_origin, with_data, with_meta = view.tags, view.origin, view.data, view.meta
-        begin, most = max(0, after + 1 - seq), view.max_bytes
-        for i, (delta, tag, label, meta, data) in enumerate(found[begin:] if begin else found, begin):
-            if seq + i > until or not room:
-                self.full = True
-                break
-            scanned += 1
-            if skip and (label in skip or face.origin in skip):
-                cursor = seq + i
-                continue
-            who = node_json if label is None else quote(label)
-            extra = ""
-            if with_tags and tag is not None:
-                extra = f',"$tag":{quote(tag)}'
-            if with_origin:
-                extra += f',"$origin":{{"node":{node_json},"strand":"{face.strand_hex}","oseq":{oseq + i}}}'
-            if with_data:
-                extra += f',"data":{data if type(data) is str else binary(data)}'
-            if with_meta and meta is not None:
-                extra += f',"meta":{meta}'
-            text = f'{{"$seq":{seq + i},"$ts":{ts + delta},"$node":{who}{extra}}}'
-            size += len(text)
-            if size > most and texts:
-                self.full = True
-                break
-            cursor = seq + i
-            room -= 1
-            texts.append(text)
-        self.cursor, self.size, self.scanned = cursor, size, scanned
+Row = Sequence[Any]  # [ts_delta_ms, tag, node, meta, data], as records/chunk.py reads it
+
+
+def texts(seqs: Sequence[int], rows: Sequence[Row], column: Column, view: View) -> list[str]:
+    """Each record of one chunk as a JSON object. Raises TypeError or ValueError for rows of another shape."""
+    deltas, tags, labels, metas, datas = zip(*rows, strict=True)
+    node, ts, lead, count = column.face.node_json, column.ts, column.lead, len(rows)
+    if set(map(type, datas)) != {str}:
+        datas = tuple([data if type(data) is str else binary(data) for data in datas])
+    bare = labels.count(None) == count and not any(deltas)
+    with_meta = view.meta and metas.count(None) != count
+    with_tags = view.tags and tags.count(None) != count
+    if bare and view.data and not (with_meta or with_tags or view.origin):
+        middle = f',"$ts":{ts},"$node":{node},"data":'
+        return [f'{{{lead}"$seq":{seq}{middle}{data}}}' for seq, data in zip(seqs, datas, strict=True)]
+    nodes = [node if label is None else _label(label) for label in labels]
+    begun = zip(seqs, deltas, nodes, strict=True)
+    parts: list[Iterable[str]] = [
+        [f'{{{lead}"$seq":{seq},"$ts":{ts + delta},"$node":{who}' for seq, delta, who in begun]
+    ]
+    if with_tags:
+        parts.append(["" if tag is None else f',"$tag":{_label(tag)}' for tag in tags])
+    if view.origin:
+        who, ahead = f',"$origin":{{"node":{node},"strand":"{column.face.strand_hex}","oseq":', column.oseq_ahead
+        parts.append([f"{who}{seq + ahead}}}" for seq in seqs])
+    if view.data:
+        parts.append([f',"data":{data}' for data in datas])
+    if with_meta:
+        parts.append(["" if meta is None else f',"meta":{meta}' for meta in metas])
+    parts.append("}" * count)
+    return list(map("".join, zip(*parts, strict=True)))
 
 
 def binary(data: object) -> str:

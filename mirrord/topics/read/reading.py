@@ -7,12 +7,15 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from ...records.selector import Selector
 from ...storage.store import Gap, Pack
-from .face import Face, Page, View, gap_tombstone, join, tombstone
+from .face import Face, View, gap_tombstone, join, tombstone
+from .page import Page
 
 READ_BYTES = 1 << 20
 MIXED = "mixed"  # evicted as well as expired
 MOST_SCANNED = 50_000  # records looked at for one page: a filter that drops all must not hold the node up
+PACK_SCANNED = 64  # a pack that was fetched because its tags may match counts as so many of them
 
 
 class LogReads(Protocol):
@@ -29,6 +32,8 @@ class LogReads(Protocol):
     def log_id_hex(self) -> str: ...
 
     def packs(self, seq: int, max_bytes: int) -> list[Pack]: ...
+
+    def tagged(self, match: Selector, seq: int) -> int | None: ...
 
     def next_gap(self, seq: int) -> Gap | None: ...
 
@@ -78,18 +83,21 @@ class _Faces(dict[int, Face]):
         return face
 
 
-def read(log: LogReads, from_seq: int, log_id: str | None, view: View) -> Found:
-    """The page after ``from_seq``. Losses in the middle of the log stop a page and are told one a page."""
-    head, floor = log.head, log.floor
+def read(log: LogReads, from_seq: int, log_id: str | None, view: View, until: int | None = None) -> Found:
+    """The page after ``from_seq``. Losses in the middle of the log stop a page and are told one a page.
+
+    ``until`` cuts the log there: what stands behind is not yet to be shown.
+    """
+    head, floor = log.head if until is None else min(log.head, until), log.floor
     earliest = floor + 1 if log.count else head + 1
     told: str | None = None
     cursor = from_seq
-    if from_seq > head or (log_id is not None and log_id != log.log_id_hex):
+    if from_seq > log.head or (log_id is not None and log_id != log.log_id_hex):
         told, cursor = tombstone(1, head, "recreated", head, earliest, head), 0
     if cursor < floor:
         told = told or tombstone(cursor + 1, floor, front_reason(log.taken, cursor), floor - cursor, floor + 1, head)
         cursor = floor
-    page, faces = Page(cursor, []), _Faces(log)
+    page, faces = Page(cursor, [], lead=f'"$topic":"{log.topic}",' if view.named else ""), _Faces(log)
     while page.cursor < head and not page.full and page.scanned < MOST_SCANNED:
         gap = log.next_gap(page.cursor + 1) if page.cursor < log.last_gap else None
         if gap is not None and gap.seq_from <= page.cursor + 1:
@@ -102,15 +110,22 @@ def read(log: LogReads, from_seq: int, log_id: str | None, view: View) -> Found:
 
 
 def _fill(page: Page, log: LogReads, floor: int, until: int, view: View, faces: dict[int, Face]) -> None:
-    packs = log.packs(page.cursor + 1, min(READ_BYTES, view.max_bytes))
-    for pack in packs:
-        if pack.seq > until:
-            break
-        page.add_pack(pack, floor, until, view, faces)
-        if page.full:
-            return
-    if not packs or packs[-1].seq > until:
-        page.cursor = until
+    most_bytes = min(READ_BYTES, view.max_bytes)
+    if view.match is not None and until - page.cursor > view.limit:  # far enough for the index of tags to be worth it
+        page.scanned += PACK_SCANNED
+        begin = log.tagged(view.match, page.cursor + 1)
+        page.cursor = until if begin is None else min(begin - 1, until)
+        most_bytes = 1
+    if page.cursor < until:
+        packs = log.packs(page.cursor + 1, most_bytes)
+        for pack in packs:
+            if pack.seq > until:
+                break
+            page.add_pack(pack, floor, until, view, faces)
+            if page.full:
+                return
+        if not packs or packs[-1].seq > until:
+            page.cursor = until
 
 
 def front_reason(taken: Mapping[str, int], after: int) -> str:
