@@ -98,8 +98,8 @@ class GroupTurn:
             records += fresh
         next_idle_ms = group.next_idle_ms(message.min_idle_ms) if message.min_idle_ms is not None else None
         return Handed(
-            records, group.take_gone(), told, group.cursor, self._log.head, self._log.log_id_hex, group.pending, created,
-            next_idle_ms,
+            records, group.take_gone(), told, group.cursor, self._log.head, self._log.log_id_hex, group.pending,
+            created, next_idle_ms,
         )  # fmt: skip
 
     def _hand_out(self, group: Group, consumer: str, view: View, *, full_is_fine: bool) -> tuple[list[str], str | None]:
@@ -142,7 +142,8 @@ class GroupTurn:
         for first, last in spans(seqs):
             cursor = first - 1
             while cursor < last and room > 0 and reads < MOST_READS:
-                found = read(self._log, cursor, None, structs.replace(view, limit=last - cursor, max_bytes=room))
+                some = structs.replace(view, limit=last - cursor, max_bytes=room)
+                found = read(self._log, cursor, None, some, until=last)
                 here = {seq: text for text in found.records if (seq := seq_of(text)) in wanted}
                 texts.update(here)
                 room -= sum(map(len, here.values()))

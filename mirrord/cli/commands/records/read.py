@@ -10,18 +10,18 @@ import click
 import msgspec
 from msgspec import UNSET, Raw
 
-from ...client import call
-from ...client.answer import Page
-from ...client.call import LONGEST_WAIT_MS, DiffQuery
-from ...errors import PeerUnreachable, Throttled, TopicNotFound, Unavailable
-from ..doors import Doors
-from ..figures import harmless, moment
-from ..main import complain
-from ..screen import say_json
-from ..target import Target, speaks_to_a_node
+from ....client import call
+from ....client.answer import Page
+from ....client.call import LONGEST_WAIT_MS, DiffQuery
+from ....errors import PeerUnreachable, Throttled, TopicNotFound, Unavailable
+from ...doors import Doors
+from ...figures import harmless, moment
+from ...main import complain
+from ...screen import say_json
+from ...target import Target, speaks_to_a_node
 
 if TYPE_CHECKING:
-    from ...client.api import Api
+    from ....client.api import Api
 
 _PAGE = 1000
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0

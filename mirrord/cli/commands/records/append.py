@@ -11,15 +11,15 @@ from typing import Any
 
 import click
 
-from ...client.answer import Answer
-from ...client.call import Draft
-from ...errors import InvalidRequest
-from ..doors import Doors
-from ..figures import count, duration, rate
-from ..intake.appender import Appender
-from ..intake.batches import Batch, batches, blocks, json_draft, lines, record_draft, text_draft
-from ..screen import say_json
-from ..target import Target, speaks_to_a_node
+from ....client.answer import Answer
+from ....client.call import Draft
+from ....errors import InvalidRequest
+from ...doors import Doors
+from ...figures import count, duration, rate
+from ...intake.appender import Appender
+from ...intake.batches import Batch, batches, blocks, json_draft, lines, record_draft, text_draft
+from ...screen import say_json
+from ...target import Target, speaks_to_a_node
 
 Advance = Callable[[Batch], None]
 

@@ -1,0 +1,1 @@
+"""What is said to a topic: append, read, watch, delete."""

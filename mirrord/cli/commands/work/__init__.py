@@ -1,0 +1,1 @@
+"""Records that are shared out among workers: queues and reader groups."""
