@@ -41,6 +41,10 @@ class Answer(Struct, frozen=True):
         """The body as a page of records. Raises ProtocolViolation when it is none."""
         return _decoded(self, Page)
 
+    def read_as(self, shape: type[T]) -> T:
+        """The body as a struct. Raises ProtocolViolation when it is none."""
+        return _decoded(self, shape)
+
 
 class _Fault(Struct, frozen=True):
     code: str

@@ -1,0 +1,129 @@
+"""What waits to be sent, and which of it goes next. Pure: it never waits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Sequence
+from itertools import islice
+
+import anyio
+from msgspec import Struct
+
+from ...errors import InvalidRequest, MirrordError
+
+
+class Bounds(Struct, frozen=True):
+    """How much goes at once, and how much may wait. A single record may be larger than the bounds in bytes."""
+
+    linger_ms: float = 5.0
+    """How long the first record waits for company."""
+    batch_records: int = 1000
+    batch_bytes: int = 1 << 20
+    waiting_records: int = 10_000
+    waiting_bytes: int = 16 << 20
+
+    def checked(self) -> Bounds:
+        """These bounds, if one can work within them. Raises InvalidRequest."""
+        if self.linger_ms < 0:
+            raise InvalidRequest("linger_ms is 0 or more")
+        for name in ("batch_records", "batch_bytes", "waiting_records", "waiting_bytes"):
+            if getattr(self, name) < 1:
+                raise InvalidRequest(f"{name} is 1 or more")
+        return self
+
+
+class Receipt:
+    """What ``send`` gives back. ``await receipt`` is the record's seq once the node has kept it, or raises.
+
+    ``seq`` is None as long as that is not known.
+    """
+
+    __slots__ = ("_settled", "error", "seq", "told")
+
+    def __init__(self) -> None:
+        self.seq: int | None = None
+        self.error: MirrordError | None = None
+        self.told = False  # somebody was given the error
+        self._settled: anyio.Event | None = None
+
+    def __await__(self) -> Generator[object, object, int]:
+        return self.wait().__await__()
+
+    async def wait(self) -> int:
+        """The record's seq, once the node has kept it. Raises what the node names, or Unacknowledged."""
+        if not self.is_settled:
+            self._settled = self._settled or anyio.Event()
+            await self._settled.wait()
+        if self.seq is None:
+            self.told = True
+            raise self.error or MirrordError("a receipt was settled with nothing")
+        return self.seq
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the record's fate is known, or is known to be unknown."""
+        return self.seq is not None or self.error is not None
+
+    def settle(self, seq: int | None, error: MirrordError | None = None) -> None:
+        """Kept under this seq, or not kept because of the error."""
+        self.seq, self.error = seq, error
+        if self._settled is not None:
+            self._settled.set()
+
+
+class Waiting(Struct, frozen=True):
+    """A record as JSON text, and who wants to know of it."""
+
+    text: bytes
+    receipt: Receipt
+
+
+class Buffer:
+    """Records in the order in which they were sent, within bounds."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._waiting: deque[Waiting] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def has_room(self, size: int) -> bool:
+        """Whether a record of so many bytes may come in now. An empty buffer takes any."""
+        fits = len(self) < self._bounds.waiting_records and self._bytes + size <= self._bounds.waiting_bytes
+        return fits or not self._waiting
+
+    def add(self, record: Waiting) -> None:
+        """One more, behind all others."""
+        self._waiting.append(record)
+        self._bytes += len(record.text)
+
+    @property
+    def full_batch(self) -> bool:
+        """Whether there is no use in waiting for company."""
+        return len(self) >= self._bounds.batch_records or self._bytes >= self._bounds.batch_bytes
+
+    def take(self) -> list[Waiting]:
+        """The next batch: the first records, at least one."""
+        count = size = 0
+        for record in islice(self._waiting, self._bounds.batch_records):
+            size += len(record.text)
+            if count and size > self._bounds.batch_bytes:
+                break
+            count += 1
+        taken = [self._waiting.popleft() for _ in range(count)]
+        self._bytes -= sum(len(record.text) for record in taken)
+        return taken
+
+    def take_all(self) -> list[Waiting]:
+        """Everything."""
+        taken, self._bytes = list(self._waiting), 0
+        self._waiting.clear()
+        return taken
+
+
+def halves(batch: Sequence[Waiting]) -> tuple[Sequence[Waiting], Sequence[Waiting]]:
+    """A refused batch as two: somewhere in it is the record that the node does not want."""
+    middle = len(batch) // 2
+    return batch[:middle], batch[middle:]
