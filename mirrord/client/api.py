@@ -10,8 +10,8 @@ the deadline, ProtocolViolation when something else than mirrord does.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, cast
 
@@ -50,6 +50,18 @@ class Api:
         except httpx.HTTPError as error:
             raise _unreachable(self.url, error) from error
         return _answer(self.url, reply)
+
+    @contextmanager
+    def stream(self, call: Call, silence_s: float) -> Iterator[Iterator[bytes]]:
+        """An answer without an end, as it comes; ``silence_s`` without a byte is an end, PeerUnreachable."""
+        settings = _streaming(self.url, call, self._timeout_s, silence_s)
+        try:
+            with self._http.stream(**settings) as reply:
+                if not reply.is_success:
+                    raise error_in(self.url, reply.status_code, reply.read(), reply.headers.get("retry-after"))
+                yield reply.iter_raw()
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise _unreachable(self.url, error) from error
 
     def close(self) -> None:
         """Let the connection go."""
@@ -94,11 +106,9 @@ class AsyncApi:
     @asynccontextmanager
     async def stream(self, call: Call, silence_s: float) -> AsyncIterator[AsyncIterator[bytes]]:
         """An answer without an end, as it comes; ``silence_s`` without a byte is an end, PeerUnreachable."""
-        settings = _request(self.url, call, self._timeout_s)
-        timeout = httpx.Timeout(self._timeout_s, read=silence_s, connect=CONNECT_TIMEOUT_S)
-        settings["headers"] = {"accept": "text/event-stream", **(settings["headers"] or {})}
+        settings = _streaming(self.url, call, self._timeout_s, silence_s)
         try:
-            async with self._http.stream(**settings | {"timeout": timeout}) as reply:
+            async with self._http.stream(**settings) as reply:
                 if not reply.is_success:
                     raise error_in(self.url, reply.status_code, await reply.aread(), reply.headers.get("retry-after"))
                 async with aclosing(cast("AsyncGenerator[bytes]", reply.aiter_raw())) as pieces:
@@ -178,6 +188,13 @@ def _request(url: str, call: Call, timeout_s: float) -> dict[str, Any]:
         "headers": {"content-type": "application/json"} if call.body is not None else None,
         "timeout": httpx.Timeout(timeout_s + call.wait_ms / 1000, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
     }
+
+
+def _streaming(url: str, call: Call, timeout_s: float, silence_s: float) -> dict[str, Any]:
+    settings = _request(url, call, timeout_s)
+    settings["timeout"] = httpx.Timeout(timeout_s, read=silence_s, connect=CONNECT_TIMEOUT_S)
+    settings["headers"] = {"accept": "text/event-stream", **(settings["headers"] or {})}
+    return settings
 
 
 def _answer(url: str, reply: httpx.Response) -> Answer:
