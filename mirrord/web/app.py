@@ -25,6 +25,7 @@ from .routes.peers import not_yet
 from .routes.table import ENDPOINTS, LATER, SOCKETS, Endpoint, Socket
 
 TOPIC = "/v0/topics/"
+MOST_KNOWN = 4096
 _HOT = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS}
 _APPEND, _DIFF = _HOT["POST", "/v0/topics/{name}"], _HOT["POST", "/v0/topics/{name}/diff"]
 _FEED = _HOT["POST", "/v0/feed"]
@@ -43,6 +44,7 @@ class Door:
     def __init__(self, node: Node, gate: Gate | None = None) -> None:
         self._node = node
         self._gate = gate if gate is not None else Gate()
+        self._known: dict[str, FastHandler] = {}  # paths of hot routes, while the gate is open
         self.app = Starlette(routes=self._starlette_routes(), exception_handlers={404: self._no_route})
 
     def fast(self, request: Request) -> FastHandler | None:
@@ -50,6 +52,8 @@ class Door:
         if request.method != "POST":
             return None
         path = request.path
+        if self._gate.open and (known := self._known.get(path)) is not None:
+            return known
         if path.startswith(TOPIC):
             name, slash, verb = path[len(TOPIC) :].partition("/")
             if name and not slash:
@@ -63,6 +67,9 @@ class Door:
     def _bind(self, endpoint: Endpoint, request: Request, **params: str) -> FastHandler:
         gate, handle = self._gate, partial(self._through, endpoint, params)
         if gate.open:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[request.path] = handle
             return handle
         gate.admit(endpoint, request, params)
         return gate.counting(handle)
@@ -141,7 +148,8 @@ class Door:
         return await self._nothing_here(request)
 
     async def _nothing_here(self, request: StarletteRequest) -> StarletteResponse:
-        return await _to_starlette(answer(NotFound(f"there is nothing at {request.url.path}")))
+        error = NotFound(f"there is nothing at {request.url.path}")
+        return await _to_starlette(answer(error, await _from_starlette(request)))
 
 
 async def _from_starlette(request: StarletteRequest) -> Request:

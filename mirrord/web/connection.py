@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from ..errors import MirrordError, RequestTimeout
 from .asgi import ASGIApp, Exchange
+from .heads import KnownHeads
 from .message import ClientGone, Drain, Request, Response, ServerLimits, Stream, Tally
 from .parser import BODY, IDLE, RequestParser
 from .websocket import WebSocket
@@ -45,6 +46,7 @@ class Service(Struct, frozen=True):
     draining: Drain
     date: Callable[[], bytes]
     tally: Tally
+    heads: KnownHeads
 
 
 class Connection:
@@ -62,6 +64,7 @@ class Connection:
         self._ahead = b""
         self._overdue = False
         self._lingers = False
+        self._just_answered = False
         self._progress: tuple[int, int, int] | None = None
         self._due = inf
         self._answered = 0
@@ -157,6 +160,7 @@ class Connection:
                 if not await self._answer(parser.requests.popleft()):
                     return
                 turns += 1
+                self._just_answered = True
             if parser.fault is not None:
                 self.refuse(parser.fault)
                 return
@@ -172,18 +176,34 @@ class Connection:
 
     async def _read(self) -> bool:
         """Feed the parser with what comes next. False when the client has ended, or may end now."""
-        wire, size = self.wire, BODY_READ_BYTES if self._parser.stage == BODY else HEAD_READ_BYTES
+        wire, parser = self.wire, self._parser
+        size = BODY_READ_BYTES if parser.stage == BODY else HEAD_READ_BYTES
         data: bytes | None
         data, self._ahead = self._ahead or None, b""
         while data is None:
-            data = wire.receive_now(size)
+            if not self._just_answered:  # else the client has hardly had the time to say more: asking would be in vain
+                data = wire.receive_now(size)
+            self._just_answered = False
             if data is None:
-                if self._parser.stage == IDLE and self.draining.is_set():
+                if parser.stage == IDLE and self.draining.is_set():
                     return False
                 await self._await_client()
         if data:
-            self._parser.feed(data)
+            self._take(data)
         return bool(data)
+
+    def _take(self, data: bytes) -> None:
+        """A whole request whose head is known needs no parsing; what the parser has made of all others is learned."""
+        parser, heads = self._parser, self._service.heads
+        if parser.stage != IDLE or parser.upgraded is not None:
+            parser.feed(data)
+        elif (request := heads.recall(data, parser.peer, self)) is not None:
+            parser.started += 1
+            parser.requests.append(request)
+        else:
+            parser.feed(data)
+            if len(parser.requests) == 1 and parser.stage == IDLE and parser.fault is None:
+                heads.learn(data, parser.requests[0])
 
     async def _await_client(self) -> None:
         limits, parser, wire = self._service.limits, self._parser, self.wire

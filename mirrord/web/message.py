@@ -151,6 +151,11 @@ def _opening(status: int, content_type: bytes, date: bytes) -> bytes:
     return b"HTTP/1.1 %d %b\r\nserver: mirrord\r\ndate: %b\r\n%b" % (status, reason, date, typed)
 
 
+def plain_answer(status: int, content_type: bytes, date: bytes, body: bytes) -> bytes:
+    """A whole answer without further headers, on a connection that goes on: nearly all are such."""
+    return b"%bcontent-length: %d\r\n\r\n%b" % (_opening(status, content_type, date), len(body), body)
+
+
 def response_head(
     status: int, content_type: bytes, headers: Headers, framing: bytes, date: bytes, close: bool
 ) -> bytes:

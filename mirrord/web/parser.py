@@ -28,7 +28,7 @@ class RequestParser:
     def __init__(
         self, limits: ServerLimits, line: Line | None = None, peer: tuple[Any, ...] | None = None
     ) -> None:
-        self._limits, self._line, self._peer = limits, line, peer
+        self._limits, self._line, self.peer = limits, line, peer
         self._http = httptools.HttpRequestParser(self)
         self.requests: deque[Request] = deque()
         self.fault: MirrordError | None = None
@@ -125,7 +125,7 @@ class RequestParser:
             raw_path=raw_path,
             query=query,
             headers=headers,
-            peer=self._peer,
+            peer=self.peer,
             connection=self._line,
             http_1_1=version == "1.1",
             keep_alive=version == "1.1" and http.should_keep_alive(),

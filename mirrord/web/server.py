@@ -17,6 +17,7 @@ from ..clock import Clock
 from ..errors import AddressInUse, ConfigError, MirrordError, Unavailable
 from .asgi import ASGIApp
 from .connection import Connection, FastHandler, Service
+from .heads import KnownHeads
 from .message import Request, Response, ServerLimits, Tally
 
 BACKLOG = 1024
@@ -61,7 +62,10 @@ class Server:
         self._tally = Tally()
         self._connections: set[Connection] = set()
         self._refusals = 0
-        self._service = Service(app, fast, limits, errors, self._draining, _Dateline(clock).now, self._tally)
+        self._service = Service(
+            app, fast, limits, errors, self._draining, _Dateline(clock).now, self._tally,
+            KnownHeads(),
+        )  # fmt: skip
 
     async def serve(
         self, listeners: list[socket.socket], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

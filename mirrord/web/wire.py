@@ -26,6 +26,7 @@ from .message import (
     Response,
     Stream,
     may_have_body,
+    plain_answer,
     response_head,
 )
 
@@ -144,6 +145,14 @@ class Reply:
 
     async def whole(self, response: Response) -> None:
         """Send a complete answer, in one system call when the kernel has room. Raises ClientGone."""
+        body, status = response.body, response.status
+        if isinstance(body, bytes) and not response.headers and len(body) < JOIN_BYTES and may_have_body(status):
+            self.close = self.close or self.request.draining.is_set()
+            if not self.close and not self._mute:
+                buffers = [plain_answer(status, response.content_type, self.date(), body)]
+                self.begun = True
+                await self._wire.send(buffers)
+                return
         buffers = self._encode(response)
         self.begun = True
         await self._wire.send(buffers)

@@ -1,0 +1,54 @@
+"""Heads that the parser has let through, by their bytes: a client sends the same few again and again.
+
+Only the strict parser decides what a head means; what it once made of a head is remembered here, so that the same bytes
+need not be parsed again. A head with a secret in it, or with anything that concerns the framing beyond a content-length,
+is never remembered.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .message import Line, Request
+
+MOST_HEADS = 1024
+LONGEST_HEAD_BYTES = 2048
+END = b"\r\n\r\n"
+NEVER = frozenset(
+    (b"authorization", b"cookie", b"proxy-authorization", b"transfer-encoding", b"content-encoding", b"expect", b"upgrade")
+)
+
+
+class KnownHeads:
+    """Shared by all connections of a server. Full, it begins anew."""
+
+    __slots__ = ("_heads",)
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, tuple[int, Request]] = {}
+
+    def recall(self, data: bytes, peer: tuple[Any, ...] | None, line: Line) -> Request | None:
+        """The request that ``data`` is, if it is just one whole request with a known head."""
+        end = data.find(END, 0, LONGEST_HEAD_BYTES) + 4
+        known = self._heads.get(data[:end])
+        if known is None or len(data) != known[0]:
+            return None
+        like = known[1]
+        return Request(
+            method=like.method, path=like.path, raw_path=like.raw_path, query=like.query, headers=like.headers,
+            body=data[end:], peer=peer, connection=line, _query_args=like._query_args,
+        )  # fmt: skip
+
+    def learn(self, data: bytes, request: Request) -> None:
+        """``data`` was just this request, whole, and it was let through."""
+        end = data.find(END, 0, LONGEST_HEAD_BYTES) + 4
+        if end < len(END) or len(data) != end + len(request.body) or not (request.http_1_1 and request.keep_alive):
+            return
+        if request.websocket or not NEVER.isdisjoint(request.headers):
+            return
+        if len(self._heads) >= MOST_HEADS:
+            self._heads.clear()
+        self._heads[data[:end]] = len(data), Request(
+            method=request.method, path=request.path, raw_path=request.raw_path, query=request.query,
+            headers=request.headers, _query_args=request.query_args(),
+        )  # fmt: skip
