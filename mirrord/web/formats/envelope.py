@@ -21,7 +21,7 @@ async def opened(request: Request, most_bytes: int) -> Request:
 
     Raises UnsupportedMediaType, InvalidRequest, PayloadTooLarge.
     """
-    coding = request.headers.pop(b"content-encoding", b"identity")
+    coding = request.headers.get(b"content-encoding", b"identity")
     if request.body and coding.lower() not in (b"identity", b""):
         pieces = []
         for piece in inflate(coding, request.body, most_bytes):
@@ -34,7 +34,7 @@ async def opened(request: Request, most_bytes: int) -> Request:
 def leaves_as_it_is(request: Request, response: Response) -> bool:
     """Whether nothing is to be done to the answer: nearly always, and told by two looks."""
     headers = request.headers
-    if request.method != "POST" or b"msgpack" in headers.get(b"accept", b""):
+    if request.method != "POST" or wants_msgpack(headers.get(b"accept")):
         return False
     return b"accept-encoding" not in headers or size_of(response) < WORTH_BYTES
 

@@ -19,7 +19,7 @@ def is_msgpack(kind: bytes) -> bool:
 
 def wants_msgpack(accept: bytes | None) -> bool:
     """Whether msgpack is named, and JSON is not liked better. What is not understood is JSON."""
-    if accept is None or b"msgpack" not in accept or len(accept) > MOST_HEADER_BYTES:
+    if accept is None or accept == b"*/*" or len(accept) > MOST_HEADER_BYTES:
         return False
     return _wants_msgpack(accept)
 
