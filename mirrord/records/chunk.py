@@ -12,6 +12,8 @@ add fields: unknown trailing header bytes are skipped. ``text_len`` is the JSON 
 
 The body is the records one after the other, each a msgpack array ``[ts_delta_ms, tag, node, meta, data]``: ``meta`` and
 ``data`` are msgpack ``str`` holding JSON text exactly as the writer sent it (``data`` may be ``bin``: opaque bytes).
+A chunk with the flag STRIPPED lacks records that were deleted (``stripped.py``): between its tags and its records stand
+a hash of its own and the mask of what is not there; ``hash`` stays that of the chunk as the origin wrote it.
 With the flag ROUTED a sixth element tells where a router's copy came from (``Via``; nil: no copy).
 Nothing here loops over records except ``encode_body`` (at the origin) and ``records`` (for a reader).
 """
@@ -25,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 import msgspec
 from msgspec import Raw, Struct
-from xxhash import xxh3_128_digest
+from xxhash import xxh3_128, xxh3_128_digest
 
 from ..errors import ChunkCorrupt, HashMismatch, ProtocolViolation
 
@@ -33,6 +35,7 @@ VERSION = 1
 RECORDS, CONTROL = 0, 1  # kinds
 MANY_TAGS = 1  # flag: more than MOST_TAGS distinct tags, so the list is not there
 ROUTED = 2  # flag: records have a sixth element, ``via``
+STRIPPED = 4  # flag: records were taken out; ``count`` is still that of the oseqs
 MOST_TAGS = 64
 
 _HEADER = struct.Struct("<16s16sBBHHHQQIIIqq")
@@ -110,6 +113,7 @@ class Record(Struct, frozen=True):
     data: str | bytes
 
 
+NOT_HERE: Final[list[Any]] = [0, None, None, None, "null"]  # stands for a record that was taken out
 _PLAIN = b"\x95\x00\xc0\xc0\xc0"  # [0, nil, nil, nil, data]: most records
 _TEXT_HEADS = [bytes((0xA0 | n,)) if n < 32 else bytes((0xD9, n)) for n in range(256)]
 _PLAIN_HEADS = [_PLAIN + head for head in _TEXT_HEADS]
@@ -214,6 +218,13 @@ def _unpack_header() -> Callable[[bytes | bytearray | memoryview, int], Header]:
 header_at = _unpack_header()
 
 
+def header_bytes(header: Header, flags: int, tags_len: int, body_len: int, text_len: int) -> bytes:
+    """The same header of this version's length, telling other contents."""
+    return _HEADER.pack(
+        *header[:_HLEN], HEADER_LEN, flags, tags_len, *header[STRAND:BODY_LEN], body_len, text_len, *header[TS_FIRST:]
+    )
+
+
 def size_of(header: Header) -> int:
     """Bytes of the whole chunk."""
     return header[_HLEN] + header[TAGS_LEN] + header[BODY_LEN]
@@ -231,7 +242,7 @@ def check_shape(header: Header, room: int) -> int:
         or header[_VERSION] < VERSION
         or header[COUNT] < 1
         or header[FIRST] < 1
-        or header[COUNT] > header[BODY_LEN]
+        or header[BODY_LEN] < (header[COUNT] if not header[FLAGS] & STRIPPED else _least_stripped(header))
         or header[TEXT_LEN] > header[BODY_LEN]
         or header[FIRST] + header[COUNT] > LAST_OSEQ
         or header[TS_LAST] < header[TS_FIRST]
@@ -242,9 +253,26 @@ def check_shape(header: Header, room: int) -> int:
     return size
 
 
+def _least_stripped(header: Header) -> int:
+    return HASH_LEN + (header[COUNT] + 7) // 8
+
+
+def _own_hash(buffer: memoryview, at: int, size: int, header: Header) -> bytes:
+    """A stripped chunk's: of all its bytes but these."""
+    place = at + header[_HLEN] + header[TAGS_LEN]
+    digest = xxh3_128(buffer[at:place])
+    digest.update(buffer[place + HASH_LEN : at + size])
+    return digest.digest()
+
+
 def check_hash(buffer: memoryview, at: int, size: int, header: Header) -> None:
-    """Raises HashMismatch when the bytes do not have the hash that the header tells."""
-    if xxh3_128_digest(buffer[at + HASH_LEN : at + size]) != header[HASH]:
+    """Raises HashMismatch when the bytes do not have the hash that the chunk tells."""
+    if header[FLAGS] & STRIPPED:
+        place = at + header[_HLEN] + header[TAGS_LEN]
+        same = _own_hash(buffer, at, size, header) == buffer[place : place + HASH_LEN]
+    else:
+        same = xxh3_128_digest(buffer[at + HASH_LEN : at + size]) == header[HASH]
+    if not same:
         raise HashMismatch(
             f"chunk {header[STRAND]:016x}/{header[FIRST]} does not have the hash that it tells"
         )
@@ -284,13 +312,30 @@ def tags_of(buffer: bytes | memoryview, at: int, header: Header) -> tuple[str, .
     return tags
 
 
+def missing(body: bytes | memoryview, at: int, header: Header) -> int:
+    """Which records a chunk lacks: bit i is oseq ``first + i``. 0 for a whole chunk."""
+    if not header[FLAGS] & STRIPPED:
+        return 0
+    start = at + header[_HLEN] + header[TAGS_LEN] + HASH_LEN
+    return int.from_bytes(body[start : start + (header[COUNT] + 7) // 8], "little") & (1 << header[COUNT]) - 1
+
+
+def body_start(at: int, header: Header) -> int:
+    """Where the first record of a chunk lies."""
+    start: int = at + header[_HLEN] + header[TAGS_LEN]
+    return start + HASH_LEN + (header[COUNT] + 7) // 8 if header[FLAGS] & STRIPPED else start
+
+
 def rows(body: bytes, at: int, header: Header) -> list[list[Any]]:
-    """The records of one chunk as the lists that they are: ``[ts_delta_ms, tag, node, meta, data]``.
+    """The records of one chunk as the lists that they are: ``[ts_delta_ms, tag, node, meta, data]``. One per
+    oseq: where a stripped chunk lacks one stands ``NOT_HERE``, which the log's masks never let a reader see.
 
     Raises ChunkCorrupt when the body does not hold just ``count`` of them.
     """
     found = _rows(body, at, header)
-    return [row[:5] for row in found] if header[FLAGS] & ROUTED else found
+    if not header[FLAGS] & ROUTED:
+        return found
+    return [row if row is NOT_HERE else row[:5] for row in found]
 
 
 def vias(body: bytes, at: int, header: Header) -> list[Via | None]:
@@ -298,31 +343,39 @@ def vias(body: bytes, at: int, header: Header) -> list[Via | None]:
     if not header[FLAGS] & ROUTED:
         return []
     try:
-        return [None if row[5] is None else msgspec.convert(row[5], Via) for row in _rows(body, at, header)]
+        found = _rows(body, at, header)
+        return [None if row is NOT_HERE or row[5] is None else msgspec.convert(row[5], Via) for row in found]
     except (IndexError, TypeError, msgspec.ValidationError) as error:
         raise ChunkCorrupt(f"chunk {header[STRAND]:016x}/{header[FIRST]} does not tell where it came from") from error
 
 
 def _rows(body: bytes, at: int, header: Header) -> list[list[Any]]:
-    start = at + header[_HLEN] + header[TAGS_LEN]
-    unpacker = msgpack.Unpacker(None, max_buffer_size=header[BODY_LEN] or 1)
+    start, gone = body_start(at, header), missing(body, at, header)
+    room = at + size_of(header) - start
+    unpacker = msgpack.Unpacker(None, max_buffer_size=room or 1)
     try:
-        unpacker.feed(memoryview(body)[start : start + header[BODY_LEN]])
+        unpacker.feed(memoryview(body)[start : start + room])
         found = list(unpacker)
     except (ValueError, msgpack.UnpackException) as error:
         raise ChunkCorrupt(f"chunk {header[STRAND]:016x}/{header[FIRST]} does not hold msgpack") from error
-    if len(found) != header[COUNT] or unpacker.tell() != header[BODY_LEN]:
+    if len(found) + gone.bit_count() != header[COUNT] or unpacker.tell() != room:
         raise ChunkCorrupt(
             f"chunk {header[STRAND]:016x}/{header[FIRST]} holds {len(found)} records, its header tells {header[COUNT]}"
         )
-    return found
+    return _in_place(found, gone, header[COUNT]) if gone else found
+
+
+def _in_place(found: list[list[Any]], gone: int, count: int) -> list[list[Any]]:
+    here = iter(found)
+    return [NOT_HERE if gone >> i & 1 else next(here) for i in range(count)]
 
 
 def records(body: bytes, at: int, header: Header) -> list[Record]:
     """The records of one chunk. Raises ChunkCorrupt when they are not what a chunk holds."""
     first, ts = header[FIRST], header[TS_FIRST]
     try:
-        return [_record(first + i, ts, *row) for i, row in enumerate(rows(body, at, header))]
+        found = enumerate(rows(body, at, header))
+        return [_record(first + i, ts, *row) for i, row in found if row is not NOT_HERE]
     except (TypeError, ValueError) as error:
         raise ChunkCorrupt(
             f"chunk {header[STRAND]:016x}/{header[FIRST]} holds a record of another shape"

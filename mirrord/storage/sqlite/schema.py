@@ -51,7 +51,8 @@ def _deletes(connection: apsw.Connection) -> None:
     """Format 2 keeps which records are deleted, and why the front of a log is gone."""
     connection.execute(
         """ALTER TABLE heads ADD COLUMN taken BLOB NOT NULL DEFAULT x'';
-        CREATE TABLE masks (key INTEGER PRIMARY KEY, bits BLOB NOT NULL, erased BLOB NOT NULL, text INTEGER NOT NULL);"""
+        CREATE TABLE masks (key INTEGER PRIMARY KEY, bits BLOB NOT NULL, erased BLOB NOT NULL,
+            text INTEGER NOT NULL);"""
     )
 
 

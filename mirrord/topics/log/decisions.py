@@ -6,7 +6,7 @@ from typing import Any, assert_never
 
 from msgspec import structs
 
-from ...errors import Conflict, IdempotencyConflict, TopicExistsIncompatible, TopicNotEmpty
+from ...errors import Conflict, IdempotencyConflict, TopicExistsIncompatible, TopicNotEmpty, TopicNotFound
 from ...records.gap import DELETED, END_LEN, pack_end
 from ...storage.life import Life
 from ...storage.store import (
@@ -23,14 +23,20 @@ from ...storage.store import (
     PutTopic,
     Store,
 )
+from ..erasure.eraser import Eraser
+from ..erasure.sight import Memory, Sight
 from ..messages import (
     Append,
     Appended,
     Apply,
     ApplyCover,
     BeginLife,
+    Commit,
     Configure,
+    Delete,
     DropTopic,
+    Erase,
+    Erased,
     Introduce,
     Message,
     Sweep,
@@ -43,8 +49,9 @@ from .turn import Turn
 class Decisions:
     """One turn's messages, one after the other."""
 
-    def __init__(self, turn: Turn, store: Store, life: Life) -> None:
+    def __init__(self, turn: Turn, store: Store, life: Life, memory: Memory | None = None) -> None:
         self._turn, self._store, self._life = turn, store, life
+        self._memory = memory or Memory()
         self._keys: dict[str, IdempotencyRow] = {}
 
     @property
@@ -63,6 +70,12 @@ class Decisions:
                 return self._append(message)
             case Apply():
                 return self._turn.apply(message.chunks)
+            case Erase():
+                return self._erase(message)
+            case Delete():
+                return self._eraser.delete(message)
+            case Commit():
+                return self._commit(message)
             case Introduce():
                 return self._turn.introduce(message.descriptor)
             case ApplyCover():
@@ -87,8 +100,10 @@ class Decisions:
                     raise IdempotencyConflict(
                         detail={"topic": log.name, "first_seq": row.first, "last_seq": row.last}
                     )
+                self._turn.marks += message.changes
                 return Appended(row.first, row.last, row.head, deduped=True)
         first, last = self._turn.append(message.drafts)
+        self._turn.marks += message.changes
         if key is not None:
             row = IdempotencyRow(log.tid, key.name, first, last, last, key.digest, self._turn.now_ms)
             self._keys[key.name] = row
@@ -99,6 +114,24 @@ class Decisions:
         row = self._keys.get(name) or self._store.idempotency(self._log.tid, name)
         window = self._log.about.config.idempotency_window_ms
         return row if row is not None and self._turn.now_ms - row.ts <= window else None
+
+    # ---- deletes ---------------------------------------------------------------------------------
+
+    @property
+    def _eraser(self) -> Eraser:
+        sight = Sight(self._log.tid, self._store, self._memory, self._turn.closed_packs())
+        return Eraser(self._turn, self._store, sight)
+
+    def _erase(self, message: Erase) -> Erased:
+        erased, _ = self._eraser.erase(message)
+        self._turn.marks += message.changes
+        return erased
+
+    def _commit(self, message: Commit) -> None:
+        log = self._log
+        if message.log_id is not None and message.log_id != log.about.log_id.hex():
+            raise TopicNotFound(f"topic {log.name!r} is another log by now", {"topic": log.name})
+        self._turn.marks += message.changes
 
     # ---- configuration and lives -----------------------------------------------------------------
 
@@ -152,7 +185,8 @@ class Decisions:
                 turn.touch(strand)
         log.own = None
         log.head = log.ceiling = log.floor = log.count = log.bytes = log.last_ts = 0
-        log.taken = {}
+        log.forget_front()
+        self._memory.clear()
         closed = max((s.sid for s in log.strands.values()), default=0)
         self._rewrite(
             structs.replace(
@@ -165,6 +199,8 @@ class Decisions:
     def let_go(self, oldest_ts: int) -> None:
         """Enforce the topic's limits in this same turn, and forget idempotency keys that are past their window."""
         log, turn = self._log, self._turn
+        if turn.masks_changed:
+            self._eraser.advance_front()
         if self._keys:
             turn.changes.append(
                 DropIdempotency(log.tid, turn.now_ms - log.about.config.idempotency_window_ms)
@@ -175,7 +211,8 @@ class Decisions:
         if retention.due(log, turn.now_ms, oldest_ts):
             swept = retention.sweep(log, turn.now_ms, self._store, fresh)
             log.floor, log.count, log.bytes = swept.floor, swept.count, swept.bytes
-            log.taken = {**log.taken, **swept.taken}
+            if swept.taken:
+                log.take_front(swept.taken)
             for pack, reason in swept.drops:
                 self._let_pack_go(pack, reason)
 

@@ -6,14 +6,17 @@ only thing that readers, feeds and peers are told).
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
 
 import msgpack
 from msgspec import Struct, field
 
 from ...config.topic import TopicConfig, as_json, topic_config
+from ...records.gap import DELETED
 from ...records.strand import Descriptor, Identity, Position
 from ...storage.store import HeadRow, StrandRow, TopicRow, VectorRow
+from ..erasure.masks import Masks
 
 
 class Strand(Struct):
@@ -88,16 +91,34 @@ class Log(Struct):
     ceiling: int = 0
     floor: int = 0
     taken: Mapping[str, int] = {}  # reason -> highest seq of the front that went for it; never changed in place
+    taken_row: builtins.bytes = b""  # the same as stored
+    masks: Masks = field(default_factory=Masks)  # deleted seqs, durable ones only: a turn lays its own over them
     count: int = 0
     bytes: int = 0
     last_ts: int = 0
     strands: dict[int, Strand] = field(default_factory=dict)
     own: Strand | None = None  # this node's open strand in its present life
 
+    def take_front(self, taken: Mapping[str, int]) -> None:
+        """Remember why seqs of the front went."""
+        self.taken = {**self.taken, **taken}
+        self.taken_row = msgpack.packb(sorted(self.taken.items()))
+
+    def forget_front(self) -> None:
+        """The log is dropped: nothing was taken from the next one."""
+        self.taken, self.taken_row = {}, b""
+
+    @property
+    def deleted_floor(self) -> int:
+        """Up to here somebody deleted everything: nothing of it is served to peers either."""
+        return self.taken.get(DELETED, 0)
+
     @property
     def head_row(self) -> HeadRow:
         """As stored."""
-        return HeadRow(self.tid, self.head, self.ceiling, self.floor, self.count, self.bytes, self.last_ts)
+        return HeadRow(
+            self.tid, self.head, self.ceiling, self.floor, self.count, self.bytes, self.last_ts, self.taken_row
+        )
 
     @property
     def topic_row(self) -> TopicRow:
@@ -129,6 +150,11 @@ def load_strands(rows: list[StrandRow], vectors: list[VectorRow]) -> dict[int, S
         strand.settle()
         strands[row.strand] = strand
     return strands
+
+
+def load_taken(row: bytes) -> dict[str, int]:
+    """Why the front went, as stored."""
+    return {str(reason): int(seq) for reason, seq in msgpack.unpackb(row)} if row else {}
 
 
 def own_open(strands: dict[int, Strand], identity: Identity, closed_sid: int) -> Strand | None:

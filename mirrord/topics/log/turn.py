@@ -15,7 +15,8 @@ from ...records import chunk as chunks
 from ...records.chunk import COUNT, FIRST, HASH, KIND, RECORDS, STRAND, TEXT_LEN, TS_LAST, Draft, Header
 from ...records.gap import Cover, takes_a_seq
 from ...records.strand import Descriptor, Identity, Position
-from ...storage.store import Change, Gap, Pack, PutGap, PutHead, PutStrand, PutVector
+from ...storage.store import MASK_BITS, Change, DropMasks, Gap, Pack, PutGap, PutHead, PutMask, PutStrand, PutVector
+from ..erasure.masks import Masks
 from ..messages import Applied, Fork
 from . import rules
 from .log import Log, Strand, strand_row, vector_row
@@ -40,9 +41,12 @@ class Turn:
         self.log, self.identity, self.sizes, self.now_ms = log, identity, sizes, now_ms
         self.sources = sources
         self.changes: list[Change] = []
+        self.marks: list[Change] = []  # of readers: committed whatever becomes of the log
         self.sync = self.cleared = False
         self.packs: list[Pack] = []
         self.gaps: list[Gap] = []
+        self.masks = Masks(over=log.masks)  # what this turn deletes, over what is deleted
+        self._masks_before = 0  # blocks before this one go: their packs are gone
         self._pack: PackBuilder | None = None
         self._touched: dict[int, Strand] = {}
         self.ceiling_before = log.ceiling
@@ -230,9 +234,12 @@ class Turn:
             if not strand.stored:
                 rows.append(PutStrand(strand_row(log.tid, strand)))
             rows.append(PutVector(vector_row(strand)))
-        if log.head_row != self._head_before:
-            rows.append(PutHead(log.head_row))
-        return self.changes + rows
+        rows += [PutMask(row) for row in self.masks.rows(log.tid)]
+        if self._masks_before:
+            rows.append(DropMasks(log.tid, self._masks_before))
+        if (head := log.head_row) != self._head_before:
+            rows.append(PutHead(head))
+        return self.changes + rows + self.marks
 
     def closed_packs(self) -> list[Pack]:
         """Packs that this turn has made so far."""
@@ -242,6 +249,8 @@ class Turn:
     def forget_packs(self) -> None:
         """The log is dropped: what this turn put into it goes too."""
         self._pack, self.cleared = None, True
+        self.masks.clear()
+        self._masks_before = 0
         self.packs.clear()
         self.gaps.clear()
         self.changes.clear()
@@ -254,6 +263,21 @@ class Turn:
         """The commit stands: deciding values become durable."""
         for strand in self._touched.values():
             strand.settle()
+        if self.cleared:
+            self.log.masks.clear()
+        self.log.masks.take(self.masks, self._masks_before)
+
+    @property
+    def masks_changed(self) -> bool:
+        """Whether this turn deleted anything."""
+        return self.masks.oldest is not None
+
+    def forget_masks(self, before_seq: int) -> None:
+        """No pack begins before this seq: what was deleted there needs no mask any more."""
+        block = before_seq // MASK_BITS
+        oldest = self.log.masks.oldest
+        if oldest is not None and oldest < block:
+            self._masks_before = block
 
     @property
     def touched(self) -> tuple[Strand, ...]:

@@ -1,0 +1,208 @@
+"""Deletes, decided in the topic's turn: which records go, and what the log is then. Permanent, silent, at once.
+
+A record that goes gets a bit in a mask; everything below a seq goes by moving the floor. What is behind neither is
+served to readers or peers, whether or not its bytes still lie in a pack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from ...records.gap import DELETED
+from ...records.selector import Selector
+from ...storage.store import MASK_BITS, Pack, Store
+from ..log.turn import Turn
+from ..messages import Delete, Deleted, Erase, Erased
+from .sight import Contents, Sight, contents_of, tagged
+
+STEP_PACKS, STEP_BYTES = 64, 1 << 20  # looked at in one turn: what waits behind it waits some 10 ms
+
+
+class Gone(Struct):
+    """What a delete took."""
+
+    records: int = 0
+    text: int = 0
+
+
+class Eraser:
+    """Deletes of one turn."""
+
+    def __init__(self, turn: Turn, store: Store, sight: Sight) -> None:
+        self._turn, self._store, self._sight = turn, store, sight
+
+    # ---- by seq ----------------------------------------------------------------------------------
+
+    def erase(self, message: Erase) -> tuple[Erased, list[tuple[int, int]]]:
+        """Delete single records. Also their places, as ``(strand, oseq)``. Raises ChunkCorrupt."""
+        found = self._live(message.seqs)
+        self._take([(seq, contents.text(seq)) for seq, contents in found], erased=message.travels)
+        return Erased(tuple(seq for seq, _ in found)), [contents.place(seq) for seq, contents in found]
+
+    def _live(self, seqs: Iterable[int]) -> list[tuple[int, Contents]]:
+        log, masks = self._turn.log, self._turn.masks
+        found: list[tuple[int, Contents]] = []
+        here: Contents | None = None
+        for seq in sorted(set(seqs)):
+            if not log.floor < seq <= log.head or masks.has(seq):
+                continue
+            if here is None or not here.seq <= seq <= here.last:
+                here = self._sight.contents(seq)
+            if here is not None:  # else a gap has this seq
+                found.append((seq, here))
+        return found
+
+    def erase_oseqs(self, strand: int, sid: int, first: int, last: int) -> int:
+        """Delete what the log holds of a range of a strand, because a travelling deletion says so. How many went."""
+        seqs: list[int] = []
+        for part, at in self._store.parts(sid, first, MASK_BITS):
+            if part.first > last:
+                break
+            for pack in self._store.packs(self._turn.log.tid, at, 1):
+                seqs += _seqs_of(contents_of(pack), strand, first, last)
+        for pack in self._turn.closed_packs():
+            seqs += _seqs_of(contents_of(pack), strand, first, last)
+        found = self._live(seqs)
+        self._take([(seq, contents.text(seq)) for seq, contents in found], erased=True)
+        return len(found)
+
+    def _take(self, found: list[tuple[int, int]], *, erased: bool) -> Gone:
+        log = self._turn.log
+        self._turn.masks.add(found, erased=erased)
+        gone = Gone(len(found), sum(text for _, text in found))
+        log.count -= gone.records
+        log.bytes -= gone.text
+        return gone
+
+    # ---- by place and tag ------------------------------------------------------------------------
+
+    def delete(self, message: Delete) -> Deleted:
+        """Delete a front, or one step of what a selector means. Raises ChunkCorrupt."""
+        until = self._turn.log.head if message.until is None else message.until
+        if message.before_seq is not None:
+            until = min(until, message.before_seq - 1)
+        if message.match is None:
+            gone = self._front(until)
+            return Deleted(gone.records, gone.text, until)
+        return self._tagged(message.match, message.after, until)
+
+    def _front(self, until: int) -> Gone:
+        log = self._turn.log
+        if until <= log.deleted_floor:
+            return Gone()
+        gone = self._between(log.floor + 1, until)
+        log.count -= gone.records
+        log.bytes -= gone.text
+        log.floor = max(log.floor, until)
+        log.take_front({DELETED: until})
+        return gone
+
+    def _tagged(self, match: Selector, after: int, until: int) -> Deleted:
+        gone, room = Gone(), STEP_BYTES
+        stored = self._with_tag(match, after)
+        for seq in stored[:STEP_PACKS]:
+            if seq > until:
+                break
+            if room <= 0:
+                return Deleted(gone.records, gone.text, until, after)
+            for pack in self._store.packs(self._turn.log.tid, seq, 1):
+                self._match(pack, match, until, gone)
+                room, after = room - len(pack.body), pack.last
+        else:
+            if len(stored) > STEP_PACKS:
+                return Deleted(gone.records, gone.text, until, after)
+        for pack in self._turn.closed_packs():
+            self._match(pack, match, until, gone)
+        return Deleted(gone.records, gone.text, until)
+
+    def _with_tag(self, match: Selector, after: int) -> list[int]:
+        """Packs behind ``after`` that may hold a match. One that was merged meanwhile begins where its first did."""
+        tid = self._turn.log.tid
+        begin = self._store.pack_sizes(tid, max(after, self._turn.log.floor) + 1, 1)
+        before = begin[0].seq - 1 if begin else after
+        return self._store.packs_with_tag(tid, match.text, STEP_PACKS + 1, after=before, prefix=match.is_prefix)
+
+    def _match(self, pack: Pack, match: Selector, until: int, gone: Gone) -> None:
+        log, masks = self._turn.log, self._turn.masks
+        meant = [seq for seq, tag in tagged(pack) if seq <= until and match.matches(tag) and not masks.has(seq)]
+        live = [seq for seq in meant if seq > log.floor]
+        if not meant:
+            return
+        contents = contents_of(pack)
+        taken = self._take([(seq, contents.text(seq)) for seq in live], erased=False)
+        masks.add([(seq, 0) for seq in meant if seq <= log.floor], erased=False)  # evicted, but peers could get it yet
+        gone.records += taken.records
+        gone.text += taken.text
+
+    # ---- what is live in a range -----------------------------------------------------------------
+
+    def _between(self, first: int, last: int) -> Gone:
+        """What is live in a range that begins right above the floor: packs and mask rows are added up, and only those
+        at its ends are looked into."""
+        log = self._turn.log
+        if last < first:
+            return Gone()
+        if last >= log.head:
+            return Gone(log.count, log.bytes)
+        records = text = 0
+        for pack in self._sizes(first, last):
+            if first <= pack.seq and pack.last <= last:
+                records, text = records + pack.last - pack.seq + 1, text + pack.bytes
+            else:
+                part = self._text_of(range(max(first, pack.seq), min(last, pack.last) + 1))
+                records, text = records + part.records, text + part.text
+        masked = self._masked(first, last)
+        return Gone(records - masked.records, text - masked.text)
+
+    def _sizes(self, first: int, last: int) -> list[Pack]:
+        found: list[Pack] = []
+        seq = first
+        while seq <= last and (page := self._store.pack_sizes(self._turn.log.tid, seq, 1024)):
+            found += [pack for pack in page if pack.seq <= last]
+            seq = page[-1].last + 1
+        return found + [pack for pack in self._turn.closed_packs() if pack.seq <= last]
+
+    def _text_of(self, seqs: Iterable[int]) -> Gone:
+        gone = Gone()
+        here: Contents | None = None
+        for seq in seqs:
+            if here is None or not here.seq <= seq <= here.last:
+                here = self._sight.contents(seq)
+            if here is not None:
+                gone.records += 1
+                gone.text += here.text(seq)
+        return gone
+
+    def _masked(self, first: int, last: int) -> Gone:
+        masks, gone = self._turn.masks, Gone()
+        if not masks:
+            return gone
+        for number in range(first // MASK_BITS, last // MASK_BITS + 1):
+            mask = masks.block(number)
+            begin, end = number * MASK_BITS, (number + 1) * MASK_BITS - 1
+            if first <= begin and end <= last:
+                gone.records, gone.text = gone.records + mask.bits.bit_count(), gone.text + mask.text
+            elif mask.bits:
+                seqs = [seq for seq in range(max(first, begin), min(last, end) + 1) if masks.has(seq)]
+                part = self._text_of(seqs)
+                gone.records, gone.text = gone.records + len(seqs), gone.text + part.text
+        return gone
+
+    # ---- the front -------------------------------------------------------------------------------
+
+    def advance_front(self) -> None:
+        """The floor moves over deleted records at the front of the log: nothing readable is passed."""
+        log = self._turn.log
+        if self._turn.masks:
+            log.floor = max(log.floor, self._turn.masks.first_live(log.floor + 1, log.head) - 1)
+
+
+def _seqs_of(contents: Contents, strand: int, first: int, last: int) -> Iterable[int]:
+    """Local seqs at which a pack holds these oseqs of a strand."""
+    ends = [*contents.starts[1:], contents.last + 1]
+    for begin, end, (number, oseq) in zip(contents.starts, ends, contents.places, strict=True):
+        if number == strand:
+            low, high = max(first, oseq), min(last, oseq + end - begin - 1)
+            yield from range(begin + low - oseq, begin + high - oseq + 1)
