@@ -1,0 +1,191 @@
+"""Append, read, follow and the topic itself, from the library to a real daemon and back."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from mirrord import Client, Cursor, Draft, Record, Tombstone
+from mirrord.errors import (
+    IdempotencyConflict,
+    InvalidRequest,
+    PeerUnreachable,
+    ProtocolViolation,
+    RecordTooLarge,
+    TopicNotFound,
+)
+
+from .loops import under_both
+
+
+@under_both
+async def test_what_is_appended_is_read(url: str, name: str) -> None:
+    """Data, tag, label and meta come back as they were given, in order, with the place to go on from."""
+    async with Client(url) as client:
+        topic = client.topic(name)
+        kept = await topic.append({"item": "tea"}, Draft("x", tag="t", meta={"k": 1}), None, tag="all", node="till-7")
+        assert (kept.first_seq, kept.last_seq, kept.created, list(kept.seqs)) == (1, 3, True, [1, 2, 3])
+        page = await topic.read(limit=2, origins=True)
+        assert [r.data for r in page.records] == [{"item": "tea"}, "x"]
+        assert [r.tag for r in page.records] == ["all", "t"]
+        assert [r.meta for r in page.records] == [None, {"k": 1}]
+        assert page.records[0].node == "till-7"
+        assert page.records[0].origin is not None
+        assert page.records[0].origin.node == "solo"
+        assert (page.caught_up, page.lag, page.tombstone) == (False, 1, None)
+        rest = await topic.read(page.cursor)
+        assert [r.data for r in rest.records] == [None]
+        assert rest.caught_up
+        again = await topic.read(str(page.records[0].cursor))
+        assert [r.seq for r in again.records] == [2, 3]
+
+
+@under_both
+async def test_an_append_with_a_key_is_kept_once(url: str, name: str) -> None:
+    """The same key and records are the same append; other records under it are refused by name."""
+    async with Client(url) as client:
+        topic = client.topic(name)
+        first = await topic.append(1, 2, key="k")
+        second = await topic.append(1, 2, key="k")
+        assert (second.deduped, second.first_seq) == (True, first.first_seq)
+        with pytest.raises(IdempotencyConflict):
+            await topic.append(3, key="k")
+        assert (await topic.state()).count == 2
+
+
+@under_both
+async def test_errors_are_the_classes_of_their_codes(url: str, name: str) -> None:
+    """A caller catches by class what the node names by code, at once and without a second try."""
+    async with Client(url) as client:
+        with pytest.raises(TopicNotFound):
+            await client.topic(name).read()
+        with pytest.raises(RecordTooLarge):
+            await client.topic(name).append("x" * 5000)
+        with pytest.raises(InvalidRequest):
+            await client.topic(name).append()
+        with pytest.raises(InvalidRequest):
+            await client.topic("-no").append(1)
+        with pytest.raises(InvalidRequest):
+            await client.topic(name).read("nonsense")
+
+
+@under_both
+async def test_follow_goes_on_with_what_comes(url: str, name: str) -> None:
+    """First what is there, then each new record as it comes; the cursor of one reader is the start of the next."""
+    async with Client(url) as client, anyio.create_task_group() as tasks:
+        topic = client.topic(name)
+        await topic.append(*range(3))
+
+        async def write() -> None:
+            for i in range(3, 6):
+                await topic.append(i)
+
+        tasks.start_soon(write)
+        seen = []
+        follow = topic.follow()
+        async for record in follow:
+            assert isinstance(record, Record)
+            seen.append(record.data)
+            if len(seen) == 5:
+                break
+        assert seen == [0, 1, 2, 3, 4]
+        async for record in topic.follow(after=str(follow.cursor)):
+            assert isinstance(record, Record)
+            assert record.data == 5
+            break
+
+
+@under_both
+async def test_follow_shows_what_is_gone(url: str, name: str) -> None:
+    """A reader whose place was evicted is told so, once, in its place; one that begins anew has lost nothing."""
+    async with Client(url) as client:
+        topic = client.topic(name)
+        await topic.create(cap_records=2)
+        place = (await topic.append(0)).first_seq
+        await topic.append(1)
+        for i in range(2, 5):
+            await topic.append(i)
+        events = [await anext(follow) for follow in [topic.follow(after=place)] for _ in range(3)]
+        gap = events[0]
+        assert isinstance(gap, Tombstone)
+        assert (gap.gap_from, gap.gap_to, gap.reason, gap.missed) == (2, 3, "cap", 2)
+        assert [e.data for e in events[1:] if isinstance(e, Record)] == [3, 4]
+        assert events[0].cursor == Cursor(3, gap.log_id)
+        gaps: list[Tombstone] = []
+        record = await anext(topic.follow(after=place, on_gap=gaps.append))
+        assert (record.data, gaps) == (3, [gap])
+        fresh = await anext(topic.follow())
+        assert isinstance(fresh, Record)
+        assert fresh.data == 3
+
+
+@under_both
+async def test_a_topic_that_vanishes_is_told(url: str, name: str) -> None:
+    """Dropped under a reader: TopicNotFound, or waiting, as it chose; made anew: `recreated`, and from the beginning."""
+    async with Client(url) as client:
+        topic = client.topic(name)
+        await topic.append("old", "old")
+        strict, patient = topic.follow(), topic.follow(wait_for_topic=True)
+        for follow in (strict, patient):
+            assert [(await anext(follow)).cursor.seq for _ in range(2)] == [1, 2]
+        assert await topic.drop()
+        with pytest.raises(TopicNotFound):
+            await anext(strict)
+        async with anyio.create_task_group() as tasks:
+
+            async def anew() -> None:
+                await topic.append("new")
+
+            tasks.start_soon(anew)
+            told = await anext(patient)
+            assert isinstance(told, Tombstone)
+            assert told.reason == "recreated"
+            record = await anext(patient)
+            assert isinstance(record, Record)
+            assert record.data == "new"
+        assert not await client.topic(name + "-never").drop()
+
+
+@under_both
+async def test_state_and_lists(url: str, name: str) -> None:
+    """What the node tells of a topic is there as attributes, and all pages of a list come."""
+    async with Client(url) as client:
+        topic = client.topic(name)
+        assert await topic.create(durability="fsync")
+        assert not await topic.create(durability="fsync")
+        await topic.append(1, 2)
+        state = await topic.state()
+        assert (state.head_seq, state.count, state.type) == (2, 2, "log")
+        assert state.config["durability"] == "fsync"
+        assert name in await client.topics()
+        assert await client.topics(name) == [name]
+        await client.ready()
+        assert await client.links() == []
+        assert (await topic.read(state.cursor)).caught_up
+
+
+@under_both
+async def test_nobody_there_is_told_in_time() -> None:
+    """A dead address is tried for as long as was asked, and then named."""
+    async with Client("http://127.0.0.1:9", give_up_after_s=0.3) as client:
+        with pytest.raises(PeerUnreachable, match="127.0.0.1:9") as found:
+            await client.topic("t").append(1)
+        assert "tried" in "".join(found.value.__notes__)
+
+
+@under_both
+async def test_something_else_there_is_told(name: str) -> None:
+    """What answers without being mirrord is named, and not tried again."""
+
+    async def greet(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            await stream.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, greet)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        async with Client(f"http://127.0.0.1:{port}") as client:
+            with pytest.raises(ProtocolViolation):
+                await client.topic(name).append(1)
+        tasks.cancel_scope.cancel()
