@@ -27,13 +27,9 @@ Advance = Callable[[Batch], None]
 @click.command()
 @click.argument("topic")
 @click.argument("data", nargs=-1)
-@click.option(
-    "--from", "source", metavar="FILE", help="Read records from FILE, one a line; - is standard input."
-)
+@click.option("--from", "source", metavar="FILE", help="Read records from FILE, one a line; - is standard input.")
 @click.option("--text", is_flag=True, help="DATA are texts, not JSON.")
-@click.option(
-    "--jsonl", is_flag=True, help='Lines of --from are JSON: payloads, or {"data": ..., "tag": ...}.'
-)
+@click.option("--jsonl", is_flag=True, help='Lines of --from are JSON: payloads, or {"data": ..., "tag": ...}.')
 @click.option("--tag", help="Tag of every record that brings none.")
 @click.option("--node-label", metavar="NAME", help="What readers see as $node instead of the node's name.")
 @click.option(
