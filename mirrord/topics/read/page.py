@@ -24,22 +24,24 @@ class Page(Struct):
     full: bool = False
     lead: str = ""
 
-    def add_pack(self, pack: Pack, floor: int, until: int, view: View, faces: dict[int, Face]) -> None:
-        """Records of the pack above the cursor and the floor and not beyond ``until``, as far as the page has room."""
+    def add_pack(self, pack: Pack, floor: int, until: int, view: View, faces: dict[int, Face], gone: int = 0) -> None:
+        """Records of the pack above the cursor and the floor and not beyond ``until``, as far as the page has room.
+        ``gone`` are the deleted ones: bit i is the pack's i-th seq."""
         seq, body = pack.seq, pack.body
         for at, _, header in chunks_in(body):
             if header[KIND] != RECORDS:
                 continue
             last = seq + header[COUNT] - 1
             after = max(self.cursor, floor)
-            if last > after:
+            dead = gone >> seq - pack.seq & (1 << header[COUNT]) - 1 if gone else 0
+            if last > after and not (dead and dead.bit_count() == header[COUNT]):
                 if seq > until or len(self.records) >= view.limit:
                     self.full = True
                     return
                 face = faces[header[STRAND]]
                 try:
                     if _may_show(body, at, header, view, face):
-                        self._add_chunk(rows(body, at, header), header, (seq, after, until), view, face)
+                        self._add_chunk(rows(body, at, header), header, (seq, after, until), view, face, dead)
                     else:
                         self.scanned += 1
                         self.cursor, self.full = min(last, until), last > until
@@ -52,15 +54,16 @@ class Page(Struct):
         self.cursor = max(self.cursor, min(pack.last, until))
 
     def _add_chunk(
-        self, found: Sequence[Row], header: Header, span: tuple[int, int, int], view: View, face: Face
+        self, found: Sequence[Row], header: Header, span: tuple[int, int, int], view: View, face: Face, dead: int
     ) -> None:
         seq, after, until = span
         begin, end = max(0, after + 1 - seq), min(len(found), until + 1 - seq)
         seqs: Sequence[int] = range(seq + begin, seq + end)
         chosen = found[begin:end] if end - begin < len(found) else found
         self.scanned += len(chosen)
-        if view.skip_nodes or view.match is not None:
-            shown = [i for i, row in enumerate(chosen) if _shows(row, view)]
+        if dead or view.skip_nodes or view.match is not None:
+            dead >>= begin
+            shown = [i for i, row in enumerate(chosen) if not dead >> i & 1 and _shows(row, view)]
             seqs, chosen = [seqs[i] for i in shown], [chosen[i] for i in shown]
         passed, self.full = seq + end - 1, end < len(found)
         room = view.limit - len(self.records)

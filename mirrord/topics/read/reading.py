@@ -7,8 +7,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from ...records.gap import VOLUNTARY
 from ...records.selector import Selector
 from ...storage.store import Gap, Pack
+from ..erasure.masks import Masks
 from .face import Face, View, gap_tombstone, join, tombstone
 from .page import Page
 
@@ -31,6 +33,9 @@ class LogReads(Protocol):
     @property
     def log_id_hex(self) -> str: ...
 
+    @property
+    def masks(self) -> Masks: ...
+
     def packs(self, seq: int, max_bytes: int) -> list[Pack]: ...
 
     def tagged(self, match: Selector, seq: int) -> int | None: ...
@@ -51,6 +56,7 @@ class Found(Struct, frozen=True):
     earliest: int
     tombstone: str | None
     scanned: int
+    begun_at: int = 0  # its records stand behind this seq: the cursor, or where the loss ends that is told
 
     @property
     def caught_up(self) -> bool:
@@ -94,9 +100,10 @@ def read(log: LogReads, from_seq: int, log_id: str | None, view: View, until: in
     cursor = from_seq
     if from_seq > log.head or (log_id is not None and log_id != log.log_id_hex):
         told, cursor = tombstone(1, head, "recreated", head, earliest, head), 0
-    if cursor < floor:
-        told = told or tombstone(cursor + 1, floor, front_reason(log.taken, cursor), floor - cursor, floor + 1, head)
-        cursor = floor
+    if cursor < (lost := lost_front(log.taken)):
+        told = told or tombstone(cursor + 1, lost, front_reason(log.taken, cursor), lost - cursor, lost + 1, head)
+    cursor = max(cursor, floor)  # what was deleted behind it goes without saying
+    begun_at = cursor
     page, faces = Page(cursor, [], lead=f'"$topic":"{log.topic}",' if view.named else ""), _Faces(log)
     while page.cursor < head and not page.full and page.scanned < MOST_SCANNED:
         gap = log.next_gap(page.cursor + 1) if page.cursor < log.last_gap else None
@@ -104,13 +111,14 @@ def read(log: LogReads, from_seq: int, log_id: str | None, view: View, until: in
             if told is not None or page.records:
                 break
             told, page.cursor = gap_tombstone(gap, log.face_of_sid(gap.sid), head), gap.seq_to
+            begun_at = gap.seq_to
             continue
         _fill(page, log, floor, gap.seq_from - 1 if gap is not None else head, view, faces)
-    return Found(page.records, page.cursor, head, earliest, told, page.scanned)
+    return Found(page.records, page.cursor, head, earliest, told, page.scanned, begun_at)
 
 
 def _fill(page: Page, log: LogReads, floor: int, until: int, view: View, faces: dict[int, Face]) -> None:
-    most_bytes = min(READ_BYTES, view.max_bytes)
+    most_bytes, masks = min(READ_BYTES, view.max_bytes), log.masks
     if view.match is not None and until - page.cursor > view.limit:  # far enough for the index of tags to be worth it
         page.scanned += PACK_SCANNED
         begin = log.tagged(view.match, page.cursor + 1)
@@ -121,14 +129,19 @@ def _fill(page: Page, log: LogReads, floor: int, until: int, view: View, faces: 
         for pack in packs:
             if pack.seq > until:
                 break
-            page.add_pack(pack, floor, until, view, faces)
+            page.add_pack(pack, floor, until, view, faces, masks.within(pack.seq, pack.last) if masks else 0)
             if page.full:
                 return
         if not packs or packs[-1].seq > until:
             page.cursor = until
 
 
+def lost_front(taken: Mapping[str, int]) -> int:
+    """The highest seq of the front that is gone although nobody deleted it; 0: none is."""
+    return max([seq for reason, seq in taken.items() if reason not in VOLUNTARY], default=0)
+
+
 def front_reason(taken: Mapping[str, int], after: int) -> str:
     """Why what follows ``after`` at the front is gone: the one reason that reaches it, or that there are several."""
-    reasons = [reason for reason, seq in taken.items() if seq > after]
+    reasons = [reason for reason, seq in taken.items() if seq > after and reason not in VOLUNTARY]
     return reasons[0] if len(reasons) == 1 else MIXED
