@@ -2,14 +2,14 @@
 
     MirrordError
     ├── InvalidRequest            400   BatchTooLarge, RecordTooLarge
-    ├── Unauthorized 401, Forbidden 403, NotFound 404 (TopicNotFound, GroupNotFound, FeedNotFound, LinkNotFound)
+    ├── Unauthorized 401, Forbidden 403, NotFound 404 (TopicNotFound, RouterNotFound, GroupNotFound, FeedNotFound, LinkNotFound)
     ├── MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408, HeadersTooLarge 431
-    ├── Conflict                  409   TopicExistsIncompatible, TopicNotEmpty, TopicLinked,
+    ├── Conflict                  409   TopicExistsIncompatible, TopicNotEmpty, RouterCycle, TopicLinked,
     │                                   DeclaredInFile, IdempotencyConflict, NotAQueue
     ├── PayloadTooLarge 413, UnsupportedMediaType 415, TopicFull 422, Throttled 429
     ├── NotYet                    501
     ├── Unavailable               503   NotReady, ShuttingDown, StorageFailed, DiskFull, ActorDied, HomeUnreachable
-    ├── ConfigError                     a file, a line, a key, what was expected
+    ├── ConfigError                     a file, a line, a key, what was expected (InsecureListen)
     ├── StoreError                      DataDirLocked, StoreTooNew, StoreCorrupt, ChunkCorrupt, AddressInUse
     ├── Unacknowledged                  a client's write whose answer was lost
     └── PeerError                       PeerUnreachable, PeerRefused, ProtocolViolation
@@ -90,6 +90,12 @@ class GroupNotFound(NotFound):
     code = "group_not_found"
 
 
+class RouterNotFound(NotFound):
+    """There is no such router on this node; PUT it to create it."""
+
+    code = "router_not_found"
+
+
 class FeedNotFound(NotFound):
     """No running feed has this number; open a new one."""
 
@@ -141,6 +147,12 @@ class TopicExistsIncompatible(Conflict):
     """The topic exists with another type; types are for ever."""
 
     code = "topic_exists_incompatible"
+
+
+class RouterCycle(Conflict):
+    """The router would close a cycle; with allow_cycle each record comes into each topic once."""
+
+    code = "router_cycle"
 
 
 class TopicNotEmpty(Conflict):
@@ -262,6 +274,12 @@ class ConfigError(MirrordError):
 
     code = "config_invalid"
     status = 400
+
+
+class InsecureListen(ConfigError):
+    """The node would serve everybody on the network; set keys, or allow it."""
+
+    code = "insecure_listen"
 
 
 class StoreError(MirrordError):

@@ -6,12 +6,15 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from .clock import SystemClock, system_random
+from .config.load import load
 from .config.model import Config
+from .errors import ConfigError
 from .links.peer import HttpPeer
 from .node import Node, Outside
 from .observe.logs import Log
@@ -20,13 +23,12 @@ from .storage.journal import Journal
 from .storage.sqlite import Settings, open_sqlite
 from .storage.writer import JournalSettings, WritableStore
 from .web.app import Door
+from .web.auth.access import Access
 from .web.errors import answer
 from .web.message import ServerLimits
 from .web.server import Server, open_listeners
 
-SWITCH_INTERVAL_S = (
-    0.0001  # the journal's thread must not wait 5 ms for the interpreter (design/4-storage.md)
-)
+SWITCH_INTERVAL_S = 0.0001  # the journal's thread must not wait 5 ms for the interpreter (design/4-storage.md)
 
 
 def run_node(config: Config, name: str, *, ready: Callable[[str], None] | None = None) -> int:
@@ -39,15 +41,17 @@ def run_node(config: Config, name: str, *, ready: Callable[[str], None] | None =
 
 
 async def _run(config: Config, name: str, log: Log, ready: Callable[[str], None] | None) -> int:
+    access = Access(config, name)
     listeners = open_listeners(config.nodes[name].listen)
     try:
+        access.listens_at(listener.getsockname()[0] for listener in listeners)
         data_dir = Path(config.nodes[name].data_dir)
         store = open_sqlite(data_dir, _store_settings(config))
         try:
-            node = Node(config, name, _outside(config, data_dir, store, log))
-            door = Door(node)
-            server = Server(door.app, door.fast, server_limits(config), answer, node.note_fault, node.clock)
-            await _serve(node, server, listeners, log, ready)
+            node = Node(config, name, _outside(config, data_dir, store, access, log))
+            door, wire = Door(node, access.gate), access.certificates.wire
+            server = Server(door.app, door.fast, server_limits(config), answer, node.note_fault, node.clock, wire)
+            await _serve(node, server, listeners, log, ready, partial(_reload, config, access, log))
         finally:
             store.close()
     finally:
@@ -57,7 +61,12 @@ async def _run(config: Config, name: str, log: Log, ready: Callable[[str], None]
 
 
 async def _serve(
-    node: Node, server: Server, listeners: list[socket.socket], log: Log, ready: Callable[[str], None] | None
+    node: Node,
+    server: Server,
+    listeners: list[socket.socket],
+    log: Log,
+    ready: Callable[[str], None] | None,
+    reload: Callable[[], None],
 ) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(node.live)
@@ -71,7 +80,7 @@ async def _serve(
                 if number != signal.SIGHUP:
                     log("stopping", signal=signal.Signals(number).name)
                     break
-                log("reload_not_yet", level="warning", hint="restart the node: positions are kept")
+                reload()
         node.draining = True
         node.drain_bell.ring()
         node.feeds.end_all("draining")
@@ -80,8 +89,21 @@ async def _serve(
         nursery.cancel_scope.cancel()
 
 
-def _outside(config: Config, data_dir: Path, store: WritableStore, log: Log) -> Outside:
-    mirroring, kept = config.mirroring, config.store
+def _reload(config: Config, access: Access, log: Log) -> None:
+    """SIGHUP: keys and certificates are read again. A mistake in them leaves the node as it is."""
+    try:
+        untaken = access.renew(load(config.file) if config.file is not None else config)
+    except ConfigError as error:
+        log("reload_refused", level="error", error=str(error), hint="what was read before counts on")
+        return
+    log("reloaded", keys=access.gate.keys)
+    if untaken:
+        log("reload_not_yet", level="warning", sections=untaken, hint="restart the node: positions are kept")
+
+
+def _outside(config: Config, data_dir: Path, store: WritableStore, access: Access, log: Log) -> Outside:
+    mirroring, kept, trust = config.mirroring, config.store, access.certificates.client
+    connect_timeout_s = mirroring.connect_timeout_ms / 1000
     settings = JournalSettings(transaction_bytes=kept.transaction_bytes, disk_sync_ms=kept.disk_sync_ms)
     return Outside(
         clock=SystemClock(),
@@ -89,7 +111,7 @@ def _outside(config: Config, data_dir: Path, store: WritableStore, log: Log) -> 
         store=store,
         journal=lambda store, clock: Journal(store, clock, settings),
         start_mark=BootMark(data_dir, log),
-        peer_at=lambda plan: HttpPeer(plan.url, mirroring.connect_timeout_ms / 1000),
+        peer_at=lambda plan: HttpPeer(plan.url, connect_timeout_s, partial(access.shown_to, plan.peer), trust),
         note=log,
     )
 

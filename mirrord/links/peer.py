@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Protocol, cast
 
@@ -37,7 +38,15 @@ class Peer(Protocol):
 class HttpPeer:
     """A peer behind a URL."""
 
-    def __init__(self, url: str, connect_timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        connect_timeout_s: float,
+        key: Callable[[], str] = str,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
+        """``key`` is asked at each request, for it may be renewed; an empty one is not sent. ``trust`` says whose
+        certificates are believed, and which one is shown; None: the system's, and none."""
         self._url = url.rstrip("/")
         # Silence on a feed is judged by the link's watchdog, which knows the heartbeat; here only connecting, and
         # single writes and the answers to changes, have deadlines.
@@ -46,6 +55,8 @@ class HttpPeer:
             timeout=httpx.Timeout(connect_timeout_s, read=10.0),
             limits=httpx.Limits(max_connections=4, max_keepalive_connections=2),
             trust_env=False,
+            auth=_bearer(key),
+            verify=trust if trust is not None else True,
         )
 
     @asynccontextmanager
@@ -84,6 +95,15 @@ class HttpPeer:
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+
+def _bearer(key: Callable[[], str]) -> Callable[[httpx.Request], httpx.Request]:
+    def with_key(request: httpx.Request) -> httpx.Request:
+        if found := key():
+            request.headers["authorization"] = f"Bearer {found}"
+        return request
+
+    return with_key
 
 
 async def _beginning(response: httpx.Response) -> bytes:

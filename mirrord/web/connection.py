@@ -47,6 +47,7 @@ class Service(Struct, frozen=True):
     date: Callable[[], bytes]
     tally: Tally
     heads: KnownHeads
+    wire: Callable[[socket.socket, float], Wire] = Wire
 
 
 class Connection:
@@ -54,7 +55,7 @@ class Connection:
 
     def __init__(self, sock: socket.socket, peer: tuple[Any, ...] | None, service: Service) -> None:
         self._service = service
-        self.wire = Wire(sock, service.limits.body_timeout_ms / 1000)
+        self.wire = service.wire(sock, service.limits.body_timeout_ms / 1000)
         self._parser = RequestParser(service.limits, self, peer)
         self._scope = trio.CancelScope()
         self._reply: Reply | None = None
@@ -74,6 +75,11 @@ class Connection:
     def draining(self) -> Drain:
         """Set when the node begins to stop."""
         return self._service.draining
+
+    @property
+    def certified(self) -> bool:
+        """Whether the client showed a certificate that we believe."""
+        return self.wire.certified
 
     async def live(self) -> None:
         """Answer requests until one of the two sides has had enough."""

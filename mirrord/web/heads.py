@@ -44,7 +44,7 @@ class KnownHeads:
         end = data.find(END, 0, LONGEST_HEAD_BYTES) + 4
         if end < len(END) or len(data) != end + len(request.body) or not (request.http_1_1 and request.keep_alive):
             return
-        if request.websocket or not NEVER.isdisjoint(request.headers):
+        if request.websocket or "token=" in request.query or not NEVER.isdisjoint(request.headers):
             return
         if len(self._heads) >= MOST_HEADS:
             self._heads.clear()

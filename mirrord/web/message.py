@@ -66,6 +66,9 @@ class Line(Protocol):
     @property
     def draining(self) -> Drain: ...
 
+    @property
+    def certified(self) -> bool: ...
+
 
 class Request(Struct, kw_only=True, eq=False):
     """One complete request. Header names are lower-case; repeated values are joined by ``", "``."""
@@ -96,6 +99,11 @@ class Request(Struct, kw_only=True, eq=False):
         if self._query_args is None:
             self._query_args = dict(parse_qsl(self.query, keep_blank_values=True)) if self.query else {}
         return self._query_args
+
+    @property
+    def certified(self) -> bool:
+        """Whether the client showed a certificate that [tls] client_ca signed."""
+        return self.connection is not None and self.connection.certified
 
     @property
     def draining(self) -> Drain:

@@ -18,7 +18,8 @@ from ..errors import AddressInUse, ConfigError, MirrordError, Unavailable
 from .asgi import ASGIApp
 from .connection import Connection, FastHandler, Service
 from .heads import KnownHeads
-from .message import Request, Response, ServerLimits, Tally
+from .message import ClientGone, Request, Response, ServerLimits, Tally
+from .wire import Wire
 
 BACKLOG = 1024
 ACCEPTS_AT_ONCE = 64
@@ -43,7 +44,7 @@ class Server:
 
     ``fast`` names the handler that runs in the connection's own task; where it names none, the ASGI ``app``
     is called. ``errors`` makes an answer of a named error, ``note`` hears of every other exception, which
-    costs its connection.
+    costs its connection. ``wire`` makes of an accepted socket what is spoken on it: plain, or TLS.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Server:
         errors: Callable[[MirrordError, Request | None], Response],
         note: Callable[[BaseException], None],
         clock: Clock,
+        wire: Callable[[socket.socket, float], Wire] = Wire,
     ) -> None:
         self._limits, self._note = limits, note
         self._draining = trio.Event()
@@ -64,7 +66,7 @@ class Server:
         self._refusals = 0
         self._service = Service(
             app, fast, limits, errors, self._draining, _Dateline(clock).now, self._tally,
-            KnownHeads(),
+            KnownHeads(), wire,
         )  # fmt: skip
 
     async def serve(
@@ -153,7 +155,11 @@ class Server:
         sock.setblocking(False)
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(sock, peer if isinstance(peer, tuple) else None, self._service)
+        try:
+            connection = Connection(sock, peer if isinstance(peer, tuple) else None, self._service)
+        except ClientGone:  # before a TLS handshake could begin
+            sock.close()
+            return
         if len(self._connections) < self._limits.max_connections:
             self._tally.accepted += 1
             self._connections.add(connection)

@@ -48,6 +48,11 @@ class Wire:
         self.bytes_in = 0
         self.bytes_out = 0
 
+    @property
+    def certified(self) -> bool:
+        """Whether the client proved by a certificate who it is; over a plain socket it cannot."""
+        return False
+
     def receive_now(self, size: int) -> bytes | None:
         """What the kernel holds; nothing yet is None, the client's end is empty. Raises ClientGone."""
         try:

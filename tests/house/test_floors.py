@@ -44,7 +44,7 @@ MAY_WAIT = frozenset({
     "storage/inline.py", "storage/journal.py", "storage/sqlite/checkpoint.py", "storage/sqlite/directory.py",
     "storage/turns.py",
     "topics/ground.py", "topics/registry.py", "topics/topic.py",
-    "web/asgi.py", "web/connection.py", "web/formats/envelope.py", "web/routes/health.py", "web/routes/peers.py",
+    "web/asgi.py", "web/auth/tls.py", "web/connection.py", "web/formats/envelope.py", "web/routes/health.py", "web/routes/peers.py",
     "web/routes/topics.py", "web/server.py", "web/websocket.py", "web/wire.py",
 })  # fmt: skip
 # The simulator's world: time, network and disk of its own, and tests with nodes.

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from ...errors import Throttled, Unauthorized
 from ..message import Request, Response, Stream
 from .keys import KeyLine, KeyRing
-from .principal import EVERYBODY, NOBODY, Principal
+from .principal import EVERYBODY, NOBODY, PEER, Principal
 
 if TYPE_CHECKING:  # the table knows the handlers, and they know this folder
     from ..routes.table import Endpoint, Socket
@@ -19,21 +19,32 @@ BEARER = b"Bearer "
 Handle = Callable[[Request], Awaitable[Response | Stream]]
 
 
+_UNCOUNTED = (EVERYBODY, NOBODY, PEER)
+
+
 class Gate:
     """What stands in front of every handler. With no keys in the ring everybody may do everything."""
 
-    def __init__(self, lines: Iterable[KeyLine] = (), *, probe_auth: bool = False, most_in_flight: int = 0) -> None:
+    def __init__(self, *, most_in_flight: int = 0) -> None:
         self._ring = KeyRing()
-        self.probe_auth = probe_auth
+        self._probe_auth = self._peers_certify = False
         self._most_in_flight = most_in_flight
         self.open = True
         """There is nothing to check."""
-        self.renew(lines)
 
-    def renew(self, lines: Iterable[KeyLine]) -> None:
-        """From now on these keys; what runs already is not ended by that, what comes next is checked."""
+    def renew(self, lines: Iterable[KeyLine], *, probe_auth: bool = False, peers_certify: bool = False) -> None:
+        """From now on these keys; what runs already is not ended by that, what comes next is checked.
+
+        With ``peers_certify`` a client certificate opens feeds, and nothing else does.
+        """
         self._ring.renew(lines)
-        self.open = not len(self._ring)
+        self._probe_auth, self._peers_certify = probe_auth, peers_certify
+        self.open = not (len(self._ring) or peers_certify)
+
+    @property
+    def keys(self) -> int:
+        """How many keys are known."""
+        return len(self._ring)
 
     def known(self, request: Request, *, token: bool = False) -> Principal:
         """Whose key the request carries; with ``token``, also as ``?token=``. Raises Unauthorized."""
@@ -51,14 +62,24 @@ class Gate:
             raise Unauthorized()
         return principal
 
+    def _certified(self, request: Request) -> Principal:
+        """A peer by its certificate; a key that it sends too must be known, and narrows what it may."""
+        if not request.certified:
+            raise Unauthorized("a feed needs a client certificate of [tls] client_ca here")
+        return self.known(request) if len(self._ring) and b"authorization" in request.headers else PEER
+
     def admit(self, endpoint: Endpoint | Socket, request: Request, params: Mapping[str, str]) -> Principal:
         """Who may pass, also left in ``request.principal``. Raises Unauthorized, Forbidden."""
         if self.open:
             return EVERYBODY
-        if endpoint.without_scope == "all" or (endpoint.without_scope == "probe" and not self.probe_auth):
+        if endpoint.without_scope == "all" or (endpoint.without_scope == "probe" and not self._probe_auth):
             request.principal = NOBODY
             return NOBODY
-        principal = request.principal = self.known(request, token=endpoint.token)
+        if "peer" in endpoint.scopes and self._peers_certify:
+            principal = self._certified(request)
+        else:
+            principal = self.known(request, token=endpoint.token) if len(self._ring) else EVERYBODY
+        request.principal = principal
         for scope in endpoint.scopes:
             principal.require(scope, *(params[name] for name in endpoint.names))
         return principal
@@ -66,7 +87,7 @@ class Gate:
     @contextmanager
     def counted(self, principal: Principal) -> Iterator[None]:
         """While a request of it is answered. Raises Throttled beyond [limits] max_in_flight_per_key."""
-        most = 0 if principal is EVERYBODY or principal is NOBODY else self._most_in_flight
+        most = self._most_in_flight if principal not in _UNCOUNTED else 0
         if most and principal.in_flight >= most:
             raise Throttled.beyond("max_in_flight_per_key", most)
         principal.in_flight += 1

@@ -53,5 +53,7 @@ class Principal:
 
 EVERYBODY = Principal(SCOPES)
 """Where no keys are configured."""
+PEER = Principal(("peer",))
+"""Who showed a certificate of ours and no key."""
 NOBODY = Principal(())
 """Who was let in without a key, where keys are configured: to a probe."""
