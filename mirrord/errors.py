@@ -2,7 +2,8 @@
 
     MirrordError
     ├── InvalidRequest            400   BatchTooLarge, RecordTooLarge
-    ├── Unauthorized 401, Forbidden 403, NotFound 404 (TopicNotFound, RouterNotFound, GroupNotFound, FeedNotFound, LinkNotFound)
+    ├── Unauthorized 401, Forbidden 403, NotFound 404 (TopicNotFound, RouterNotFound,
+    │                                   GroupNotFound, FeedNotFound, LinkNotFound)
     ├── MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408, HeadersTooLarge 431
     ├── Conflict                  409   TopicExistsIncompatible, TopicNotEmpty, RouterCycle, TopicLinked,
     │                                   DeclaredInFile, IdempotencyConflict, NotAQueue

@@ -74,6 +74,10 @@ class Supervisor:
         self._kept[actor.name] = kept
         self._nursery.start_soon(self._keep_alive, kept, name=actor.name)
 
+    def keeps(self, name: str) -> bool:
+        """Whether an actor of this name is kept alive."""
+        return name in self._kept
+
     async def end(self, name: str) -> None:
         """Stop an actor for good and wait until it has; unknown names are fine."""
         kept = self._kept.get(name)

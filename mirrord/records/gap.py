@@ -8,6 +8,7 @@ from msgspec import Struct
 
 FILTERED, DELETED, ERASED, REFUSED = "filtered", "deleted", "erased", "refused"
 EXPIRED, EVICTED, LOST = "expired", "evicted", "lost"
+SOURCE_TRIM = "source_trim"  # not of a strand: a router's source lost records before they were copied
 VOLUNTARY = frozenset({FILTERED, DELETED, ERASED, REFUSED})  # silent: somebody wanted it so
 REASONS = VOLUNTARY | {EXPIRED, EVICTED, LOST}
 

@@ -74,6 +74,13 @@ class Commit(Struct, frozen=True):
     log_id: str | None = None  # hex; the log that they are of: another one by then refuses them with TopicNotFound
 
 
+class Miss(Struct, frozen=True):
+    """A router's source lost so many records before they were copied: readers are told, once."""
+
+    records: int
+    changes: tuple[Change, ...] = ()  # marks that are committed with it
+
+
 class Introduce(Struct, frozen=True):
     """A strand that a peer will send chunks or covers of."""
 
@@ -138,6 +145,7 @@ Message = (
     | Erase
     | Delete
     | Commit
+    | Miss
     | Introduce
     | Apply
     | ApplyCover

@@ -39,6 +39,7 @@ from ..messages import (
     Erased,
     Introduce,
     Message,
+    Miss,
     Sweep,
 )
 from . import retention, rules
@@ -76,6 +77,10 @@ class Decisions:
                 return self._eraser.delete(message)
             case Commit():
                 return self._commit(message)
+            case Miss():
+                self._turn.miss(message.records)
+                self._turn.marks += message.changes
+                return None
             case Introduce():
                 return self._turn.introduce(message.descriptor)
             case ApplyCover():

@@ -13,7 +13,7 @@ from msgspec import Struct
 from ...errors import ProtocolViolation
 from ...records import chunk as chunks
 from ...records.chunk import COUNT, FIRST, HASH, KIND, RECORDS, STRAND, TEXT_LEN, TS_LAST, Draft, Header
-from ...records.gap import Cover, takes_a_seq
+from ...records.gap import SOURCE_TRIM, Cover, takes_a_seq
 from ...records.strand import Descriptor, Identity, Position
 from ...storage.store import MASK_BITS, Change, DropMasks, Gap, Pack, PutGap, PutHead, PutMask, PutStrand, PutVector
 from ..erasure.masks import Masks
@@ -221,6 +221,18 @@ class Turn:
             log.head = seq_to
             self.gaps.append(gap)
             self.changes.append(PutGap(gap))
+
+    def miss(self, records: int) -> None:
+        """So many records were lost on their way into this log: one tombstone, at a seq of its own. It stays here, as
+        no strand has a place for what was never written."""
+        self._close_pack()
+        log = self.log
+        log.head += 1
+        gap = Gap(
+            log.tid, 0, log.head, log.head + records - 1, SOURCE_TRIM, None, None, log.head, log.head
+        )
+        self.gaps.append(gap)
+        self.changes.append(PutGap(gap))
 
     def finish(self, per_second: float) -> list[Change]:
         """All changes of the turn, in the order in which they must be applied. Empty when nothing changed."""

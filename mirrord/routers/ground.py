@@ -1,0 +1,26 @@
+"""What all routers of a node stand on: handed in once, by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from ..clock import Clock
+from ..storage.life import Life
+from ..storage.store import Store
+from ..topics.ground import Writer
+from ..topics.registry import Registry
+
+
+class Ground(Struct, frozen=True):
+    """Shared by the routers of a node."""
+
+    life: Life
+    clock: Clock
+    store: Store
+    journal: Writer
+    registry: Registry
+    behind: Callable[[str], list[str]]  # peers that may still bring what earlier lives of this node wrote to a topic
+    patience_s: float  # how long they are waited for
+    most_hops: int  # topics that a record may go through before that is an alarm

@@ -1,0 +1,284 @@
+"""One router's task: reads its source behind its position, hands copies and the new position to the destination as one
+append, sleeps until either topic rings. What it may copy is decided in ``copying.py``.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+import trio
+from msgspec import structs
+
+from ..actors.bell import Bell, Ear
+from ..actors.mailbox import Envelope
+from ..errors import BatchTooLarge, MirrordError, RecordTooLarge, TopicFull
+from ..storage.store import Change, PutMark
+from ..topics.messages import Append, Commit, Message, Miss
+from ..topics.topic import Topic
+from .copying import MOST_RECORDS, READ_BYTES, Batch, Rule, old_copies
+from .definition import Definition
+from .ground import Ground
+from .position import DEFINED, ROUTED, Position
+
+RETRY_S = 1.0  # a destination that refuses is asked again so often, or when it rings
+PASSED_S = 1.0  # a position that moved without a copy is committed so long after
+PASSED_MOST = 20_000  # or when so many records were passed over
+TOO_MUCH = (TopicFull, BatchTooLarge, RecordTooLarge)
+
+
+class Router:
+    """One router. ``position`` is what is committed, or passed over since."""
+
+    def __init__(self, definition: Definition, ground: Ground) -> None:
+        self.name = f"router:{definition.name}"
+        self.definition = definition
+        self.position = Position()
+        self.waiting = ""  # for what it stands still; empty: for nothing
+        self.long_paths = 0  # copies that went through more topics than [limits] max_router_hops
+        self.bell = Bell()  # rung when the position moved, or when it stands still
+        self._ground = ground
+        self._most = MOST_RECORDS
+        self._heard = Ear()  # of a full destination
+        self._passed_since: float | None = None  # when the position moved without a copy, and from where
+        self._passed_from = 0
+        self._asked_life, self._asked_at = 0, 0.0  # the life in which the wait for old copies began, and when
+        self._dest_moves = -1  # commits of the destination up to here were looked at for old copies; -1: none yet
+
+    # ---- life ------------------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """One life: read back where it stands, then route for ever."""
+        while True:
+            if await self._reads_back():
+                break
+            await trio.sleep(RETRY_S)
+        while True:
+            source = await self._source()
+            ear = source.bell.attach(Ear())
+            try:
+                await self._follow(source, ear)
+            finally:
+                ear.close()
+                self._heard.close()
+
+    async def _follow(self, source: Topic, ear: Ear) -> None:
+        """Route until the source is gone."""
+        while not source.about.deleted:
+            sleep_s = await self._route(source)
+            self.bell.ring()
+            with trio.move_on_after(sleep_s):
+                await ear.wait()
+        self._stand("its source")
+
+    async def _route(self, source: Topic) -> float:
+        """Everything up to the head, or until the destination refuses; for how many seconds to sleep then."""
+        try:
+            while source.head > self.position.seq:
+                if not source.ready.is_set():
+                    source = await self._ground.registry.find(source.topic)
+                if not await self._remembers():
+                    return RETRY_S
+                await self._turn(source)
+                self.waiting = ""
+                self._heard.close()
+                self.bell.ring()
+                await trio.lowlevel.checkpoint()
+            self.waiting = ""
+            return await self._rest()
+        except TOO_MUCH as error:
+            await self._wait_for_room(error)
+        except MirrordError as error:
+            self._stand(error.code)
+            await trio.sleep(RETRY_S)
+            await self._reads_back()
+        return 0.0
+
+    async def _wait_for_room(self, error: MirrordError) -> None:
+        """A full destination: fewer records at once, then the ear, then once more, then sleep."""
+        if self._most > 1:
+            self._most //= 2
+        elif not self.waiting:
+            self._stand(f"room in {self.definition.dest} ({error.code})")
+            (await self._dest()).bell.attach(self._heard)
+        else:
+            with trio.move_on_after(RETRY_S):
+                await self._heard.wait()
+
+    def _stand(self, what: str) -> None:
+        self.waiting = what
+        self.bell.ring()
+
+    async def _rest(self) -> float:
+        """At the head: a position that moved without a copy is committed too, some time later."""
+        if self._passed_since is None:
+            return inf
+        left_s = self._passed_since + PASSED_S - self._ground.clock.monotonic()
+        if left_s <= 0:
+            await self._commit()
+            return inf
+        return left_s
+
+    # ---- one turn --------------------------------------------------------------------------------
+
+    async def _turn(self, source: Topic) -> None:
+        rule = Rule(self.definition, self._ground.life.name, self._most)
+        batch = rule.batch(source, self.position)
+        if batch.copies or batch.missed:
+            await self._give(batch)
+            self._most = min(MOST_RECORDS, self._most * 2)
+            return
+        self.position = batch.position
+        if self._passed_since is None:
+            self._passed_since, self._passed_from = self._ground.clock.monotonic(), batch.position.seq
+        elif batch.position.seq - self._passed_from >= PASSED_MOST:
+            await self._commit()
+
+    async def _give(self, batch: Batch) -> None:
+        """Copies and position in one commit. Raises what the destination refuses with; then nothing of it is kept."""
+        dest = await self._dest()
+        mark = self._mark(batch.position)
+        message: Message = Append(list(batch.copies), changes=mark) if batch.copies else Miss(batch.missed, mark)
+        # The router has one turn in flight, so the mailbox need not bound it. Class `memory` answers an append before
+        # its commit: the second message is answered behind it.
+        told: list[Envelope[Message]] = [dest.mailbox.put(message, bounded_elsewhere=True)]
+        if dest.config.durability == "memory":
+            told.append(dest.mailbox.put(Commit(()), bounded_elsewhere=True))
+        for envelope in told:
+            await envelope.wait()
+        self.position, self._passed_since = batch.position, None
+        self.long_paths += len(batch.copies) if batch.longest_path > self._ground.most_hops else 0
+
+    async def _commit(self) -> None:
+        await self._ground.journal.commit(self._mark(self.position), sync=False, urgent=False, size=64)
+        self._passed_since = None
+
+    def _mark(self, position: Position) -> tuple[Change, ...]:
+        return (PutMark(ROUTED + self.definition.name, position.encode()),)
+
+    # ---- what stands in the store ----------------------------------------------------------------
+
+    async def _reads_back(self) -> bool:
+        """Find where it stands, behind whatever is still on its way into the store; whether that could be done."""
+        ground, name = self._ground, self.definition.name
+        self._passed_since = None
+        try:
+            await self.settle()
+            packed = ground.store.mark(ROUTED + name)
+            if packed is None:
+                await self.define(self.definition)
+            else:
+                self.position = Position.decode(packed)
+        except MirrordError as error:
+            self._stand(error.code)
+            return False
+        return True
+
+    async def settle(self) -> None:
+        """What it has asked for is committed, or never will be. Raises StorageFailed."""
+        dest = self._ground.registry.any(self.definition.dest)
+        if dest is not None:
+            await dest.mailbox.put(Commit(()), bounded_elsewhere=True).wait()
+        await self._ground.journal.commit((), sync=False, urgent=True, size=0)
+
+    async def define(self, definition: Definition) -> None:
+        """Keep the definition; a new router begins at its source's head, or at the source's begin with ``backfill``.
+        Raises StorageFailed, Throttled."""
+        registry, name = self._ground.registry, definition.name
+        source, _ = await registry.ensure(definition.source)
+        dest, _ = await registry.ensure(definition.dest)
+        changes: tuple[Change, ...] = (PutMark(DEFINED + name, definition.encode()),)
+        if self._ground.store.mark(ROUTED + name) is None:
+            # A router of the file may be an old one on a node that was wiped: its copies are looked for first.
+            life = 0 if definition.declared else self._ground.life.record.number
+            begin = 0 if definition.backfill else source.head
+            self.position = Position(begin, life=life, dest_seq=dest.head if life else 0)
+            changes += self._mark(self.position)
+        await self._ground.journal.commit(changes, sync=True, urgent=True, size=256)
+        self.definition = definition
+
+    async def _source(self) -> Topic:
+        """The source, once it is there."""
+        registry, name = self._ground.registry, self.definition.source
+        ear = registry.bell.attach(Ear())
+        try:
+            while (source := registry.known(name)) is None:
+                await ear.wait()
+            return source
+        finally:
+            ear.close()
+
+    async def _dest(self) -> Topic:
+        dest, _ = await self._ground.registry.ensure(self.definition.dest)
+        return dest
+
+    # ---- what earlier lives have copied ----------------------------------------------------------
+
+    async def _remembers(self) -> bool:
+        """Whether everything is known that earlier lives of this node have copied.
+
+        A new life may have lost the tail of the store, or all of it: what was copied then comes back over links, with
+        the copies that tell of it, so those are read first. Peers are waited for as long as for covers.
+        """
+        life = self._ground.life.record.number
+        dest = self._ground.registry.any(self.definition.dest)
+        if dest is None and self._ground.registry.known(self.definition.dest) is not None:
+            dest = await self._dest()
+        if dest is not None:
+            await self._learn(dest)
+        if self.position.life == life:
+            return True
+        now = self._ground.clock.monotonic()
+        if self._asked_life != life:
+            self._asked_life, self._asked_at = life, now
+        behind = self._ground.behind(self.definition.dest)
+        if behind and now - self._asked_at < self._ground.patience_s:
+            self._stand(f"old copies from {', '.join(behind)}")
+            return False
+        self.position = structs.replace(self.position, life=life)
+        await self._commit()
+        return True
+
+    async def _learn(self, dest: Topic) -> None:
+        """Read the copies that came back since the last look, if any did."""
+        ours = self._earlier_strands(dest)
+        moved, newest = dest.moved_since(self._dest_moves)
+        came = bool(ours) if self._dest_moves < 0 else any(strand in ours for strand in moved)
+        while came and self.position.dest_seq < dest.head:
+            packs = dest.packs(self.position.dest_seq + 1, READ_BYTES)
+            found, last = old_copies(packs, self.position.dest_seq, self.definition.name, ours)
+            known = dict(self.position.known)
+            known.update((strand, oseq) for strand, oseq in found.items() if oseq > known.get(strand, 0))
+            self.position = structs.replace(self.position, known=known, dest_seq=last if packs else dest.head)
+            await trio.lowlevel.checkpoint()
+        self._dest_moves = newest
+        if not came:
+            self.position = structs.replace(self.position, dest_seq=max(self.position.dest_seq, dest.head))
+
+    def _earlier_strands(self, dest: Topic) -> set[int]:
+        me, strands = self._ground.life.identity, dest.strands
+        return {n for n, s in strands.items() if s.descriptor.origin == me.name and not me.wrote(s.descriptor)}
+
+    # ---- for people ------------------------------------------------------------------------------
+
+    @property
+    def lag(self) -> int:
+        """Records of the source that it has not looked at."""
+        source = self._ground.registry.known(self.definition.source)
+        return max(0, source.head - self.position.seq) if source is not None else 0
+
+    @property
+    def state(self) -> str:
+        """``caught-up``, ``routing``, or ``waiting`` (for what, says ``waiting``)."""
+        return "waiting" if self.waiting else "routing" if self.lag else "caught-up"
+
+    def statistics(self) -> dict[str, Any]:
+        """Numbers for metrics, lists and answers."""
+        told = {
+            "state": self.state,
+            "lag": self.lag,
+            "forwarded_total": self.position.copied,
+            "missed_total": self.position.missed,
+            "long_paths_total": self.long_paths,
+        }
+        return told | ({"waiting_for": self.waiting} if self.waiting else {})

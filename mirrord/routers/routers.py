@@ -1,0 +1,290 @@
+"""All routers of a node: define, change, delete, list; and the reads of a destination, which wait for its copies."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from typing import Any, assert_never
+
+import trio
+from msgspec import Struct, structs
+
+from ..actors.bell import Ear
+from ..actors.mailbox import Envelope, Mailbox
+from ..actors.supervisor import Supervisor
+from ..config.routers import cycle_closed_by
+from ..errors import (
+    DeclaredInFile,
+    MirrordError,
+    RouterCycle,
+    RouterNotFound,
+    Throttled,
+    TopicExistsIncompatible,
+    TopicNotFound,
+)
+from ..storage.store import Change, DropMark, PutMark
+from .definition import Definition
+from .ground import Ground
+from .position import DEFINED, ROUTED
+from .router import Router
+
+MOST_LAG = 10_000  # records: a read does not wait for a router that is further behind
+
+
+class Define(Struct, frozen=True):
+    """Make a router, or change one."""
+
+    definition: Definition
+    create_dest: bool
+
+
+class Undefine(Struct, frozen=True):
+    """Delete a router. What it has copied stays."""
+
+    name: str
+
+
+class LetTopicGo(Struct, frozen=True):
+    """Delete a topic, and the routers from and to it."""
+
+    topic: str
+    if_empty: bool
+    forget: bool
+
+
+Message = Define | Undefine | LetTopicGo
+
+
+class Routers:
+    """The one who changes the set of routers; each routes by itself. ``boot`` before anybody asks."""
+
+    name = "routers"
+
+    def __init__(
+        self, ground: Ground, supervisor: Supervisor, declared: Mapping[str, Definition], most: int, wait_ms: int
+    ) -> None:
+        self.mailbox: Mailbox[Message] = Mailbox(256)
+        self._ground, self._supervisor, self._declared = ground, supervisor, declared
+        self._most, self._wait_s = most, wait_ms / 1000
+        self._routers: dict[str, Router] = {}
+        self._names: list[str] = []
+        self.into: dict[str, dict[str, Router]] = {}  # destination -> its routers
+        self._stale: list[Change] = []  # marks of routers that are no more
+
+    # ---- life ------------------------------------------------------------------------------------
+
+    def boot(self) -> None:
+        """Know every router of the store and the file; the topics must be known by then."""
+        store, registry = self._ground.store, self._ground.registry
+        kept = {packed[0].removeprefix(DEFINED): Definition.decode(packed[1]) for packed in store.marks(DEFINED)}
+        for name, definition in kept.items():
+            gone = registry.known(definition.source) is None or registry.known(definition.dest) is None
+            if name not in self._declared and (definition.declared or gone):
+                self._stale += _drops(name)  # out of the file, or the node died while a topic of it was deleted
+            elif name not in self._declared:
+                self._know(Router(definition, self._ground))
+        for name, definition in self._declared.items():
+            before = kept.get(name)
+            moved = before is not None and (before.source, before.dest) != (definition.source, definition.dest)
+            if moved or (before is not None and registry.known(definition.source) is None):
+                self._stale.append(DropMark(ROUTED + name))
+            self._know(Router(definition, self._ground))
+        positions = {name.removeprefix(ROUTED) for name, _ in store.marks(ROUTED)}
+        self._stale += [DropMark(ROUTED + name) for name in positions - kept.keys()]
+
+    async def live(self) -> None:
+        """Let go of what is no more, keep every router alive, then take one message after the other."""
+        if self._stale:
+            await self._ground.journal.commit(self._stale, sync=False, urgent=False, size=64)
+            self._stale = []
+        for router in self._routers.values():
+            if not self._supervisor.keeps(router.name):
+                self._supervisor.keep(router)
+        while True:
+            for envelope in await self.mailbox.batch(1):
+                await self._answer(envelope)
+
+    async def _answer(self, envelope: Envelope[Message]) -> None:
+        try:
+            envelope.answer(await self._on(envelope.message))
+        except MirrordError as error:
+            envelope.refuse(error)
+
+    async def _on(self, message: Message) -> Any:
+        match message:
+            case Define():
+                return await self._define(message)
+            case Undefine():
+                return await self._undefine(message.name)
+            case LetTopicGo():
+                return await self._let_topic_go(message)
+            case _:
+                assert_never(message)
+
+    def _know(self, router: Router) -> None:
+        name = router.definition.name
+        self._routers[name] = router
+        self._names = sorted(self._routers)
+        self.into.setdefault(router.definition.dest, {})[name] = router
+
+    def _forget(self, name: str) -> None:
+        router = self._routers.pop(name)
+        self._names = sorted(self._routers)
+        dest = router.definition.dest
+        del self.into[dest][name]
+        if not self.into[dest]:
+            del self.into[dest]
+
+    # ---- changing --------------------------------------------------------------------------------
+
+    async def _define(self, message: Define) -> tuple[Router, bool]:
+        """The router, and whether it is new. What is refused leaves nothing behind."""
+        wanted, registry = message.definition, self._ground.registry
+        self._refuse_declared(wanted.name)
+        if not message.create_dest and registry.known(wanted.dest) is None:
+            told = f"no topic {wanted.dest!r} on this node; create it, or leave create_dest out"
+            raise TopicNotFound(told, {"topic": wanted.dest})
+        router = self._routers.get(wanted.name)
+        if router is not None:
+            _refuse_repointing(router.definition, wanted)
+        elif self._most and len(self._routers) >= self._most:
+            told = "this node has as many routers as it may ([limits] max_routers)"
+            raise Throttled(told, {"limit": "max_routers", "max": self._most}, 1.0)
+        self._refuse_cycle(wanted)
+        if router is not None:
+            await router.define(wanted)
+            return router, False
+        router = Router(wanted, self._ground)
+        await router.define(wanted)
+        self._know(router)
+        self._supervisor.keep(router)
+        return router, True
+
+    def _refuse_declared(self, name: str) -> None:
+        if name in self._declared:
+            told = f"router {name} stands in the TOML file, which wins; change it there"
+            raise DeclaredInFile(told, {"router": name})
+
+    def _refuse_cycle(self, wanted: Definition) -> None:
+        others = [r.definition for r in self._routers.values() if r.definition.name != wanted.name]
+        cycle = cycle_closed_by(wanted.source, wanted.dest, [(d.source, d.dest) for d in others])
+        if cycle and not wanted.allow_cycle:
+            told = f"{' -> '.join(cycle)} is a cycle; with allow_cycle each record comes into each topic once"
+            raise RouterCycle(told, {"cycle": cycle})
+
+    async def _undefine(self, name: str) -> bool:
+        """Whether there was one. Raises DeclaredInFile, StorageFailed."""
+        self._refuse_declared(name)
+        router = self._routers.get(name)
+        if router is None:
+            return False
+        await self._supervisor.end(router.name)
+        try:
+            await router.settle()
+            await self._ground.journal.commit(_drops(name), sync=True, urgent=True, size=64)
+        except MirrordError:
+            self._supervisor.keep(router)  # its marks stand, so it does too
+            raise
+        self._forget(name)
+        router.bell.ring()
+        return True
+
+    async def _let_topic_go(self, message: LetTopicGo) -> tuple[bool, list[str]]:
+        """Whether there was a topic, and which routers went with it. Those of the file go on when it comes back."""
+        ends = [r for r in self._routers.values() if message.topic in (r.definition.source, r.definition.dest)]
+        for router in ends:
+            await self._supervisor.end(router.name)
+        try:
+            for router in ends:
+                await router.settle()
+            registry = self._ground.registry
+            deleted = await registry.delete(message.topic, if_empty=message.if_empty, forget=message.forget)
+        except MirrordError:
+            self._keep(ends)
+            raise
+        if not deleted:
+            self._keep(ends)
+            return False, []
+        gone = sorted(r.definition.name for r in ends if not r.definition.declared)
+        changes = [change for name in gone for change in _drops(name)]
+        stay = [r for r in ends if r.definition.declared]
+        for router in stay:
+            if router.definition.source == message.topic:
+                router.position = structs.replace(router.position, seq=0)
+            else:
+                router.position = structs.replace(router.position, dest_seq=0)
+            changes.append(PutMark(ROUTED + router.definition.name, router.position.encode()))
+        for name in gone:
+            self._forget(name)
+        if changes:  # if this fails, the next start finds routers without their topics and lets go of them
+            await self._ground.journal.commit(changes, sync=True, urgent=True, size=64 * len(changes))
+        self._keep(stay)
+        return True, gone
+
+    def _keep(self, routers: list[Router]) -> None:
+        for router in routers:
+            self._supervisor.keep(router)
+
+    # ---- finding ---------------------------------------------------------------------------------
+
+    def find(self, name: str) -> Router:
+        """Raises RouterNotFound."""
+        router = self._routers.get(name)
+        if router is None:
+            raise RouterNotFound(f"no router {name!r} on this node; PUT it to create it", {"router": name})
+        return router
+
+    def page(self, after: str) -> Iterator[Router]:
+        """By name, behind ``after``."""
+        for name in self._names[bisect_right(self._names, after) if after else 0 :]:
+            yield self._routers[name]
+
+    def __len__(self) -> int:
+        return len(self._routers)
+
+    # ---- read your writes ------------------------------------------------------------------------
+
+    async def catch_up(self, dest: str) -> None:
+        """Wait, not longer than [limits] router_wait_ms, until what is in the sources now has come to the destination.
+
+        Routers that stand still or are far behind are not waited for.
+        """
+        if dest in self.into and self._wait_s:
+            with trio.move_on_after(self._wait_s):
+                await self._bring(dest, {dest})
+
+    async def _bring(self, dest: str, seen: set[str]) -> None:
+        for router in list(self.into.get(dest, {}).values()):
+            if router.definition.source not in seen:
+                seen.add(router.definition.source)
+                await self._bring(router.definition.source, seen)
+            await _reaches(router, router.position.seq + router.lag)
+
+    # ---- numbers ---------------------------------------------------------------------------------
+
+    def statistics(self) -> list[dict[str, Any]]:
+        """Each router with its ends and numbers."""
+        return [
+            {"router": name, "source": r.definition.source, "dest": r.definition.dest, **r.statistics()}
+            for name, r in ((name, self._routers[name]) for name in self._names)
+        ]
+
+
+async def _reaches(router: Router, seq: int) -> None:
+    ear = router.bell.attach(Ear())
+    try:
+        while router.position.seq < seq and not router.waiting and seq - router.position.seq < MOST_LAG:
+            await ear.wait()
+    finally:
+        ear.close()
+
+
+def _drops(name: str) -> list[Change]:
+    return [DropMark(DEFINED + name), DropMark(ROUTED + name)]
+
+
+def _refuse_repointing(there: Definition, wanted: Definition) -> None:
+    if (there.source, there.dest) != (wanted.source, wanted.dest):
+        told = f"router {there.name} copies {there.source} to {there.dest}; delete it first, or use another name"
+        detail = {"router": there.name, "source": there.source, "dest": there.dest}
+        raise TopicExistsIncompatible(told, detail | {"reason": "router_repoint_forbidden"})
