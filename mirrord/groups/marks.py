@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgpack
 
-from ..storage.store import Change, DropMark, PutMark
+from ..storage.store import Change, DropMark, PutMark, marks_of_log
 from .group import Group
 
 VERSION = 1
@@ -14,7 +14,7 @@ VERSION = 1
 
 def prefix(tid: int) -> str:
     """What all marks of a topic's groups begin with. A group's name has no slash."""
-    return f"topic/{tid}/group/"
+    return f"{marks_of_log(tid)}group/"
 
 
 def changes(tid: int, group: Group) -> Iterator[Change]:

@@ -199,6 +199,11 @@ class DropIdempotency(Struct, frozen=True):
     before: int
 
 
+def marks_of_log(tid: int) -> str:
+    """What the marks begin with that are of one topic's log (its groups, its queue): they go with it."""
+    return f"topic/{tid}/"
+
+
 class PutMark(Struct, frozen=True):
     """A reader's committed place."""
 

@@ -19,7 +19,7 @@ from ..records.gap import LOST
 from ..records.selector import Selector
 from ..records.strand import Descriptor
 from ..storage.memory import MemoryStore
-from ..storage.store import Change, DropMark, Gap, Pack, PutHead, PutMark, PutTopic, Store
+from ..storage.store import Change, DropMark, Gap, Pack, PutHead, PutMark, PutTopic, Store, marks_of_log
 from .erasure.masks import Masks
 from .erasure.sight import Memory
 from .ground import Ground
@@ -196,10 +196,16 @@ class Topic:
         await self._ground.journal.commit(kept, sync=sync, urgent=urgent, size=size, then=stands)
 
     def _kept(self, changes: list[Change], turn: Turn) -> list[Change]:
-        """What an ephemeral topic keeps on disk: its identity, readers' marks, and its ceiling when that moves."""
-        moved = self._log.ceiling != turn.ceiling_before
-        kept = PutTopic | PutMark | DropMark
-        return [c for c in changes if isinstance(c, kept) or (isinstance(c, PutHead) and moved)]
+        """What an ephemeral topic keeps on disk: its identity, marks of readers who live elsewhere, and its ceiling
+        when that moves."""
+        own, moved = marks_of_log(self._log.tid), self._log.ceiling != turn.ceiling_before
+
+        def is_kept(change: Change) -> bool:
+            if isinstance(change, PutMark | DropMark):
+                return not change.reader.startswith(own)
+            return isinstance(change, PutTopic) or (isinstance(change, PutHead) and moved)
+
+        return [change for change in changes if is_kept(change)]
 
     def _settle(self, turn: Turn) -> None:
         turn.settle()

@@ -14,14 +14,17 @@ from ...storage.store import (
     DropGap,
     DropIdempotency,
     DropLog,
+    DropMark,
     DropPack,
     Gap,
     IdempotencyRow,
     Pack,
     PutGap,
     PutIdempotency,
+    PutMark,
     PutTopic,
     Store,
+    marks_of_log,
 )
 from ..erasure.eraser import Eraser
 from ..erasure.sight import Memory, Sight
@@ -183,6 +186,7 @@ class Decisions:
             raise TopicNotEmpty(detail={"topic": log.name, "count": log.count})
         turn.forget_packs()
         turn.changes.append(DropLog(log.tid))
+        self._drop_marks(marks_of_log(log.tid))
         for strand in log.strands.values():
             if strand.last:
                 turn.changes.append(PutGap(_deleted(log.tid, strand)))
@@ -198,6 +202,12 @@ class Decisions:
                 log.about, deleted=True, log_id=turn.sources.log_id(), closed_sid=closed, put=False
             )
         )
+
+    def _drop_marks(self, prefix: str) -> None:
+        """Readers that live with the log have no place in another one."""
+        turn = self._turn
+        turn.marks = [m for m in turn.marks if not (isinstance(m, PutMark) and m.reader.startswith(prefix))]
+        turn.marks += [DropMark(reader) for reader, _ in self._store.marks(prefix)]
 
     # ---- retention -------------------------------------------------------------------------------
 
