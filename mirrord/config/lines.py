@@ -84,7 +84,7 @@ class Faults:
         """Raises ConfigError with each fault on a line of its own, in the order of the file, if any."""
         if not self._found:
             return
-        told = [f"{self.file}:{line}: {message}" for line, message in sorted(self._found)]
+        told = [f"{self.file}:{line}: {message}" for line, message in sorted(set(self._found))]
         more = len(told) - self.MOST_SHOWN
         text = "\n".join(told[: self.MOST_SHOWN]) + (f"\n{self.file}: and {more} more" if more > 0 else "")
         raise ConfigError(text, {"faults": told[: self.MOST_SHOWN]})

@@ -13,7 +13,7 @@ from msgspec import Struct
 from ..errors import ConfigError, InvalidRequest, NotYet
 from ..names import is_node, is_prefix, is_topic
 from .access.auth import read_auth
-from .access.tls import TlsConfig, read_tls
+from .access.tls import TlsConfig, check_tls, read_tls
 from .lines import Faults, Path
 from .links import check_links, is_address, read_link, unfit_url
 from .model import ClusterConfig, Config, Fields, Limits, LinkConfig, MirroringConfig, NodeConfig, StoreConfig
@@ -164,8 +164,7 @@ def _nodes(faults: Faults, found: object, folder: str, tls: TlsConfig) -> dict[s
         path = ("nodes", name)
         if is_node(name):
             values = _fields(faults, path, table, _NODE_OPTIONS)
-            differs = values.get("tls", {})
-            values["tls"] = read_tls(faults, (*path, "tls"), differs, folder, tls) if differs else tls
+            values["tls"] = _node_tls(faults, path, values.get("tls"), folder, tls)
             node = _node(faults, path, name, values, folder)
             for other in nodes.values():
                 _check_apart(faults, path, node, other)
@@ -173,6 +172,13 @@ def _nodes(faults: Faults, found: object, folder: str, tls: TlsConfig) -> dict[s
         else:
             faults.add(path, f"expected a node's name, 1 to 63 of A-Z a-z 0-9 . _ -, found {quoted(name)}")
     return nodes
+
+
+def _node_tls(faults: Faults, path: Path, differs: object, folder: str, tls: TlsConfig) -> TlsConfig:
+    where: Path = ("tls",) if differs is None else (*path, "tls")
+    found = tls if differs is None else read_tls(faults, where, differs, folder, tls)
+    check_tls(faults, where, found)
+    return found
 
 
 def _node(faults: Faults, path: Path, name: str, values: dict[str, Any], folder: str) -> NodeConfig:

@@ -61,7 +61,6 @@ def read_tls(faults: Faults, path: Path, found: object, folder: str, over: TlsCo
         except ConfigError as error:
             faults.add((*path, key), str(error))
     tls: TlsConfig = msgspec.structs.replace(over, **_placed(values, folder))
-    _check(faults, path, tls)
     return tls
 
 
@@ -72,7 +71,8 @@ def _placed(values: Mapping[str, str], folder: str) -> dict[str, str]:
     }
 
 
-def _check(faults: Faults, path: Path, tls: TlsConfig) -> None:
+def check_tls(faults: Faults, path: Path, tls: TlsConfig) -> None:
+    """Adds what is missing of a node's TLS, when the tables of the file are laid over each other."""
     if bool(tls.cert) != bool(tls.key):
         faults.add((*path, "cert" if tls.cert else "key"), "expected cert and key: one is nothing without the other")
     elif tls.client_ca and not tls.cert:
