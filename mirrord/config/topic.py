@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import InvalidRequest, NotYet
-from ..names import is_topic
+from ..names import is_node, is_topic
 from .option import Option, options_of, quoted
 
 TopicType = Literal["log", "queue"]
@@ -56,8 +56,12 @@ class TopicConfig(Struct, frozen=True):
     lease_ms: Annotated[int, Option("duration", "how long a claim holds a record")] = 30_000
     claim_jitter_ms: Annotated[int, Option("duration", "how long claims gather before records are shared out")] = 0
     max_deliveries: Annotated[int, Option("count", "claims of one record before it is set aside; 0 = no end")] = 0
-    dead_letter: Annotated[str | None, Option("text", "the topic for records set aside")] = None
+    dead_letter: Annotated[str | None, Option("text", "the topic for records set aside", example='"orders.dead"')] = None
     leases_durable: Annotated[bool, Option("flag", "whether leases survive a restart")] = False
+    home: Annotated[
+        str | None,
+        Option("text", "the node that grants a queue's leases; default: the one that created it", example='"fra"'),
+    ] = None
     idempotency_check: Annotated[
         bool, Option("flag", "refuse an idempotency key that is used again with another payload")
     ] = True
@@ -66,18 +70,12 @@ class TopicConfig(Struct, frozen=True):
 DEFAULT = TopicConfig()
 OPTIONS = options_of(TopicConfig)
 NOT_THERE_YET = (
-    "type",
-    "dead_letter",
-    "max_deliveries",
-    "leases_durable",
-    "claim_jitter_ms",
-    "lease_ms",
     "discard",
     "priority",
     "auto_priority",
 )
 
-_NULLABLE = frozenset({"priority", "dead_letter"})
+_NULLABLE = frozenset({"priority", "dead_letter", "home"})
 _CLAMPS = {"lease_ms": (100, 86_400_000), "claim_jitter_ms": (0, 5000)}
 
 
@@ -122,9 +120,10 @@ def _checked(name: str, value: object) -> Any:
             if isinstance(value, str) and value in option.words:
                 return value
         case "text":
-            if isinstance(value, str) and is_topic(value):
+            fits, kind = (is_node, "node") if name == "home" else (is_topic, "topic")
+            if isinstance(value, str) and fits(value):
                 return value
-            raise InvalidRequest(f"{name}: expected a topic's name or null, found {quoted(value)}", {"field": name})
+            raise InvalidRequest(f"{name}: expected a {kind}'s name or null, found {quoted(value)}", {"field": name})
         case _:
             if isinstance(value, int) and not isinstance(value, bool) and option.least <= value <= option.most:
                 return value

@@ -72,6 +72,9 @@ class TopicInfo(Struct, frozen=True, omit_defaults=True):
     count: int
     text_bytes: int
     vector: list[Told]
+    created_ms: int = 0  # when, and by whom the topic was created first: who grants a queue's leases, unless
+    creator: str = ""
+    home: str = ""  # somebody said who does
 
 
 class Hello(Struct, frozen=True, tag_field="f", tag="hello", omit_defaults=True):

@@ -125,6 +125,13 @@ class Configure(Struct, frozen=True):
     put: bool
 
 
+class Created(Struct, frozen=True):
+    """A peer tells who created the topic, and when (ms). The earliest counts, on every node."""
+
+    by: str
+    at_ms: int
+
+
 class DropTopic(Struct, frozen=True):
     """Let go of the log. The vector stays unless ``forget``."""
 
@@ -150,6 +157,7 @@ Message = (
     | Apply
     | ApplyCover
     | Configure
+    | Created
     | DropTopic
     | BeginLife
     | Sweep

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import trio
+from msgspec import structs
 
 from ..actors.bell import Bell
 from ..actors.supervisor import Supervisor
@@ -20,7 +21,7 @@ from ..storage.store import PutTopic, TopicRow
 from .ground import Ground
 from .log import retention
 from .log.log import Identities
-from .messages import BeginLife, Configure, DropTopic, Sweep
+from .messages import BeginLife, Configure, Created, DropTopic, Sweep
 from .topic import Topic
 
 BIRTH_DEADLINE_S = 10.0
@@ -165,8 +166,10 @@ class Registry:
         *,
         put: bool = False,
         renamed_from: str | None = None,
+        created: Created | None = None,
     ) -> tuple[Topic, bool]:
-        """The topic, alive, and whether this call created it. Without ``config``: as the file declares it.
+        """The topic, alive, and whether this call created it. Without ``config``: as the file declares it;
+        without ``created``: by this node, now.
 
         Raises Throttled at [limits] max_topics, InvalidRequest for a name that cannot be, StorageFailed.
         """
@@ -181,7 +184,13 @@ class Registry:
                 1.0,
             )
         with self._alone(name):
-            return await self._create(name, config or self.declared_over(name), put, renamed_from), True
+            life = self._ground.life
+            made = created or Created(life.name, self._ground.clock.wall_ms())
+            about = Identities(
+                b"", config or self.declared_over(name), life.record.number, put, False, made.at_ms, renamed_from,
+                creator=made.by,
+            )  # fmt: skip
+            return await self._create(name, about), True
 
     async def _turn_of(self, name: str) -> None:
         """Creating and deleting one name stand in line: whoever comes second finds what the first one left."""
@@ -197,31 +206,23 @@ class Registry:
             del self._changing[name]
             done.set()
 
-    async def _create(self, name: str, config: TopicConfig, put: bool, renamed_from: str | None) -> Topic:
+    async def _create(self, name: str, about: Identities) -> Topic:
         topic = self._topics.get(name)
         if topic is None:
-            topic = await self._write_new(name, config, put, renamed_from)
+            topic = await self._write_new(name, about)
             await self._bear(topic)
         else:  # deleted before: its vector stands, so only newer records come
             await self._bear(topic)
-            await topic.mailbox.ask(Configure(config, put))
+            await topic.mailbox.ask(Configure(about.config, about.put))
         insort(self._names, name)
         self._came.pop(name, None)
         self._came[name] = self.creations = self.creations + 1
         self.bell.ring()
         return topic
 
-    async def _write_new(self, name: str, config: TopicConfig, put: bool, renamed_from: str | None) -> Topic:
+    async def _write_new(self, name: str, about: Identities) -> Topic:
         ground = self._ground
-        about = Identities(
-            ground.sources.log_id(),
-            config,
-            ground.life.record.number,
-            put,
-            False,
-            ground.clock.wall_ms(),
-            renamed_from,
-        )
+        about = structs.replace(about, log_id=ground.sources.log_id())
         row = TopicRow(ground.sources.tid(), name, about.encode())
         await ground.journal.commit([PutTopic(row)], sync=True, urgent=True, size=len(row.blob))
         topic = self._topics[name] = Topic(row.tid, name, about, ground, self._room)

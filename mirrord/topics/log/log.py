@@ -57,6 +57,7 @@ class Identities(Struct, frozen=True):
     created_ms: int
     renamed_from: str | None = None  # the name at its source, when a link brings it under another
     closed_sid: int = 0  # our strands up to this one are closed, even those of the present life
+    creator: str = ""  # the node that created it first, as far as is known; it grants a queue's leases
 
     def encode(self) -> bytes:
         """As stored."""
@@ -70,6 +71,7 @@ class Identities(Struct, frozen=True):
                 self.created_ms,
                 self.renamed_from,
                 self.closed_sid,
+                self.creator,
             ]
         )
         return packed
@@ -77,8 +79,8 @@ class Identities(Struct, frozen=True):
     @classmethod
     def decode(cls, blob: bytes) -> Identities:
         """Back from the store."""
-        log_id, config, life_no, put, deleted, created_ms, renamed, closed = msgpack.unpackb(blob)[:8]
-        return cls(log_id, topic_config(config), life_no, put, deleted, created_ms, renamed, closed)
+        log_id, config, *rest = msgpack.unpackb(blob)[:9]  # eight where nobody kept who created it
+        return cls(log_id, topic_config(config), *rest)
 
 
 class Log(Struct):
