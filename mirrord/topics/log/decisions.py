@@ -36,6 +36,7 @@ from ..messages import (
     BeginLife,
     Commit,
     Configure,
+    Created,
     Delete,
     DropTopic,
     Erase,
@@ -90,6 +91,8 @@ class Decisions:
                 return self._turn.cover(message.cover)
             case Configure():
                 return self._configure(message)
+            case Created():
+                return self._created(message)
             case DropTopic():
                 return self._drop(message)
             case BeginLife() | Sweep():
@@ -161,6 +164,11 @@ class Decisions:
             )
         changed = structs.replace(about, config=message.config, put=about.put or message.put, deleted=False)
         self._rewrite(changed)
+
+    def _created(self, message: Created) -> None:
+        about = self._log.about
+        if (message.at_ms, message.by) < (about.created_ms, about.creator):
+            self._rewrite(structs.replace(about, created_ms=message.at_ms, creator=message.by))
 
     def _rewrite(self, about: Identities) -> None:
         log = self._log
