@@ -17,6 +17,7 @@ from .actors.bell import Bell
 from .actors.supervisor import Death, Supervisor
 from .clock import Clock
 from .config.model import Config
+from .config.routers import routers_of
 from .config.topology import LinkPlan, declared, links_of, pulled_by, topology_hash
 from .errors import MirrordError
 from .groups.groups import Groups
@@ -25,6 +26,9 @@ from .links.feeds.feed import FeedRules
 from .links.feeds.feeds import Feeds
 from .links.peer import Peer
 from .links.switchboard import Switchboard
+from .routers.definition import of_file
+from .routers.ground import Ground as RouterGround
+from .routers.routers import Routers
 from .storage.journal import Journal
 from .storage.life import META_LIFE, Life, StartMark, wake
 from .storage.store import PutMeta
@@ -72,6 +76,7 @@ class Node:
         self.switchboard = Switchboard(
             config, self.life, outside.clock, outside.rng, self.registry, outside.peer_at, self._on_rewound
         )
+        self.routers = self._make_routers()
         self.feeds = Feeds(
             self._feed_rules(), self.registry, self.life, outside.clock, self.switchboard, self._on_rewound
         )
@@ -97,6 +102,16 @@ class Node:
         bounds = Bounds(limits.max_groups_per_topic, limits.max_consumers_per_group, limits.max_pending_per_group)
         return Groups(self.registry, self.supervisor, self.clock, bounds, limits.max_mailbox)
 
+    def _make_routers(self) -> Routers:
+        outside, limits = self._outside, self.config.limits
+        patience_ms = max((plan.gap_patience_ms for plan in links_of(self.config, self.name)), default=0)
+        ground = RouterGround(
+            self.life, outside.clock, outside.store, self.journal, self.registry, self.switchboard.behind,
+            2 * patience_ms / 1000, limits.max_router_hops,
+        )  # fmt: skip
+        declared = {name: of_file(name, table) for name, table in routers_of(self.config, self.name).items()}
+        return Routers(ground, self.supervisor, declared, limits.max_routers, limits.router_wait_ms)
+
     def _feed_rules(self) -> FeedRules:
         config = self.config
         return FeedRules(
@@ -120,6 +135,8 @@ class Node:
             await nursery.start(self.supervisor.run)
             self.registry.boot()
             self.supervisor.keep(self.registry)
+            self.routers.boot()
+            self.supervisor.keep(self.routers)
             self.switchboard.start(self.supervisor)
             nursery.start_soon(self._settle)
             nursery.start_soon(self._begin_lives)
@@ -225,6 +242,7 @@ class Node:
             "ready": not self.unwell(),
             "journal": to_builtins(self.journal.statistics()),
             "topics": self.registry.statistics(),
+            "routers": self.routers.statistics(),
             "links": self.switchboard.describe(),
             "feeds": self.feeds.statistics(),
             "actors": self.supervisor.statistics(),

@@ -17,6 +17,7 @@ from ..errors import LinkNotFound
 from ..records.strand import Descriptor
 from ..storage.life import Life
 from ..topics.registry import Registry
+from ..topics.topic import Topic
 from .board.board import Board, Line
 from .board.covers import Witness, could_get
 from .board.matrix import Matrix
@@ -75,6 +76,26 @@ class Switchboard:
         """Let go of all connections."""
         for peer in self._peers:
             await peer.aclose()
+
+    def behind(self, topic: str) -> list[str]:
+        """Peers from which records that earlier lives of this node wrote to the topic may still come: those that tell
+        more of them than is here, and those that were not heard yet, as long as their link's patience."""
+        known, now, me = self._registry.any(topic), self._clock.monotonic(), self._life.name
+        found: list[str] = []
+        for line in self.board.lines.values():
+            if not line.wants(topic) or line.paused:
+                continue
+            side = line.sides.get(topic)
+            if not line.up:
+                if now - line.down_since < line.patience_s:
+                    found.append(line.peer)
+            elif side is not None and any(
+                told.oseq > self._place(topic, strand)[0]
+                for strand, told in side.told.items()
+                if strand not in side.halted and _is_of(known, strand, me)
+            ):
+                found.append(line.peer)
+        return found
 
     def restart_all(self, why: str) -> None:
         """Open every feed anew: who we are has changed."""
@@ -235,6 +256,12 @@ class Switchboard:
                 for name, number in heads:
                     places.setdefault((holder, name, number), (0, 0))
         return heads, places, names
+
+
+def _is_of(topic: Topic | None, strand: int, origin: str) -> bool:
+    """Whether the strand is the origin's; one that is not described yet may be."""
+    known = topic.strands.get(strand) if topic is not None else None
+    return known is None or known.descriptor.origin == origin
 
 
 def _line(plan: LinkPlan, clock: Clock) -> Line:

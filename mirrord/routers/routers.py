@@ -234,6 +234,10 @@ class Routers:
             raise RouterNotFound(f"no router {name!r} on this node; PUT it to create it", {"router": name})
         return router
 
+    def known(self, name: str) -> Router | None:
+        """None when there is no such router."""
+        return self._routers.get(name)
+
     def page(self, after: str) -> Iterator[Router]:
         """By name, behind ``after``."""
         for name in self._names[bisect_right(self._names, after) if after else 0 :]:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ..auth.principal import Scope
 from ..message import Response, Stream
-from . import groups, health, peers, topics
+from . import groups, health, peers, routers, topics
 
 Handler = Callable[..., Awaitable[Response | Stream]]
 Open = Literal["key", "probe", "all"]
@@ -72,6 +72,10 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/v0/topics/{name}/groups/{group}/commit", groups.commit, ("read",), NAME),
     Endpoint("POST", "/v0/topics/{name}/groups/{group}/reclaim", groups.reclaim, ("read",), NAME),
     Endpoint("POST", "/v0/topics/{name}/groups/{group}/seek", groups.seek, ("write",), NAME),
+    Endpoint("PUT", "/v0/routers/{name}", routers.put, ("admin",), NAME),
+    _read("/v0/routers/{name}", routers.state, names=NAME),
+    Endpoint("DELETE", "/v0/routers/{name}", routers.delete, ("delete",), NAME),
+    _read("/v0/routers", routers.routers),
     Endpoint("POST", "/v0/feed", peers.feed, ("peer",)),
     Endpoint("POST", "/v0/feed/{feed_no}", peers.feed_change, ("peer",)),
     _read("/v0/links", peers.links),
@@ -100,7 +104,6 @@ LATER: tuple[tuple[str, str], ...] = (
     *(("POST", f"/v0/topics/{{name}}/{verb}") for verb in ("delete", "claim", "ack", "nack", "extend")),
     ("GET", "/v0/topics/{name}/work"),
     ("GET", "/v0/topics/{name}/explain"),
-    *((m, f"/v0/routers{below}") for below in BELOW for m in ("GET", "PUT", "DELETE")),
     *((m, f"/v0/watch{below}") for below in BELOW for m in ("GET", "POST")),
     ("GET", "/v0/ws"),
     *((m, f"/v0/{part}{below}") for part in PARTS for below in BELOW for m in ("GET", "PUT", "POST", "DELETE")),

@@ -18,6 +18,7 @@ from ...errors import DeclaredInFile, InvalidRequest, NotYet, TopicNotFound
 from ...names import check_topic
 from ...node import Node
 from ...records.chunk import encode_body
+from ...routers.routers import LetTopicGo
 from ...topics.messages import Append, Appended, Configure, Key, Sweep
 from ...topics.read.digest import digest_of
 from ...topics.read.face import View
@@ -121,6 +122,8 @@ async def diff(node: Node, request: Request, name: str) -> Response:
 async def _existing(node: Node, name: str) -> Topic:
     if node.registry.known(name) is None:
         check_topic(name)
+    if name in node.routers.into:  # what was written before is there, even through a router
+        await node.routers.catch_up(name)
     return await node.registry.find(name)
 
 
@@ -286,8 +289,8 @@ async def delete(node: Node, request: Request, name: str) -> Response:
     check_topic(name)
     args = request.query_args()
     if_empty, forget = flag(args, "if_empty", False), flag(args, "forget", False)
-    deleted = await node.registry.delete(name, if_empty=if_empty, forget=forget)
-    return reply(200, {"topic": name, "deleted": deleted, "routers_removed": []}, began)
+    deleted, routers = await node.routers.mailbox.ask(LetTopicGo(name, if_empty, forget))
+    return reply(200, {"topic": name, "deleted": deleted, "routers_removed": routers}, began)
 
 
 async def digest(node: Node, request: Request, name: str) -> Response:
