@@ -54,6 +54,7 @@ class Topic:
         self.head = self.floor = self.count = self.bytes = self.last_gap = 0
         self.about, self.taken = about, self._log.taken
         self.last_read_ms = 0
+        self.removed = 0  # records that went since this object is there: who remembers some looks when it moves
         self._raised_at, self._raised_head = ground.clock.monotonic(), 0
         self._moves: dict[
             int, int
@@ -222,6 +223,8 @@ class Topic:
             self._moves.pop(strand.descriptor.strand, None)
             self._moves[strand.descriptor.strand] = self._move_no + 1
         self._move_no += 1
+        came = sum(pack.records for pack in turn.packs)
+        self.removed += max(0, self.count + came - log.count)
         if log.ceiling != turn.ceiling_before:
             self._raised_at, self._raised_head = self._ground.clock.monotonic(), log.head
         self._show()
@@ -292,6 +295,10 @@ class Topic:
             return []
         warm = self._ground.shelf.read(self.tid, seq, max_bytes)
         return warm if warm is not None else self._store.packs(self.tid, seq, max_bytes)
+
+    def is_live(self, seq: int) -> bool:
+        """Whether a record of this seq, if there was one, is still shown."""
+        return self.floor < seq <= self.head and not self.masks.has(seq)
 
     @property
     def reads(self) -> Store:
