@@ -277,13 +277,13 @@ class Registry:
         while True:
             await trio.sleep(SWEEP_EVERY_S)
             for topic in list(self):
-                if retention.has_limits(topic.config):
+                if retention.has_limits(topic.config) or topic.has_dead_packs():
                     await self._sweep(topic)
 
     async def _sweep(self, topic: Topic) -> None:
         try:
             await self.find(topic.topic)
-            if topic.has_expired():
+            if topic.has_expired() or topic.has_dead_packs():
                 await topic.mailbox.ask(Sweep())
         except MirrordError:
             pass  # deleted meanwhile, or the disk refuses: its limits hold again when it can be written

@@ -216,6 +216,8 @@ class Topic:
             self.last_gap = 0
         for pack in turn.packs:
             shelf.put(pack)
+        if turn.begins_at:
+            shelf.trim(log.tid, turn.begins_at)
         for gap in turn.gaps:
             self.last_gap = max(self.last_gap, gap.seq_to)
         for strand in turn.touched:
@@ -336,6 +338,10 @@ class Topic:
     def has_expired(self) -> bool:
         """Whether a record is still shown that its ttl forbids: then ask for a sweep before reading."""
         return retention.due(self._log, self._ground.clock.wall_ms(), self._oldest_ts)
+
+    def has_dead_packs(self) -> bool:
+        """Whether packs lie there that hold nothing readable: each sweep gives some of them back."""
+        return bool(self.floor) and self.floor >= self._log.oldest_last
 
     def statistics(self) -> dict[str, Any]:
         """Numbers for metrics."""

@@ -38,7 +38,7 @@ class Eraser:
     def erase(self, message: Erase) -> tuple[Erased, list[tuple[int, int]]]:
         """Delete single records. Also their places, as ``(strand, oseq)``. Raises ChunkCorrupt."""
         found = self._live(message.seqs)
-        self._take([(seq, contents.text(seq)) for seq, contents in found], erased=message.travels)
+        self._take(found, erased=message.travels)
         return Erased(tuple(seq for seq, _ in found)), [contents.place(seq) for seq, contents in found]
 
     def _live(self, seqs: Iterable[int]) -> list[tuple[int, Contents]]:
@@ -65,13 +65,15 @@ class Eraser:
         for pack in self._turn.closed_packs():
             seqs += _seqs_of(contents_of(pack), strand, first, last)
         found = self._live(seqs)
-        self._take([(seq, contents.text(seq)) for seq, contents in found], erased=True)
+        self._take(found, erased=True)
         return len(found)
 
-    def _take(self, found: list[tuple[int, int]], *, erased: bool) -> Gone:
-        log = self._turn.log
-        self._turn.masks.add(found, erased=erased)
-        gone = Gone(len(found), sum(text for _, text in found))
+    def _take(self, found: list[tuple[int, Contents]], *, erased: bool) -> Gone:
+        log, masks = self._turn.log, self._turn.masks
+        masks.add([(seq, contents.text(seq)) for seq, contents in found], erased=erased)
+        packs = {contents.seq: contents for _, contents in found}
+        self._turn.wounded.update(c.seq for c in packs.values() if masks.covers(c.seq, c.last))
+        gone = Gone(len(found), sum(contents.text(seq) for seq, contents in found))
         log.count -= gone.records
         log.bytes -= gone.text
         return gone
@@ -131,7 +133,7 @@ class Eraser:
         if not meant:
             return
         contents = contents_of(pack)
-        taken = self._take([(seq, contents.text(seq)) for seq in live], erased=False)
+        taken = self._take([(seq, contents) for seq in live], erased=False)
         masks.add([(seq, 0) for seq in meant if seq <= log.floor], erased=False)  # evicted, but peers could get it yet
         gone.records += taken.records
         gone.text += taken.text

@@ -6,19 +6,24 @@ from typing import Any, assert_never
 
 from msgspec import structs
 
-from ...errors import Conflict, IdempotencyConflict, TopicExistsIncompatible, TopicNotEmpty, TopicNotFound
-from ...records.gap import DELETED, END_LEN, pack_end
+from ...errors import (
+    Conflict,
+    IdempotencyConflict,
+    RecordTooLarge,
+    TopicExistsIncompatible,
+    TopicFull,
+    TopicNotEmpty,
+    TopicNotFound,
+)
+from ...records.chunk import Draft
+from ...records.gap import DELETED
 from ...storage.life import Life
 from ...storage.store import (
-    Change,
-    DropGap,
     DropIdempotency,
     DropLog,
     DropMark,
-    DropPack,
     Gap,
     IdempotencyRow,
-    Pack,
     PutGap,
     PutIdempotency,
     PutMark,
@@ -28,6 +33,7 @@ from ...storage.store import (
 )
 from ..erasure.eraser import Eraser
 from ..erasure.sight import Memory, Sight
+from ..erasure.trimming import Trimmer
 from ..messages import (
     Append,
     Appended,
@@ -113,6 +119,8 @@ class Decisions:
                     )
                 self._turn.marks += message.changes
                 return Appended(row.first, row.last, row.head, deduped=True)
+        if log.about.config.discard == "reject":
+            self._admit(message.drafts)
         first, last = self._turn.append(message.drafts)
         self._turn.marks += message.changes
         if key is not None:
@@ -120,6 +128,21 @@ class Decisions:
             self._keys[key.name] = row
             self._turn.changes.append(PutIdempotency(row))
         return Appended(first, last, last)
+
+    def _admit(self, drafts: list[Draft]) -> None:
+        """A topic that rejects takes what fits beside what is live. Raises RecordTooLarge, TopicFull."""
+        log, config = self._log, self._log.about.config
+        size = sum([len(d.data) + len(d.meta) for d in drafts])
+        if 0 < config.cap_records < len(drafts) or 0 < config.cap_bytes < size:
+            raise RecordTooLarge("the batch is larger than the whole topic may be; send less at once")
+        if config.ttl_ms and not rules.has_room(log, config, len(drafts), size):
+            self._sweep()
+        if not rules.has_room(log, config, len(drafts), size):
+            earliest = log.floor + 1 if log.count else log.head + 1
+            raise TopicFull(detail={
+                "topic": log.name, "cap_records": config.cap_records, "cap_bytes": config.cap_bytes,
+                "head_seq": log.head, "earliest_seq": earliest,
+            })  # fmt: skip
 
     def _remembered(self, name: str) -> IdempotencyRow | None:
         row = self._keys.get(name) or self._store.idempotency(self._log.tid, name)
@@ -220,93 +243,27 @@ class Decisions:
     # ---- retention -------------------------------------------------------------------------------
 
     def let_go(self, oldest_ts: int) -> None:
-        """Enforce the topic's limits in this same turn, and forget idempotency keys that are past their window."""
+        """Enforce the topic's limits in this same turn, give back what holds nothing live, and forget idempotency keys
+        that are past their window."""
         log, turn = self._log, self._turn
+        if self._keys:
+            turn.changes.append(DropIdempotency(log.tid, turn.now_ms - log.about.config.idempotency_window_ms))
+        if retention.has_limits(log.about.config) and retention.due(log, turn.now_ms, oldest_ts):
+            self._sweep()
         if turn.masks_changed:
             self._eraser.advance_front()
-        if self._keys:
-            turn.changes.append(
-                DropIdempotency(log.tid, turn.now_ms - log.about.config.idempotency_window_ms)
-            )
-        if not retention.has_limits(log.about.config):
-            return
-        fresh = turn.closed_packs()
-        if retention.due(log, turn.now_ms, oldest_ts):
-            swept = retention.sweep(log, turn.now_ms, self._store, fresh)
-            log.floor, log.count, log.bytes = swept.floor, swept.count, swept.bytes
-            if swept.taken:
-                log.take_front(swept.taken)
-            for pack, reason in swept.drops:
-                self._let_pack_go(pack, reason)
+        trimmer = Trimmer(turn, self._store)
+        if turn.wounded:
+            trimmer.wounded(sorted(turn.wounded))
+        if log.floor and log.floor >= log.oldest_last:
+            trimmer.front()
 
-    def _let_pack_go(self, sized: Pack, reason: str) -> None:
+    def _sweep(self) -> None:
         log, turn = self._log, self._turn
-        pack = self._store.packs(log.tid, sized.seq, 1)[0]
-        if (pack.seq, pack.last) != (sized.seq, sized.last):
-            return  # merged with its neighbour meanwhile: it goes at a later turn, as a whole
-        trails = retention.trails(pack.body)  # before anything is changed: it raises when the pack is none
-        turn.changes.append(DropPack(log.tid, pack.seq, pack.last))
-        for trail in trails:
-            strand = log.strands[trail.strand]
-            gap = Gap(
-                log.tid,
-                strand.sid,
-                trail.first,
-                trail.last,
-                reason,
-                trail.prev_hash,
-                trail.hash,
-                ends=trail.ends,
-            )
-            turn.changes.extend(self._merged(gap))
-            strand.whole_from = max(strand.whole_from, trail.last + 1)
-            turn.touch(strand)
-
-    def _merged(self, gap: Gap) -> list[Change]:
-        """The gap, joined with the one that ends right before it when both are of a kind and stay small."""
-        before = turn_gap(self._turn, gap) or next(
-            iter(self._store.gaps(gap.tid, gap.sid, gap.first - 1, 1)), None
-        )
-        joins = (
-            before is not None
-            and before.last == gap.first - 1
-            and before.reason == gap.reason
-            and not before.seq_from
-        )
-        if before is None or not joins or len(before.ends) + len(gap.ends) + END_LEN > retention.ENDS_BYTES:
-            return [*self._coarsened(gap), PutGap(gap)]
-        ends = before.ends + (pack_end(before.last, before.hash) if before.hash else b"") + gap.ends
-        whole = structs.replace(gap, first=before.first, prev_hash=before.prev_hash, ends=ends)
-        return [DropGap(gap.tid, gap.sid, before.first), PutGap(whole)]
-
-    def _coarsened(self, gap: Gap) -> list[Change]:
-        """The strand's two oldest gaps as one without inner hashes, when there are more than trail_bytes keeps."""
-        most = max(2, self._turn.sizes.trail_bytes // retention.ENDS_BYTES)
-        oldest = self._store.gaps(gap.tid, gap.sid, 1, most + 1)
-        if len(oldest) <= most:
-            return []
-        first, second = oldest[:2]
-        if (
-            first.last != second.first - 1
-            or first.reason != second.reason
-            or first.seq_from
-            or second.seq_from
-        ):
-            return []
-        whole = structs.replace(second, first=first.first, prev_hash=first.prev_hash, ends=b"")
-        return [
-            DropGap(gap.tid, gap.sid, first.first),
-            DropGap(gap.tid, gap.sid, second.first),
-            PutGap(whole),
-        ]
-
-
-def turn_gap(turn: Turn, gap: Gap) -> Gap | None:
-    """The newest gap that this turn itself put right before ``gap``."""
-    for change in reversed(turn.changes):
-        if isinstance(change, PutGap) and change.gap.sid == gap.sid and change.gap.last == gap.first - 1:
-            return change.gap
-    return None
+        swept = retention.sweep(log, turn.masks, turn.now_ms, self._store, turn.closed_packs())
+        log.floor, log.count, log.bytes = swept.floor, swept.count, swept.bytes
+        if swept.taken:
+            log.take_front(swept.taken)
 
 
 def _deleted(tid: int, strand: Strand) -> Gap:

@@ -15,7 +15,9 @@ from ...config.topic import TopicConfig
 from ...errors import ChunkCorrupt
 from ...records.chunk import COUNT, FIRST, HASH, KIND, PREV_HASH, RECORDS, STRAND, TS_FIRST, chunks_in, rows
 from ...records.gap import EVICTED, EXPIRED, pack_end
+from ...records.stripped import text_bytes
 from ...storage.store import Pack
+from ..erasure.masks import Masks
 from .log import Log
 
 ENDS_BYTES = 16 << 10  # inner chunk ends kept in one gap row
@@ -30,13 +32,12 @@ class Reader(Protocol):
 
 
 class Sweep(Struct, frozen=True):
-    """What to let go: the new floor and why, what is left above it, and which packs lie wholly below it."""
+    """What to let go: the new floor and why, and what is left above it."""
 
     floor: int
-    taken: dict[str, int]  # reason -> highest seq that goes for it
+    taken: dict[str, int]  # reason -> highest live seq that goes for it
     count: int
     bytes: int
-    drops: tuple[tuple[Pack, str], ...]  # the pack (perhaps without its body) and the reason
 
 
 def has_limits(config: TopicConfig) -> bool:
@@ -50,45 +51,52 @@ def taken_before(config: TopicConfig, floor: int) -> dict[str, int]:
     return {reason: floor for reason, on in ((EVICTED, capped), (EXPIRED, bool(config.ttl_ms))) if on and floor}
 
 
+def caps(config: TopicConfig) -> tuple[int, int]:
+    """The caps that evict, in records and bytes; 0: none. A topic that rejects never evicts what is live."""
+    return (config.cap_records, config.cap_bytes) if config.discard == "old" else (0, 0)
+
+
 def due(log: Log, now_ms: int, oldest_ts: int) -> bool:
     """Whether something must go now. ``oldest_ts`` is the commit time of the oldest live record (0: none)."""
-    config = log.about.config
+    ttl_ms, (cap_records, cap_bytes) = log.about.config.ttl_ms, caps(log.about.config)
     return bool(
-        (config.cap_records and log.count > config.cap_records)
-        or (config.cap_bytes and log.bytes > config.cap_bytes)
-        or (config.ttl_ms and oldest_ts and now_ms - oldest_ts > config.ttl_ms)
+        (cap_records and log.count > cap_records)
+        or (cap_bytes and log.bytes > cap_bytes)
+        or (ttl_ms and oldest_ts and now_ms - oldest_ts > ttl_ms)
     )
 
 
-def sweep(log: Log, now_ms: int, reader: Reader, fresh: list[Pack], most_packs: int = 256) -> Sweep:
-    """What goes. ``fresh`` are the packs of the turn in flight, behind those of the reader."""
-    config = log.about.config
+def sweep(log: Log, masks: Masks, now_ms: int, reader: Reader, fresh: list[Pack], most_packs: int = 256) -> Sweep:
+    """What goes. ``fresh`` are the packs of the turn in flight, behind those of the reader. Deleted records count for
+    nothing: they take no room, and their going is told to nobody."""
+    ttl_ms, (cap_records, cap_bytes) = log.about.config.ttl_ms, caps(log.about.config)
     floor, count, size = log.floor, log.count, log.bytes
-    drops: list[tuple[Pack, str]] = []
     taken: dict[str, int] = {}
-    committed = {p.seq for p in fresh}
-    for pack in _from(log.tid, reader, fresh, most_packs):
-        expired = bool(config.ttl_ms) and now_ms - pack.ts_last > config.ttl_ms
-        live = pack.last - max(floor, pack.seq - 1)
-        over = bool(config.cap_records) and count - live >= config.cap_records
-        if expired or (over and live) or live <= 0:
-            if pack.seq not in committed:
-                drops.append((pack, EXPIRED if expired else EVICTED))
-            size -= _text_above(pack, floor, reader)
-            count -= max(live, 0)
-            if live > 0:
-                floor = taken[EXPIRED if expired else EVICTED] = pack.last
+    for pack in _from(log, reader, fresh, most_packs):
+        begin = max(floor + 1, pack.seq)
+        live = _live_bits(masks, begin, pack.last)
+        if not live:
             continue
-        for seq, ts, text in _records(pack, floor, reader):
-            too_many = config.cap_records and count > config.cap_records
-            too_large = config.cap_bytes and size > config.cap_bytes
-            if not (too_many or too_large or (config.ttl_ms and now_ms - ts > config.ttl_ms)):
-                return Sweep(floor, taken, count, size, tuple(drops))
+        expired = bool(ttl_ms) and now_ms - pack.ts_last > ttl_ms
+        over = bool(cap_records) and count - live.bit_count() >= cap_records
+        if expired or over:
+            size -= _text_from(pack, begin, live, reader)
+            count -= live.bit_count()
+            floor, taken[EXPIRED if expired else EVICTED] = pack.last, begin + live.bit_length() - 1
+            continue
+        for seq, ts, text in _records(pack, begin, live, reader):
+            too_many = cap_records and count > cap_records
+            too_large = cap_bytes and size > cap_bytes
+            if not (too_many or too_large or (ttl_ms and now_ms - ts > ttl_ms)):
+                return Sweep(floor, taken, count, size)
             floor, count, size = seq, count - 1, size - text
             taken[EVICTED if too_many or too_large else EXPIRED] = seq
-        if pack.seq not in committed:
-            drops.append((pack, EVICTED))
-    return Sweep(floor, taken, count, 0 if not count else size, tuple(drops))
+    return Sweep(floor, taken, count, 0 if not count else size)
+
+
+def _live_bits(masks: Masks, first: int, last: int) -> int:
+    every = (1 << max(0, last - first + 1)) - 1
+    return every & ~masks.within(first, last) if every else 0
 
 
 def oldest_ts(pack: Pack, floor: int) -> int:
@@ -102,8 +110,8 @@ def oldest_ts(pack: Pack, floor: int) -> int:
     return 0
 
 
-def _from(tid: int, reader: Reader, fresh: list[Pack], most: int) -> Iterator[Pack]:
-    stored = reader.pack_sizes(tid, 1, most)
+def _from(log: Log, reader: Reader, fresh: list[Pack], most: int) -> Iterator[Pack]:
+    stored = reader.pack_sizes(log.tid, log.floor + 1, most)
     yield from stored
     if len(stored) < most:  # else there are more between these and the fresh ones: the next turn goes on
         yield from fresh
@@ -113,29 +121,27 @@ def _body(pack: Pack, reader: Reader) -> bytes:
     return pack.body or reader.packs(pack.tid, pack.seq, 1)[0].body
 
 
-def _records(pack: Pack, floor: int, reader: Reader) -> Iterator[tuple[int, int, int]]:
-    """``(seq, ts, text bytes)`` of each record above the floor."""
+def _records(pack: Pack, begin: int, live: int, reader: Reader) -> Iterator[tuple[int, int, int]]:
+    """``(seq, ts, text bytes)`` of each live record from ``begin`` on; bit i of ``live`` is seq ``begin + i``."""
     body, seq = _body(pack, reader), pack.seq
     for at, _, header in chunks_in(body):
         if header[KIND] != RECORDS:
             continue
         count: int = header[COUNT]
-        if seq + count - 1 > floor:
+        if seq + count > begin:
             try:
-                for i, (delta, _, _, meta, data) in enumerate(rows(body, at, header)):
-                    if seq + i > floor:
-                        yield seq + i, header[TS_FIRST] + int(delta), len(_utf8(data)) + len(_utf8(meta))
+                for i, (delta, _, _, meta, data) in enumerate(rows(body, at, header), seq):
+                    if i >= begin and live >> i - begin & 1:
+                        yield i, header[TS_FIRST] + int(delta), text_bytes(data) + text_bytes(meta)
             except (TypeError, ValueError) as error:
                 raise ChunkCorrupt(f"pack {pack.seq} holds a record of another shape") from error
         seq += count
 
 
-def _utf8(text: object) -> bytes:
-    return text.encode() if isinstance(text, str) else text if isinstance(text, bytes) else b""
-
-
-def _text_above(pack: Pack, floor: int, reader: Reader) -> int:
-    return pack.bytes if floor < pack.seq else sum(text for _, _, text in _records(pack, floor, reader))
+def _text_from(pack: Pack, begin: int, live: int, reader: Reader) -> int:
+    if begin == pack.seq and live.bit_count() == pack.last - pack.seq + 1:
+        return pack.bytes
+    return sum(text for _, _, text in _records(pack, begin, live, reader))
 
 
 class Trail(Struct):

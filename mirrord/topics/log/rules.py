@@ -4,8 +4,10 @@ design/3-replication.md §3.3; the simulator switches them off one by one and mu
 
 from __future__ import annotations
 
+from ...config.topic import TopicConfig
 from ...records.chunk import COUNT, FIRST, HASH, PREV_HASH, Header
 from ...records.gap import Cover
+from .log import Log
 
 NEXT, KNOWN, AHEAD, FORKED = "next", "known", "ahead", "forked"
 
@@ -37,6 +39,13 @@ def same_end(last: int, last_hash: bytes | None, header: Header) -> bool:
 def cover_chains(last_hash: bytes | None, cover: Cover) -> bool:
     """Whether a cover that begins right after the log's end agrees with the hash there (null: it cannot say)."""
     return last_hash is None or cover.prev_hash is None or cover.prev_hash == last_hash
+
+
+def has_room(log: Log, config: TopicConfig, records: int, size: int) -> bool:
+    """Whether so many records, and bytes of JSON text, fit beside what is live."""
+    return not (
+        0 < config.cap_records < log.count + records or 0 < config.cap_bytes < log.bytes + size
+    )
 
 
 def raise_ceiling(head: int, ceiling: int, per_second: float) -> int:

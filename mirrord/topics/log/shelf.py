@@ -18,6 +18,7 @@ class Shelf:
         self._packs: dict[int, list[Pack]] = {}
         self._lasts: dict[int, list[int]] = {}
         self._order: deque[Pack] = deque()
+        self._trimmed = 0  # packs in the order that are not held any more
 
     def put(self, pack: Pack) -> None:
         """A pack that was just committed at the head of its topic."""
@@ -36,6 +37,26 @@ class Shelf:
             self._used -= len(pack.body)
             if not packs:
                 del self._packs[pack.tid], self._lasts[pack.tid]
+
+    def trim(self, tid: int, before_seq: int) -> None:
+        """Forget packs that end before this seq: they are gone from the store."""
+        packs = self._packs.get(tid)
+        if not packs or packs[0].last >= before_seq:
+            return
+        gone = bisect_left(self._lasts[tid], before_seq)
+        self._used -= sum(len(pack.body) for pack in packs[:gone])
+        self._trimmed += gone
+        if 2 * self._trimmed > len(self._order):  # now and then, so that the dead hold no memory
+            dead = set(map(id, packs[:gone]))
+            self._order = deque(p for p in self._order if id(p) not in dead and self._holds(p))
+            self._trimmed = 0
+        del packs[:gone], self._lasts[tid][:gone]
+        if not packs:
+            del self._packs[tid], self._lasts[tid]
+
+    def _holds(self, pack: Pack) -> bool:
+        packs = self._packs.get(pack.tid)
+        return packs is not None and pack.seq >= packs[0].seq
 
     def clear(self, tid: int) -> None:
         """Forget a topic."""

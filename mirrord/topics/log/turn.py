@@ -47,6 +47,9 @@ class Turn:
         self.gaps: list[Gap] = []
         self.masks = Masks(over=log.masks)  # what this turn deletes, over what is deleted
         self._masks_before = 0  # blocks before this one go: their packs are gone
+        self.wounded: set[int] = set()  # a seq of each pack in which something was deleted and nothing is left
+        self.dropped: set[int] = set()  # packs that go, by their first seq
+        self.begins_at = 0  # no pack is left before this seq; 0: as before
         self._pack: PackBuilder | None = None
         self._touched: dict[int, Strand] = {}
         self.ceiling_before = log.ceiling
@@ -262,7 +265,9 @@ class Turn:
         """The log is dropped: what this turn put into it goes too."""
         self._pack, self.cleared = None, True
         self.masks.clear()
-        self._masks_before = 0
+        self._masks_before = self.begins_at = 0
+        self.wounded.clear()
+        self.dropped.clear()
         self.packs.clear()
         self.gaps.clear()
         self.changes.clear()
@@ -284,9 +289,10 @@ class Turn:
         """Whether this turn deleted anything."""
         return self.masks.oldest is not None
 
-    def forget_masks(self, before_seq: int) -> None:
-        """No pack begins before this seq: what was deleted there needs no mask any more."""
-        block = before_seq // MASK_BITS
+    def begin_at(self, seq: int) -> None:
+        """No pack is left before this seq: what was deleted there needs no mask any more."""
+        self.begins_at = seq
+        block = seq // MASK_BITS
         oldest = self.log.masks.oldest
         if oldest is not None and oldest < block:
             self._masks_before = block
