@@ -7,7 +7,8 @@
     ├── MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408, HeadersTooLarge 431
     ├── Conflict                  409   TopicExistsIncompatible, TopicNotEmpty, RouterCycle, TopicLinked,
     │                                   DeclaredInFile, IdempotencyConflict, NotAQueue
-    ├── PayloadTooLarge 413, UnsupportedMediaType 415, TopicFull 422, Throttled 429
+    ├── PayloadTooLarge 413, UnsupportedMediaType 415, TopicFull 422,
+    │   Throttled, SlowConsumer 429
     ├── NotYet                    501
     ├── Unavailable               503   NotReady, ShuttingDown, StorageFailed, DiskFull, ActorDied, HomeUnreachable
     ├── ConfigError                     a file, a line, a key, what was expected (InsecureListen)
@@ -218,6 +219,13 @@ class Throttled(MirrordError):
         """A bound of ``[limits]`` is reached: it is named in the detail."""
         told = f"all {most} of [limits] {limit} are taken; try again, or raise the limit"
         return cls(told, {"limit": limit, "max": most}, retry_after_s=1.0)
+
+
+class SlowConsumer(MirrordError):
+    """The client did not take what was sent within [limits] slow_consumer_timeout_ms; resume from the last id."""
+
+    code = "slow_consumer"
+    status = 429
 
 
 class NotYet(MirrordError):

@@ -187,6 +187,15 @@ class Limits(Struct, frozen=True):
         1000
     )
     max_heartbeat_ms: Annotated[int, Option("duration", "a watch's heartbeat; longer is cut to it", least=10)] = 60_000
+    max_prefix_topics: Annotated[
+        int, Option("count", "topics that the prefixes of one watch or one diff may mean", least=1, most=100_000)
+    ] = 1000
+    watch_buffer_bytes: Annotated[
+        int, Option("size", "unsent bytes that one watcher may hold; an event has at most so many", least=4 * KIB)
+    ] = MIB
+    slow_consumer_timeout_ms: Annotated[
+        int, Option("duration", "a watcher that did not take an event within it is closed", least=100)
+    ] = 30_000
     max_sse: Annotated[int, Option("count", "open SSE and WebSocket connections; 0 = off", least=1, off=True)] = 10_000
     max_sse_per_key: Annotated[int, Option("count", "the same for one key; 0 = off", least=1, off=True)] = 1000
     max_in_flight_per_key: Annotated[

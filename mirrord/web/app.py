@@ -176,9 +176,18 @@ class _Chunks:
 
     def __init__(self, send: Any) -> None:
         self._send = send
+        self._waiting = b""
 
     async def send(self, buffers: Any) -> None:
         await self._send({"type": "http.response.body", "body": b"".join(buffers), "more_body": True})
+
+    def send_now(self, buffers: Any) -> bool:
+        self._waiting = b"".join(buffers)
+        return False
+
+    async def drained(self) -> None:
+        waiting, self._waiting = self._waiting, b""
+        await self.send([waiting])
 
     def unacknowledged(self) -> int:
         return 0

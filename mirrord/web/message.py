@@ -129,6 +129,15 @@ class Writer(Protocol):
         """Returns when the kernel took it all, so a slow client slows its writer. Raises ClientGone."""
         ...
 
+    def send_now(self, buffers: Sequence[bytes]) -> bool:
+        """Send without waiting. False: the kernel did not take it all, the writer keeps the rest, and nothing else may
+        be sent before ``drained`` has returned. Raises ClientGone."""
+        ...
+
+    async def drained(self) -> None:
+        """Returns when the kernel took what ``send_now`` left. May be cancelled and called again. Raises ClientGone."""
+        ...
+
     def unacknowledged(self) -> int:
         """Bytes sent that the client's machine has not acknowledged yet."""
         ...

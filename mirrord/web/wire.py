@@ -13,6 +13,7 @@ import termios
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import islice
 from math import inf
 
@@ -37,7 +38,7 @@ JOIN_BYTES = 16 * 1024
 class Wire:
     """One accepted socket. Nothing here waits without ``deadline``, which the server's patrol enforces."""
 
-    __slots__ = ("bytes_in", "bytes_out", "deadline", "sock", "stall_s")
+    __slots__ = ("_rest", "bytes_in", "bytes_out", "deadline", "sock", "stall_s")
 
     def __init__(self, sock: socket.socket, stall_s: float) -> None:
         self.sock = sock
@@ -47,6 +48,8 @@ class Wire:
         """On trio's clock; whoever is past it is cancelled."""
         self.bytes_in = 0
         self.bytes_out = 0
+        self._rest: deque[memoryview] = deque()
+        """What the kernel did not take at once."""
 
     @property
     def certified(self) -> bool:
@@ -70,11 +73,39 @@ class Wire:
 
     async def send(self, buffers: Sequence[bytes]) -> None:
         """Returns when the kernel took it all; no checkpoint if it did at once. Raises ClientGone."""
+        if not self.offer(buffers):
+            await self.drained()
+
+    def offer(self, buffers: Sequence[bytes]) -> bool:
+        """Send without waiting. False: the kernel did not take it all, and nothing else may be sent before ``drained``
+        has returned. Raises ClientGone."""
         total = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
         sent = self._send_some(buffers)
-        if sent < total:
-            await self._send_rest(buffers, sent)
         self.bytes_out += total
+        if sent == total:
+            return True
+        self._rest.extend(map(memoryview, buffers))
+        self._took(sent)
+        return False
+
+    async def drained(self) -> None:
+        """Returns when the kernel took what ``offer`` left; may be cancelled and called again. Raises ClientGone."""
+        while self._rest:
+            sent = self._send_some(list(islice(self._rest, MOST_BUFFERS)))
+            self._took(sent)
+            if not sent:
+                self.deadline = trio.current_time() + self.stall_s
+                try:
+                    await wait_writable(self.sock)
+                finally:
+                    self.deadline = inf
+
+    def _took(self, sent: int) -> None:
+        rest = self._rest
+        while rest and sent >= len(rest[0]):
+            sent -= len(rest.popleft())
+        if sent:
+            rest[0] = rest[0][sent:]
 
     def send_now(self, data: bytes) -> None:
         """Last words: what the kernel takes at once, and no complaint about the rest."""
@@ -90,20 +121,6 @@ class Wire:
             return 0
         except OSError as error:
             raise ClientGone(str(error)) from error
-
-    async def _send_rest(self, buffers: Sequence[bytes], sent: int) -> None:
-        rest = deque(memoryview(buffer) for buffer in buffers)
-        while True:
-            while rest and sent >= len(rest[0]):
-                sent -= len(rest.popleft())
-            if not rest:
-                return
-            rest[0] = rest[0][sent:]
-            sent = self._send_some(list(islice(rest, MOST_BUFFERS)))
-            if sent == 0:
-                self.deadline = trio.current_time() + self.stall_s
-                await wait_writable(self.sock)
-                self.deadline = inf
 
     def unacknowledged(self) -> int:
         """Bytes in the kernel's hands that the client's machine has not acknowledged."""
@@ -129,6 +146,12 @@ class Wire:
         """Wake whoever waits on the socket, and give it back."""
         trio.lowlevel.notify_closing(self.sock)
         self.sock.close()
+
+
+@lru_cache(maxsize=16)
+def _chunk(piece: bytes) -> bytes:
+    """A chunk of a body. Many connections send the same one: it is framed once."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
 class Reply:
@@ -196,9 +219,7 @@ class Reply:
         self.close = self.close or self.request.draining.is_set()
         return response_head(status, content_type, headers, framing, self.date(), self.close)
 
-    async def begin(
-        self, status: int, content_type: bytes, headers: Headers, length: int | None = None
-    ) -> None:
+    async def begin(self, status: int, content_type: bytes, headers: Headers, length: int | None = None) -> None:
         """Send the head; the body follows in pieces. ``length`` if it is known. Raises ClientGone."""
         head = self._head(status, content_type, headers, length)
         self._left = length
@@ -219,6 +240,20 @@ class Reply:
             framed = [b"%x\r\n" % length, *buffers, b"\r\n"] if self._chunked else buffers
             await self._wire.send(framed)
         await trio.lowlevel.checkpoint()
+
+    def send_now(self, buffers: Sequence[bytes]) -> bool:
+        """See ``Writer``."""
+        if self._mute:
+            return True
+        if not self._chunked:
+            return self._wire.offer(buffers)
+        if len(buffers) == 1 and len(buffers[0]) < JOIN_BYTES:
+            return self._wire.offer([_chunk(buffers[0])])
+        return self._wire.offer([b"%x\r\n" % sum(map(len, buffers)), *buffers, b"\r\n"])
+
+    async def drained(self) -> None:
+        """See ``Writer``."""
+        await self._wire.drained()
 
     async def finish(self) -> None:
         """Say that the body is complete. Raises ClientGone; ValueError when less came than was promised."""
