@@ -12,29 +12,34 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from ..config.topic import DURABILITIES
 from ..links.state import STATES
 from ..node import Node
+from .narrow import Sees, narrowed, narrowed_metrics
 
 MOST_TOPICS = 1000  # detailed series; beyond, mirrord_topic_metrics_truncated is 1
 
 
-def numbers(node: Node) -> dict[str, Any]:
+def numbers(node: Node, sees: Sees | None = None) -> dict[str, Any]:
     """The same as JSON: the totals by the names of the reference surface, and the tree below them."""
     tree = node.statistics()
     totals = tree.pop("topics")
-    return {**totals, **tree}
+    told: dict[str, Any] = {**totals, **tree}
+    return told if sees is None else narrowed(told, sees)
 
 
-def exposition(node: Node) -> bytes:
-    """Prometheus text."""
+def exposition(node: Node, sees: Sees | None = None) -> bytes:
+    """Prometheus text; with ``sees``, without the series of names that it does not see."""
     registry = CollectorRegistry()
-    registry.register(_Collector(node))
+    registry.register(_Collector(node, sees))
     return generate_latest(registry)
 
 
 class _Collector(Collector):
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, sees: Sees | None) -> None:
+        self._node, self._sees = node, sees
 
     def collect(self) -> Iterable[Metric]:
+        return self._all() if self._sees is None else narrowed_metrics(self._all(), self._sees)
+
+    def _all(self) -> Iterator[Metric]:
         tree = self._node.statistics()
         yield from _of_node(tree)
         yield from _of_journal(tree["journal"])
@@ -76,9 +81,7 @@ def _of_journal(journal: dict[str, Any]) -> Iterator[Metric]:
         yield CounterMetricFamily(f"mirrord_journal_{name}", text, value=journal[name])
     yield _gauge("journal_waiting", "Turns that wait for their commit.", journal["waiting"])
     yield _gauge("journal_commit_seconds", "Mean time of a commit.", journal["mean_commit_ms"] / 1000)
-    yield _gauge(
-        "journal_fsync_seconds", "Time of a commit with a sync, smoothed.", journal["fsync_ms"] / 1000
-    )
+    yield _gauge("journal_fsync_seconds", "Time of a commit with a sync, smoothed.", journal["fsync_ms"] / 1000)
     yield _gauge("journal_wal_bytes", "Size of the write-ahead log.", journal["wal_bytes"])
     yield _gauge("journal_ok", "1 unless the disk is full or failed.", float(journal["state"] == "ok"))
 
@@ -86,9 +89,7 @@ def _of_journal(journal: dict[str, Any]) -> Iterator[Metric]:
 def _of_topics(node: Node) -> Iterator[Metric]:
     head = GaugeMetricFamily("mirrord_topic_head_seq", "Highest seq.", labels=["topic"])
     records = GaugeMetricFamily("mirrord_topic_records_live", "Live records.", labels=["topic"])
-    size = GaugeMetricFamily(
-        "mirrord_topic_bytes_live", "JSON text of live records, bytes.", labels=["topic"]
-    )
+    size = GaugeMetricFamily("mirrord_topic_bytes_live", "JSON text of live records, bytes.", labels=["topic"])
     for topic in node.registry.page("", "", MOST_TOPICS):
         head.add_metric([topic.topic], topic.head)
         records.add_metric([topic.topic], topic.count)
@@ -102,9 +103,7 @@ def _of_topics(node: Node) -> Iterator[Metric]:
 
 
 def _of_links(links: list[dict[str, Any]]) -> Iterator[Metric]:
-    state = GaugeMetricFamily(
-        "mirrord_link_state", "1 for the state that the link is in.", labels=["peer", "state"]
-    )
+    state = GaugeMetricFamily("mirrord_link_state", "1 for the state that the link is in.", labels=["peer", "state"])
     gauges: dict[str, GaugeMetricFamily] = {
         "lag_seconds": GaugeMetricFamily(
             "mirrord_link_lag_seconds", "Age of the first record that is missing here.", labels=["peer"]
@@ -112,9 +111,7 @@ def _of_links(links: list[dict[str, Any]]) -> Iterator[Metric]:
         "lag_records": GaugeMetricFamily(
             "mirrord_link_lag_records", "Records that the peer has and this node lacks.", labels=["peer"]
         ),
-        "lag_bytes": GaugeMetricFamily(
-            "mirrord_link_lag_bytes", "The same in bytes, estimated.", labels=["peer"]
-        ),
+        "lag_bytes": GaugeMetricFamily("mirrord_link_lag_bytes", "The same in bytes, estimated.", labels=["peer"]),
         "rate_records_s": GaugeMetricFamily(
             "mirrord_link_rate_records_per_second", "Records applied per second.", labels=["peer"]
         ),

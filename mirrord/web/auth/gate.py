@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from ...errors import Throttled, Unauthorized
+from ...errors import Forbidden, Throttled, Unauthorized
 from ..message import Request, Response, Stream
 from .keys import KeyLine, KeyRing
 from .principal import EVERYBODY, NOBODY, PEER, Principal
@@ -75,12 +75,14 @@ class Gate:
         if endpoint.without_scope == "all" or (endpoint.without_scope == "probe" and not self._probe_auth):
             request.principal = NOBODY
             return NOBODY
-        if "peer" in endpoint.scopes and self._peers_certify:
+        if self._peers_certify and ("peer" in endpoint.scopes or (endpoint.by_peers and _keyless(request))):
             principal = self._certified(request)
         else:
             principal = self.known(request, token=endpoint.token) if len(self._ring) else EVERYBODY
         request.principal = principal
-        for scope in endpoint.scopes:
+        if endpoint.unlimited and principal.prefixes:
+            raise Forbidden("this concerns all names, and the key is limited to prefixes")
+        for scope in ("peer",) if endpoint.by_peers and principal.may("peer") else endpoint.scopes:
             principal.require(scope, *(params[name] for name in endpoint.names))
         return principal
 
@@ -104,3 +106,7 @@ class Gate:
                 return await handle(request)
 
         return counted
+
+
+def _keyless(request: Request) -> bool:
+    return request.certified and b"authorization" not in request.headers

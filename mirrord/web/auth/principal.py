@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
 from ...errors import Forbidden
@@ -37,6 +37,17 @@ class Principal:
     def sees(self, name: str) -> bool:
         """Whether a name is within its prefixes: lists show no others."""
         return not self.prefixes or name.startswith(self.prefixes)
+
+    @property
+    def sees_some(self) -> Callable[[str], bool] | None:
+        """``sees`` if there is anything that it does not see, else None."""
+        return self.sees if self.prefixes else None
+
+    def within(self, prefix: str) -> list[str]:
+        """The prefixes of all names that begin with ``prefix`` and that it sees."""
+        if not self.prefixes:
+            return [prefix]
+        return [max(own, prefix, key=len) for own in self.prefixes if own.startswith(prefix) or prefix.startswith(own)]
 
     def covers(self, pattern: str) -> bool:
         """The same for a name or a prefix pattern such as ``chat:*``: all that it can mean is within."""

@@ -11,7 +11,7 @@ from ...errors import NotReady, ShuttingDown
 from ...node import Node
 from ...observe.metrics import exposition, numbers
 from ..message import Request, Response
-from .topics import reply
+from .topics import reply, shown
 
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -38,13 +38,13 @@ async def metrics(node: Node, request: Request) -> Response:
     """``GET /v0/metrics``: Prometheus text, or JSON when ``Accept`` asks for it."""
     if b"application/json" in request.headers.get(b"accept", b""):
         began = perf_counter()
-        return reply(200, numbers(node), began)
-    return Response(200, exposition(node), TEXT)
+        return reply(200, numbers(node, request.principal.sees_some), began)
+    return Response(200, exposition(node, request.principal.sees_some), TEXT)
 
 
-async def actors(node: Node, _: Request) -> Response:
+async def actors(node: Node, request: Request) -> Response:
     """``GET /v0/actors``."""
     began = perf_counter()
     told = {"actors": node.supervisor.statistics(), "feeds": node.feeds.statistics(), "unwell": node.unwell()}
     told["journal"] = msgspec.to_builtins(node.journal.statistics())
-    return reply(200, told, began)
+    return reply(200, shown(told, request), began)

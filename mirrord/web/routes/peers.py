@@ -13,7 +13,7 @@ from ...node import Node
 from ..formats.negotiation import MSGPACK
 from ..message import ClientGone, Request, Response, Stream, Writer
 from .bodies import check_media_type
-from .topics import reply
+from .topics import reply, shown
 
 UNSENT_BYTES = 128 << 10
 
@@ -22,6 +22,7 @@ async def feed(node: Node, request: Request) -> Stream:
     """``POST /v0/feed``: frames for as long as the caller listens."""
     check_media_type(request, MSGPACK)
     asked = decode_request(request.body)
+    request.principal.require("peer", *asked.wants)
 
     async def write(writer: Writer) -> None:
         writer.low_latency(UNSENT_BYTES)
@@ -43,20 +44,22 @@ async def feed_change(node: Node, request: Request, feed_no: str) -> Response:
     check_media_type(request, MSGPACK)
     if not feed_no.isdecimal() or len(feed_no) > 18:
         raise InvalidRequest("a feed's number is a number")
-    await node.feeds.change(int(feed_no), decode_change(request.body))
+    asked = decode_change(request.body)
+    request.principal.require("peer", *asked.wants)
+    await node.feeds.change(int(feed_no), asked)
     return reply(200, {"feed_no": int(feed_no)}, began)
 
 
-async def links(node: Node, _: Request) -> Response:
+async def links(node: Node, request: Request) -> Response:
     """``GET /v0/links``."""
     began = perf_counter()
-    return reply(200, {"links": node.switchboard.describe()}, began)
+    return reply(200, shown({"links": node.switchboard.describe()}, request), began)
 
 
-async def link(node: Node, _: Request, peer: str) -> Response:
+async def link(node: Node, request: Request, peer: str) -> Response:
     """``GET /v0/links/:peer``."""
     began = perf_counter()
-    return reply(200, node.switchboard.describe_link(node.switchboard.link(peer)), began)
+    return reply(200, shown(node.switchboard.describe_link(node.switchboard.link(peer)), request), began)
 
 
 async def link_events(node: Node, _: Request, peer: str) -> Response:
@@ -87,10 +90,10 @@ def _ordered(node: Node, peer: str, order: Callable[[Link], None]) -> Response:
     return reply(200, node.switchboard.describe_link(found), began)
 
 
-async def lag(node: Node, _: Request) -> Response:
+async def lag(node: Node, request: Request) -> Response:
     """``GET /v0/lag``: the matrix origin x holder."""
     began = perf_counter()
-    return reply(200, node.switchboard.lag(), began)
+    return reply(200, shown(node.switchboard.lag(), request), began)
 
 
 async def topology(node: Node, _: Request) -> Response:

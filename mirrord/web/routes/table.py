@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ..auth.principal import Scope
 from ..message import Response, Stream
-from . import groups, health, peers, routers, topics
+from . import description, groups, health, peers, routers, topics
 
 Handler = Callable[..., Awaitable[Response | Stream]]
 Open = Literal["key", "probe", "all"]
@@ -31,6 +31,10 @@ class Endpoint(Struct, frozen=True):
     """Path parameters that must be within the key's prefixes."""
     without_scope: Open = "key"
     """Who may call what needs no scope: any known key, everybody unless [auth] probe_auth, or everybody."""
+    unlimited: bool = False
+    """Not for a key with prefixes: the answer, or what it does, concerns names that the key may not know of."""
+    by_peers: bool = False
+    """A peer may send it for one of its own callers, whom it has let through itself."""
     token: bool = False
     """The key may come as ?token=, for readers of event streams that cannot send headers."""
 
@@ -48,6 +52,8 @@ class Socket(Struct, frozen=True):
     scopes: tuple[Scope, ...] = ()
     names: tuple[str, ...] = ()
     without_scope: Open = "key"
+    unlimited: bool = False
+    by_peers: bool = False
     token: bool = False
 
 
@@ -80,14 +86,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/v0/feed/{feed_no}", peers.feed_change, ("peer",)),
     _read("/v0/links", peers.links),
     _read("/v0/links/{peer}", peers.link),
-    _read("/v0/links/{peer}/events", peers.link_events),
-    Endpoint("POST", "/v0/links/{peer}/pause", peers.link_pause, ("admin",)),
-    Endpoint("POST", "/v0/links/{peer}/resume", peers.link_resume, ("admin",)),
-    Endpoint("POST", "/v0/links/{peer}/retry", peers.link_retry, ("admin",)),
+    _read("/v0/links/{peer}/events", peers.link_events, unlimited=True),
+    Endpoint("POST", "/v0/links/{peer}/pause", peers.link_pause, ("admin",), unlimited=True),
+    Endpoint("POST", "/v0/links/{peer}/resume", peers.link_resume, ("admin",), unlimited=True),
+    Endpoint("POST", "/v0/links/{peer}/retry", peers.link_retry, ("admin",), unlimited=True),
     _read("/v0/lag", peers.lag),
-    _read("/v0/topology", peers.topology),
+    _read("/v0/topology", peers.topology, unlimited=True),
     _read("/v0/actors", health.actors),
     _read("/v0/metrics", health.metrics),
+    Endpoint("GET", "/v0/openapi.json", description.openapi, without_scope="all"),
     Endpoint("GET", "/v0/health", health.health, without_scope="probe"),
     Endpoint("GET", "/v0/ready", health.ready, without_scope="probe"),
     Endpoint("GET", "/healthz", health.health, without_scope="probe"),
@@ -109,6 +116,5 @@ LATER: tuple[tuple[str, str], ...] = (
     *((m, f"/v0/{part}{below}") for part in PARTS for below in BELOW for m in ("GET", "PUT", "POST", "DELETE")),
     ("POST", "/v0/topology/plan"),
     ("PUT", "/v0/topology"),
-    ("GET", "/v0/openapi.json"),
     ("GET", "/"),
 )

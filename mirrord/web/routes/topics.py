@@ -17,6 +17,7 @@ from ...config.topic import DEFAULT, OPTIONS, TopicConfig, as_json, refuse_what_
 from ...errors import DeclaredInFile, InvalidRequest, NotYet, TopicNotFound
 from ...names import check_topic
 from ...node import Node
+from ...observe.narrow import narrowed
 from ...records.chunk import encode_body
 from ...routers.routers import LetTopicGo
 from ...topics.messages import Append, Appended, Configure, Key, Sweep
@@ -45,6 +46,12 @@ def reply(status: int, body: dict[str, Any], began: float) -> Response:
     return Response(status, _encode(body))
 
 
+def shown(body: dict[str, Any], request: Request) -> dict[str, Any]:
+    """An answer without the names that the key may not know of."""
+    sees = request.principal.sees_some
+    return body if sees is None else narrowed(body, sees)
+
+
 # ---- append --------------------------------------------------------------------------------------
 
 
@@ -55,7 +62,7 @@ async def append(node: Node, request: Request, name: str) -> Response:
     check_drafts(body, node.config.limits)
     key_name = body.idempotency_key or _header_key(request, node)
     key = Key(key_name, xxh3_128_digest(encode_body(body.records))) if key_name else None
-    topic, created = await _topic_to_append(node, name, body)
+    topic, created = await _topic_to_append(node, request, name, body)
     done: Appended = await topic.mailbox.ask(Append(body.records, key))
     with_seqs = "return_seqs" not in request.query or flag(request.query_args(), "return_seqs", True)
     fsync_ms = node.journal.fsync_ms if topic.config.durable else 0.0
@@ -84,12 +91,14 @@ def _header_key(request: Request, node: Node) -> str | None:
     return raw.decode("latin-1")
 
 
-async def _topic_to_append(node: Node, name: str, body: AppendBody) -> tuple[Topic, bool]:
+async def _topic_to_append(node: Node, request: Request, name: str, body: AppendBody) -> tuple[Topic, bool]:
     topic = node.registry.known(name)
     if topic is not None:
         return (topic, False) if topic.ready.is_set() else (await node.registry.find(name), False)
     check_topic(name)
     inline = body.inline_config()
+    if inline is not None:
+        request.principal.require("admin", name)
     config = topic_config(inline or {})
     refuse_what_is_not_there(config)
     if body.create is False or (body.create is None and not config.auto_create):
@@ -250,10 +259,18 @@ async def topics(node: Node, request: Request) -> Response:
     began = perf_counter()
     args = request.query_args()
     size, after, prefix = page_size(args, node), cursor_after(args), args.get("prefix", "")
-    page = node.registry.page(prefix, after, size + 1)
+    page = _page(node, request, prefix, after, size + 1)
     listed = [_state(node, topic) | {"durable": topic.config.durable} for topic in page[:size]]
     more = {"next_cursor": cursor_for(page[size - 1].topic)} if len(page) > size else {}
     return reply(200, {"topics": listed, **more}, began)
+
+
+def _page(node: Node, request: Request, prefix: str, after: str, size: int) -> list[Topic]:
+    """Of the topics that begin so, those that the key may know of."""
+    found: dict[str, Topic] = {}
+    for narrower in request.principal.within(prefix):
+        found.update((topic.topic, topic) for topic in node.registry.page(narrower, after, size))
+    return [found[name] for name in sorted(found)[:size]]
 
 
 def page_size(args: dict[str, str], node: Node) -> int:
