@@ -1,0 +1,123 @@
+"""Reader groups."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, Struct, UnsetType
+
+from ...errors import BatchTooLarge, ChunkCorrupt
+from ...groups.messages import ConsumerState
+from ..routes.groups import CommitBody, ReadBody, ReclaimBody, SeekBody
+from .operation import PAGES, WRITES, Operation, Operations, made, ok
+from .shapes import Millis, Record, Seq, Told, Tombstone
+
+GROUPS = "/v0/topics/{name}/groups"
+GROUP = f"{GROUPS}/{{group}}"
+
+
+class Handed(Told, kw_only=True):
+    """Records that are this consumer's until they are committed; ``gone``: pending ones that retention took."""
+
+    topic: str
+    group: str
+    consumer: str
+    log_id: str
+    created: bool
+    cursor: Seq
+    head_seq: Seq
+    lag: Seq
+    caught_up: bool
+    pending: Seq
+    gone: list[Seq]
+    records: list[Record]
+    tombstone: Tombstone | None
+
+
+class Reclaimed(Told, kw_only=True):
+    """Records taken over; ``next_cursor`` 0: nothing more is idle behind it."""
+
+    topic: str
+    group: str
+    consumer: str
+    next_cursor: Seq
+    pending: Seq
+    gone: list[Seq]
+    records: list[Record]
+
+
+class Committed(Told, kw_only=True):
+    """How many were committed, and which were not the consumer's."""
+
+    topic: str
+    group: str
+    committed: Seq
+    skipped: list[Seq]
+    pending: Seq
+
+
+class Sought(Told, kw_only=True):
+    """Where the group stands now, and how many it held."""
+
+    topic: str
+    group: str
+    cursor: Seq
+    dropped: Seq
+    created: bool
+
+
+class GroupEntry(Struct, kw_only=True):
+    """A group in the list."""
+
+    group: str
+    cursor: Seq
+    committed_to: Seq
+    pending: Seq
+    lag: Seq
+    created_ms: Millis
+
+
+class Group(Told, kw_only=True):
+    """How a group stands, and who holds what."""
+
+    topic: str
+    group: str
+    cursor: Seq
+    committed_to: Seq
+    pending: Seq
+    lag: Seq
+    created_ms: Millis
+    consumers: list[ConsumerState]
+
+
+class Groups(Told, kw_only=True):
+    """One page of groups, by name."""
+
+    topic: str
+    groups: list[GroupEntry]
+    next_cursor: str | UnsetType = UNSET
+
+
+class GroupDropped(Told, kw_only=True):
+    """Whether there was one."""
+
+    topic: str
+    group: str
+    deleted: bool
+
+
+OPERATIONS: Operations = {
+    ("GET", GROUPS): Operation(summary="list", query=PAGES, answers=ok(Groups), errors=WRITES),
+    ("GET", GROUP): Operation(summary="state", answers=ok(Group), errors=WRITES),
+    ("DELETE", GROUP): Operation(summary="drop", answers=ok(GroupDropped), errors=WRITES),
+    ("POST", f"{GROUP}/read"): Operation(
+        summary="next records for a consumer", body=ReadBody, answers=ok(Handed), errors=(*WRITES, ChunkCorrupt)
+    ),
+    ("POST", f"{GROUP}/commit"): Operation(
+        summary="these are done", body=CommitBody, answers=ok(Committed), errors=(*WRITES, BatchTooLarge)
+    ),
+    ("POST", f"{GROUP}/reclaim"): Operation(
+        summary="take over idle records", body=ReclaimBody, answers=ok(Reclaimed), errors=(*WRITES, ChunkCorrupt)
+    ),
+    ("POST", f"{GROUP}/seek"): Operation(
+        summary="stand somewhere else", body=SeekBody, answers=made(Sought), errors=WRITES
+    ),
+}

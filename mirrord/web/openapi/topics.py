@@ -1,0 +1,235 @@
+"""Topics: create, change, append, read, look, list, delete, prove."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from ...config.topic import TopicConfig
+from ...errors import (
+    BatchTooLarge,
+    ChunkCorrupt,
+    Conflict,
+    DeclaredInFile,
+    IdempotencyConflict,
+    RecordTooLarge,
+    TopicExistsIncompatible,
+    TopicFull,
+    TopicLinked,
+    TopicNotEmpty,
+)
+from ..routes.bodies import DiffBody
+from .operation import PAGES, READS, WRITES, Operation, Operations, Query, made, ok
+from .shapes import Millis, Performance, Record, SentRecord, Seq, Told, Tombstone, TopicChanges, TopicFields
+
+TOPIC = "/v0/topics/{name}"
+
+
+class Append(Struct, kw_only=True):
+    """Records to append: all are kept, or none."""
+
+    records: Annotated[list[SentRecord], Meta(min_length=1, max_length=10_000)]
+    node: Annotated[str, Meta(description="$node of records that bring none", max_length=128)] | None = None
+    idempotency_key: Annotated[str, Meta(max_length=256)] | None = None
+    create: Annotated[bool, Meta(description="false: 404 where there is no such topic")] | None = None
+    config: TopicFields | None = None  # type: ignore[valid-type]
+    disable_backpressure: bool = False
+
+
+class AppendTimes(Performance, kw_only=True):
+    """How long an append took, in all, and waiting for the disk."""
+
+    wal_append_ms: float
+    fsync_ms: float
+
+
+class Appended(Struct, kw_only=True):
+    """Where the records stand now."""
+
+    topic: str
+    first_seq: Seq
+    last_seq: Seq
+    seqs: list[Seq] | UnsetType = UNSET
+    head_seq: Seq
+    count: Seq
+    created: bool
+    deduped: bool
+    performance: AppendTimes
+
+
+class ReadTimes(Performance, kw_only=True):
+    """How long a read took, and how many records it looked at."""
+
+    records_scanned: Seq
+
+
+class Page(Struct, kw_only=True):
+    """Records after a cursor, and where to go on."""
+
+    topic: str
+    log_id: str
+    records: list[Record]
+    next_from_seq: Seq
+    head_seq: Seq
+    earliest_seq: Seq
+    caught_up: bool
+    tombstone: Tombstone | None
+    lag: Seq
+    performance: ReadTimes
+
+
+class Configured(Told, kw_only=True):
+    """The configuration as it is now."""
+
+    topic: str
+    created: bool
+    config: TopicConfig
+
+
+class TopicEntry(Struct, kw_only=True):
+    """A topic in the list."""
+
+    topic: str
+    type: str
+    head_seq: Seq
+    earliest_seq: Seq
+    count: Seq
+    bytes: Seq
+    durable: bool
+    effective_priority: int
+
+
+class TopicState(Told, kw_only=True):
+    """How a topic stands on this node."""
+
+    topic: str
+    type: str
+    head_seq: Seq
+    earliest_seq: Seq
+    next_seq: Seq
+    count: Seq
+    bytes: Seq
+    effective_priority: int
+    config: TopicConfig
+    log_id: str
+    last_write_ts: Millis | None
+    last_read_ts: Millis | None
+
+
+class Topics(Told, kw_only=True):
+    """One page of topics, by name."""
+
+    topics: list[TopicEntry]
+    next_cursor: str | UnsetType = UNSET
+
+
+class Dropped(Told, kw_only=True):
+    """Whether there was one, and the routers that went with it."""
+
+    topic: str
+    deleted: bool
+    routers_removed: list[str]
+
+
+class DigestGap(Struct):
+    """A range of a strand that the log does not hold."""
+
+    first: Seq
+    last: Seq
+    reason: str
+
+
+class DigestAt(Struct):
+    """The chain's hash at a place that was asked for; null when it is not known there."""
+
+    oseq: int
+    hash: str | None
+    inside_chunk: bool
+
+
+class DigestDeep(Struct, kw_only=True):
+    """What reading everything back showed."""
+
+    checked: Seq
+    ok: bool
+    fault: str | UnsetType = UNSET
+
+
+class DigestStrand(Struct, kw_only=True):
+    """How far the log has come in one strand, and the chain's hash there."""
+
+    strand: str
+    origin: str
+    origin_id: str
+    oseq: Seq
+    hash: str | None
+    whole_from: Seq
+    unverified: bool
+    gaps: list[DigestGap]
+    at: DigestAt | UnsetType = UNSET
+    deep: DigestDeep | UnsetType = UNSET
+
+
+class Digest(Told, kw_only=True):
+    """What proves that two nodes hold the same."""
+
+    topic: str
+    node: str
+    strands: list[DigestStrand]
+
+
+_TOUCH = Query("touch", bool, "whether looking counts as reading")
+_KEY = Query("idempotency-key", str, "as idempotency_key in the body, which wins", place="header")
+CONFIGURES = (*WRITES, TopicExistsIncompatible, DeclaredInFile, Conflict)
+
+OPERATIONS: Operations = {
+    ("POST", TOPIC): Operation(
+        summary="append records",
+        body=Append,
+        query=(Query("return_seqs", bool, "false leaves seqs out"), _KEY),
+        answers=made(Appended),
+        errors=(*WRITES, BatchTooLarge, RecordTooLarge, IdempotencyConflict, TopicFull),
+    ),
+    ("POST", f"{TOPIC}/diff"): Operation(
+        summary="read after a cursor",
+        body=DiffBody,
+        body_optional=True,
+        answers=ok(Page),
+        errors=(*WRITES, ChunkCorrupt),
+    ),
+    ("PUT", TOPIC): Operation(
+        summary="create, or replace the configuration",
+        body=TopicFields,
+        body_optional=True,
+        answers=made(Configured),
+        errors=CONFIGURES,
+    ),
+    ("PATCH", TOPIC): Operation(
+        summary="change fields of the configuration",
+        body=TopicChanges,
+        body_optional=True,
+        answers=ok(Configured),
+        errors=CONFIGURES,
+    ),
+    ("GET", TOPIC): Operation(summary="state", query=(_TOUCH,), answers=ok(TopicState), errors=WRITES),
+    ("DELETE", TOPIC): Operation(
+        summary="drop the log on this node",
+        query=(
+            Query("if_empty", bool, "refuse while a record is live"),
+            Query("forget", bool, "drop the positions too: what peers hold comes again"),
+        ),
+        answers=ok(Dropped),
+        errors=(*WRITES, TopicNotEmpty, TopicLinked),
+    ),
+    ("GET", f"{TOPIC}/digest"): Operation(
+        summary="what proves that two nodes hold the same",
+        query=(
+            Query("at", str, "STRAND:OSEQ,...: the chain's hash there too"),
+            Query("deep", bool, "read everything back and check it"),
+        ),
+        answers=ok(Digest),
+        errors=(*READS, ChunkCorrupt),
+    ),
+    ("GET", "/v0/topics"): Operation(summary="list", query=(*PAGES, _TOUCH), answers=ok(Topics), errors=READS),
+}
