@@ -9,7 +9,7 @@ import pytest
 from .daemon import Api, Daemon, refused
 
 CALLS = [
-    ("POST", "/v0/topics/x/delete"), ("POST", "/v0/topics/x/claim"),
+    ("POST", "/v0/topics/x/claim"),
     ("POST", "/v0/topics/x/ack"), ("POST", "/v0/topics/x/nack"), ("POST", "/v0/topics/x/extend"),
     ("GET", "/v0/topics/x/work"), ("GET", "/v0/topics/x/explain"),
     ("GET", "/v0/topics/x/groups"), ("GET", "/v0/topics/x/groups/g"), ("DELETE", "/v0/topics/x/groups/g"),
