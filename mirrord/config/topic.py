@@ -70,7 +70,6 @@ class TopicConfig(Struct, frozen=True):
 DEFAULT = TopicConfig()
 OPTIONS = options_of(TopicConfig)
 NOT_THERE_YET = (
-    "discard",
     "priority",
     "auto_priority",
 )

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ..auth.principal import Scope
 from ..message import Response, Stream
-from . import description, groups, health, peers, routers, topics
+from . import description, erasure, groups, health, peers, routers, topics
 
 Handler = Callable[..., Awaitable[Response | Stream]]
 Open = Literal["key", "probe", "all"]
@@ -69,6 +69,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("PATCH", "/v0/topics/{name}", topics.patch, ("admin",), NAME),
     _read("/v0/topics/{name}", topics.state, names=NAME),
     Endpoint("DELETE", "/v0/topics/{name}", topics.delete, ("delete",), NAME),
+    Endpoint("POST", "/v0/topics/{name}/delete", erasure.delete, ("delete",), NAME),
     _read("/v0/topics/{name}/digest", topics.digest, names=NAME),
     _read("/v0/topics", topics.topics),
     _read("/v0/topics/{name}/groups", groups.groups, names=NAME),
@@ -108,7 +109,7 @@ PARTS = ("jobs", "schedules", "locks", "limits", "presence")
 
 # Specified surface that is not in this version: answered 501 by name, never half right.
 LATER: tuple[tuple[str, str], ...] = (
-    *(("POST", f"/v0/topics/{{name}}/{verb}") for verb in ("delete", "claim", "ack", "nack", "extend")),
+    *(("POST", f"/v0/topics/{{name}}/{verb}") for verb in ("claim", "ack", "nack", "extend")),
     ("GET", "/v0/topics/{name}/work"),
     ("GET", "/v0/topics/{name}/explain"),
     *((m, f"/v0/watch{below}") for below in BELOW for m in ("GET", "POST")),
