@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .client.records.record import Record as Record
     from .client.records.record import Tombstone as Tombstone
     from .client.sending.appended import Appended as Appended
-    from .client.sending.buffer import Receipt as Receipt
     from .client.sending.producer import Producer as Producer
+    from .client.sending.receipt import Receipt as Receipt
     from .client.topic import Deleted as Deleted
     from .client.topic import Topic as Topic
     from .client.topic import TopicState as TopicState
@@ -45,8 +45,8 @@ _WHERE = {
     "client.records.follow": ("Follow",),
     "client.records.record": ("Cursor", "Page", "Record", "Tombstone"),
     "client.sending.appended": ("Appended",),
-    "client.sending.buffer": ("Receipt",),
     "client.sending.producer": ("Producer",),
+    "client.sending.receipt": ("Receipt",),
     "client.topic": ("Deleted", "Topic", "TopicState"),
     "errors": ("MirrordError",),
 }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
 import secrets
-import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -65,7 +65,7 @@ class Group:
         outlives the process, what it left uncommitted comes first when it is back. ``start`` counts if this makes the
         group: "earliest", "latest" or a seq. What somebody holds for ``min_idle_ms`` without a commit goes to others.
         """
-        who = consumer or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        who = consumer or f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
         return GroupReader(self._nodes, self.topic, self.name, Terms(who, start, page_records, min_idle_ms), on_gap)
 
     async def state(self) -> GroupState:

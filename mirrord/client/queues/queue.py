@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
 import secrets
-import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,7 +57,7 @@ class Queue:
         ``node`` names the worker (default: this process). Leases are extended while the worker is there, and
         released when it leaves or dies.
         """
-        who = node or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        who = node or f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
         return Worker(self._nodes, Lessor(self._nodes, self.name, who), max_jobs, lease_ms)
 
     async def counts(self) -> Mapping[str, int]:

@@ -20,7 +20,8 @@ from ..call import Draft
 from ..nodes import Nodes
 from ..patience import Manner
 from .appended import Appended
-from .buffer import Bounds, Buffer, Receipt, Waiting, halves
+from .buffer import Bounds, Buffer, Waiting, halves
+from .receipt import Receipt
 
 MOST_FAILED = 1000  # failures that are remembered for the next flush
 _ABOUT_A_RECORD = (InvalidRequest, PayloadTooLarge)  # refused because of what is in it; others may be welcome
@@ -116,10 +117,10 @@ class Producer:
             self._check()
 
     def _check(self) -> None:
-        if self._halted is not None:
-            raise self._halted
         if self._closing or self._group is None:
             raise InvalidRequest("send within 'async with topic.producer() as p:'")
+        if self._halted is not None:
+            raise self._halted
 
     def _tell(self) -> None:
         untold = [receipt.error for receipt in self._failed if receipt.error and not receipt.told]
