@@ -29,10 +29,15 @@ VERBS = {
     "check": Verb("file", "tell what is wrong with a configuration file"),
     "graph": Verb("file", "draw the topology"),
     "status": Verb("status", "all at a glance"),
-    "topics": Verb("topics", "list, show, create, delete topics"),
+    "topics": Verb("topics", "list, show, create, set, delete topics"),
     "append": Verb("records.append", "write records"),
     "tail": Verb("records.read", "show the last records and follow"),
     "diff": Verb("records.read", "one page of records after a cursor"),
+    "watch": Verb("records.watch", "the records of many topics as they come"),
+    "delete": Verb("records.delete", "delete records by place or tag"),
+    "groups": Verb("work.groups", "reader groups: list, show, read, commit, reclaim, seek, delete"),
+    "queue": Verb("work.queue", "queues: show, claim, ack, nack, extend, work"),
+    "router": Verb("router", "routers: list, show, put, delete"),
     "links": Verb("links", "what a node pulls, and how that goes"),
     "lag": Verb("links", "who lacks how much of whose records"),
     "actors": Verb("links", "the parts of a node and their health"),
@@ -44,9 +49,9 @@ VERBS = {
 
 LATER = frozenset(
     {
-        "plan", "delete", "groups", "explain", "repair", "promote", "queue", "job",
+        "plan", "explain", "repair", "promote", "job",
         "schedule", "lock", "limit", "presence", "worker", "top", "backup", "restore",
-        "check-store", "export", "import", "doctor", "router", "watch",
+        "check-store", "export", "import", "doctor",
     }
 )  # fmt: skip
 
@@ -71,9 +76,7 @@ class Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] in LATER:
-            raise click.ClickException(
-                f"`{args[0]}` is not yet in this version; `mirrord --help` shows what is"
-            )
+            raise click.ClickException(f"`{args[0]}` is not yet in this version; `mirrord --help` shows what is")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:

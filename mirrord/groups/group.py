@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct, field
 
+from ..topics.erasure.masks import Masks
+
 BLOCK_BITS = 8  # records whose state is stored together: what a commit rewrites is bounded by the blocks it touches
 MOST_GONE = 1000  # losses that are remembered until somebody reads
 
@@ -33,6 +35,7 @@ class Group(Struct, eq=False):
     deliveries: dict[Delivery, None] = field(default_factory=dict)  # oldest first
     consumers: dict[str, int] = field(default_factory=dict)  # how many records each holds
     gone: list[int] = field(default_factory=list)  # lost while pending, and not told yet
+    removed: int | None = None  # how many records had gone from the log when losses were looked for last
     last_at_ms: int = 0
     touched: set[int] = field(default_factory=set)  # blocks that changed since they were stored
 
@@ -118,6 +121,13 @@ class Group(Struct, eq=False):
         """What was lost since this was asked last."""
         gone, self.gone = self.gone, []
         return gone
+
+    def deleted(self, masks: Masks) -> list[int]:
+        """What is pending and deleted."""
+        size = 1 << BLOCK_BITS
+        blocks = [b for b in self.blocks if masks.within(b * size, (b + 1) * size - 1)]
+        seqs = [seq for b in blocks for seq in range(b * size, (b + 1) * size)]
+        return [seq for seq in seqs if seq in self.holders and masks.has(seq)]
 
     def up_to(self, seq: int) -> list[int]:
         """What is pending up to a seq: below the log's floor all of it is gone."""

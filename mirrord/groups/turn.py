@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 
 from msgspec import Struct, structs
 
@@ -48,10 +48,16 @@ class Bounds(Struct, frozen=True):
     pending: int  # per group
 
 
+class GroupLog(LogReads, Protocol):
+    """The committed log, and how many records went from it since somebody looked first."""
+
+    removed: int
+
+
 class GroupTurn:
     """All that waited, decided one after the other."""
 
-    def __init__(self, tid: int, groups: dict[str, Group], log: LogReads, bounds: Bounds, now_ms: int) -> None:
+    def __init__(self, tid: int, groups: dict[str, Group], log: GroupLog, bounds: Bounds, now_ms: int) -> None:
         self._tid, self._groups, self._log = tid, groups, log
         self._bounds, self._now_ms = bounds, now_ms
         self._changed: dict[str, Group] = {}
@@ -164,8 +170,12 @@ class GroupTurn:
         return Committed(committed, skipped, group.pending)
 
     def _lose(self, group: Group) -> Group:
-        """Pending records that retention took meanwhile: nobody can be given them again."""
-        gone = group.up_to(self._log.floor)
+        """Pending records that were deleted or that retention took meanwhile: nobody can be given them again."""
+        log = self._log
+        if group.removed == log.removed:
+            return group
+        group.removed = log.removed
+        gone = group.up_to(log.floor) + [s for s in group.deleted(log.masks) if s > log.floor]
         if gone:
             group.lose(gone)
             self._changed[group.name] = group

@@ -1,7 +1,8 @@
-"""``mirrord topics``: list topics, show one, create one, delete one."""
+"""``mirrord topics``: list topics, show one, create, set and delete one."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ import click
 
 from ...client import call
 from ...client.answer import Answer
+from ...config.lines import nearest
 from ...config.option import duration_ms, size_bytes
+from ...config.topic import OPTIONS
 from ...errors import ConfigError
 from ..figures import count, moment, size
 from ..screen import say_json, show, table
@@ -66,9 +69,7 @@ def show_topic(target: Target, name: str) -> None:
         say_json(answer)
         return
     state = answer.object()
-    facts = [
-        (word, _fact(word, state[word])) for word in state if word not in ("config", "performance", "topic")
-    ]
+    facts = [(word, _fact(word, state[word])) for word in state if word not in ("config", "performance", "topic")]
     facts += [(word, str(value)) for word, value in state.get("config", {}).items() if value not in (None, 0)]
     show(table(name, ["", ""], facts))
 
@@ -90,6 +91,26 @@ def create_topic(target: Target, name: str, **options: Any) -> None:
     else:
         done = "created" if answer.object()["created"] else "was there; configured"
         click.echo(f"{name}: {done}")
+
+
+@topics.command("set")
+@click.argument("name")
+@click.argument("settings", nargs=-1, required=True, metavar="KEY=VALUE...")
+@speaks_to_a_node
+def set_topic(target: Target, name: str, settings: tuple[str, ...]) -> None:
+    """Change single keys of a topic's configuration: ttl_ms=7d cap_bytes=500MB discard=reject.
+
+    What is not named stays as it is. Durations and sizes are written as in the configuration file; null takes a
+    key back where it may be absent.
+    """
+    fields = dict(_setting(written) for written in settings)
+    with target.api() as api:
+        answer = api.ask(call.patch_topic(name, fields))
+    if target.as_json:
+        say_json(answer)
+    else:
+        config = answer.object()["config"]
+        click.echo(f"{name}: " + ", ".join(f"{key} = {json.dumps(config[key])}" for key in fields))
 
 
 @topics.command("delete")
@@ -135,15 +156,35 @@ def _config(options: dict[str, Any]) -> dict[str, Any]:
     config = {word: options[word] for word in ("cap_records", "durability") if options[word] is not None}
     for option, field, read in _AS_WRITTEN:
         if options[option] is not None:
-            config[field] = _read(option, options[option], read)
+            config[field] = _read(f"--{option.replace('_', '-')}", options[option], read)
     return config
+
+
+def _setting(written: str) -> tuple[str, Any]:
+    key, is_given, value = written.partition("=")
+    option = OPTIONS.get(key)
+    if not is_given or option is None:
+        meant = nearest(key, OPTIONS) or f": {', '.join(OPTIONS)}"
+        raise click.UsageError(f"{written!r}: write KEY=VALUE with a key of topics{meant}")
+    if value == "null":
+        return key, None
+    match option.kind:
+        case "flag" if value in ("true", "false"):
+            return key, value == "true"
+        case "duration":
+            return key, _read(key, value, duration_ms)
+        case "size":
+            return key, _read(key, value, size_bytes)
+        case "count" | "integer" if value.removeprefix("-").isdecimal():
+            return key, int(value)
+    return key, value  # the node says what is wrong with it
 
 
 def _read(option: str, written: str, read: Callable[[object], int]) -> int:
     try:
         return read(int(written) if written.isdecimal() else written)
     except ConfigError as error:
-        raise click.UsageError(f"--{option.replace('_', '-')}: {error}") from None
+        raise click.UsageError(f"{option}: {error}") from None
 
 
 _AS_WRITTEN: tuple[tuple[str, str, Callable[[object], int]], ...] = (
