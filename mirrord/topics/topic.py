@@ -20,6 +20,7 @@ from ..records.selector import Selector
 from ..records.strand import Descriptor
 from ..storage.memory import MemoryStore
 from ..storage.store import Change, DropMark, Gap, Pack, PutHead, PutMark, PutTopic, Store, marks_of_log
+from ..storage.turns import Turn as JournalTurn
 from .erasure.masks import Masks
 from .erasure.sight import Memory
 from .ground import Ground
@@ -32,6 +33,7 @@ from .read.face import Face
 
 MOST_AT_ONCE = 256
 LONE_BYTES = 16 << 10  # of a message that may be decided and committed in its asker's task
+MOST_LONE, LONE_BYTES = 16, 4 << 10  # what is small: records, and their text
 LONE_S = 150e-6  # what comes sooner after another shares a turn with what follows it
 Answer = tuple[Envelope[Message], Any]  # an envelope, and what it is answered (or refused) with after the commit
 MAX_SEQ = (1 << 40) - 1
@@ -61,6 +63,7 @@ class Topic:
         ] = {}  # strand -> number of the commit that moved it last, newest at the end
         self._move_no = 0
         self._memory = Memory()
+        self._asked_at = 0.0
 
     # ---- life ------------------------------------------------------------------------------------
 
@@ -177,6 +180,13 @@ class Topic:
 
     async def _commit(self, turn: Turn, answers: list[Answer], *, urgent: bool) -> None:
         """Commit the turn; the moment it stands, all are answered and the bell rings once."""
+        commit = self._turn_to_commit(turn, answers, urgent=urgent)
+        if commit is not None:
+            self._ground.journal.submit(commit)
+            await commit.wait()
+
+    def _turn_to_commit(self, turn: Turn, answers: list[Answer], *, urgent: bool) -> JournalTurn | None:
+        """What the journal is to commit; None when nothing is to be: then the turn stands already."""
         changes = turn.finish(self._appends_per_second())
         kept = self._kept(changes, turn) if self._ephemeral else changes
 
@@ -191,10 +201,10 @@ class Topic:
 
         if not kept:
             stands()
-            return
+            return None
         sync = turn.sync or self._log.about.config.durability == "fsync"
         size = sum(len(p.body) for p in turn.packs)
-        await self._ground.journal.commit(kept, sync=sync, urgent=urgent, size=size, then=stands)
+        return JournalTurn(kept, sync=sync, urgent=urgent, size=size, then=stands)
 
     def _kept(self, changes: list[Change], turn: Turn) -> list[Change]:
         """What an ephemeral topic keeps on disk: its identity, marks of readers who live elsewhere, and its ceiling
@@ -356,6 +366,12 @@ class Topic:
 
 def _face(descriptor: Descriptor) -> Face:
     return Face(descriptor.origin, f"{descriptor.strand:016x}")
+
+
+def _is_small(message: Message) -> bool:
+    if isinstance(message, Append):
+        return len(message.drafts) <= MOST_LONE and sum([draft.text_bytes for draft in message.drafts]) <= LONE_BYTES
+    return isinstance(message, Commit) or (isinstance(message, Erase) and len(message.seqs) <= MOST_LONE)
 
 
 def _writes_own_strand(message: Message) -> bool:
