@@ -169,7 +169,6 @@ def test_what_a_later_version_brings_is_refused_by_name(key: str) -> None:
     "setting",
     [
         "type = 'queue'",
-        "discard = 'reject'",
         "lease_ms = '1m'",
         "priority = 5",
         "max_deliveries = 3",

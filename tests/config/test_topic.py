@@ -118,7 +118,6 @@ def test_any_body_is_a_sound_config_or_a_named_refusal(fields: dict[str, Any]) -
         ("leases_durable", True),
         ("claim_jitter_ms", 5),
         ("lease_ms", 60_000),
-        ("discard", "reject"),
         ("priority", 0),
         ("auto_priority", False),
     ],

@@ -136,7 +136,7 @@ def test_ephemeral_is_for_ever(api: Api, topic: str) -> None:
 @pytest.mark.parametrize(
     "later",
     [
-        {"type": "queue"}, {"discard": "reject"}, {"dead_letter": "dead"}, {"max_deliveries": 3},
+        {"type": "queue"}, {"dead_letter": "dead"}, {"max_deliveries": 3},
         {"leases_durable": True}, {"claim_jitter_ms": 5}, {"priority": 7}, {"auto_priority": False},
     ],
 )  # fmt: skip
