@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from mirrord.queues.leases import Claimant, Lease, Leases, fences, lease_id, share
+from mirrord.queues.leasing.leases import Claimant, Lease, Leases, fences, lease_id, share
 
 NODES = ["a", "b"]
 

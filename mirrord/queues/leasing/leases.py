@@ -144,8 +144,8 @@ class Leases:
     # ---- what holders do -------------------------------------------------------------------------
 
     def match(self, node: str, seqs: Sequence[int], numbers: Sequence[int], supply: Supply) -> list[Lease | None]:
-        """For each seq the lease that the caller holds, once; None: another's, ended, or the record is gone. ``numbers``
-        fences: a lease counts only under its number (0: under any). Call ``elapse`` first."""
+        """For each seq the lease that the caller holds, once; None: another's, ended, or the record is gone.
+        ``numbers`` fences: a lease counts only under its number (0: under any). Call ``elapse`` first."""
         found: list[Lease | None] = []
         seen: set[int] = set()
         for i, seq in enumerate(seqs):
@@ -216,7 +216,7 @@ class Leases:
         return len(self.held) + len(self.delayed) + len(self.freed) + len(self.leaving)
 
     def ready(self, live: int, supply: Supply) -> int:
-        """How many of ``live`` records may be claimed now. Leases and delays of records that vanished must be purged."""
+        """How many of ``live`` records may be claimed now, once what vanished is purged."""
         leaving = sum(supply.is_live(seq) for seq in self.leaving)
         return max(0, live - len(self.held) - len(self.delayed) - leaving)
 

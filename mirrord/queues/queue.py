@@ -1,0 +1,278 @@
+"""The queue's task: takes all that waits, lets the foreman decide, has it committed in the topic's turn, answers.
+
+Three small tasks beside it: one hears the topic's bell, one has settlements committed (acks of many callers in one
+commit), one carries dead letters over. The lease table is in memory; with ``leases_durable`` it lies in marks as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+import trio
+
+from ..actors.bell import Ear
+from ..actors.mailbox import Envelope, Mailbox
+from ..errors import ActorDied, HomeUnreachable, MirrordError, NotReady, TopicNotFound
+from ..storage.store import Change
+from ..topics.messages import Append, Commit, Erase, Erased, Sweep
+from ..topics.topic import Topic
+from .ground import Ground, home_of
+from .leasing.books import Books, Moment, Pending
+from .leasing.foreman import Foreman, Letter
+from .leasing.leases import Lease, Leases
+from .leasing.letters import letter
+from .leasing.marks import Marks
+from .leasing.messages import Claim, Counts, Look, Message
+from .leasing.stock import Stock
+
+MOST_AT_ONCE = 256
+MOST_ERASED = 10_000  # seqs in one commit
+AGAIN_S = 1.0  # after a disk refused, and while peers may still tell what was settled
+
+
+class Queue:
+    """One queue of this node. ``number``: the last lease number that may have been given out before."""
+
+    def __init__(self, topic: Topic, ground: Ground, number: int) -> None:
+        self.name = f"queue:{topic.topic}"
+        self.topic = topic
+        self.mailbox: Mailbox[Message] = Mailbox(ground.room)
+        self.over = False  # the topic was deleted: this object does nothing more
+        self._ground = ground
+        self._sure_in = 0  # the life in which peers have told all that was settled
+        self._looking = False
+        self._due, self._letters = trio.Event(), trio.Event()
+        self._make_books(number)
+
+    # ---- life ------------------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """One life: read back what outlives a restart, then take turns. Ends when the topic was deleted."""
+        try:
+            async with trio.open_nursery() as nursery:
+                await self._begin()
+                nursery.start_soon(self._hear)
+                nursery.start_soon(self._keep)
+                nursery.start_soon(self._bury)
+                while not self.topic.about.deleted:
+                    await self._turn(await self._next())
+                self.over = True
+                nursery.cancel_scope.cancel()
+        finally:
+            self.foreman.refuse_all(self._why_over())
+
+    def _why_over(self) -> MirrordError:
+        if self.topic.about.deleted:
+            return TopicNotFound(f"topic {self.topic.topic!r} was deleted", {"topic": self.topic.topic})
+        return ActorDied(f"{self.name} stopped; connect again")
+
+    def _make_books(self, number: int) -> None:
+        topic = self.topic
+        self._log_id, self._accounted = topic.log_id_hex, topic.removed
+        leases = Leases(number, self._ground.most_leases)
+        self.books = Books(Stock(topic), Marks(topic.tid, self._log_id), leases, lambda: topic.count)
+        self.foreman = Foreman(self.books)
+        self._look_at_clock()
+
+    async def _begin(self) -> None:
+        await self.topic.mailbox.ask(Commit(()))  # what an earlier life left on its way stands or is refused by now
+        self.foreman.refuse_all(self._why_over())
+        self._make_books(self.number)
+        books, topic = self.books, self.topic
+        kept = books.marks.read(topic.reads.marks(books.marks.prefix))
+        for lease in kept.leases:
+            lease.until_ms += books.now.ms - books.now.wall_ms
+            books.leases.restore(lease)
+        books.dead_lettered = kept.dead_lettered
+        moved = self.foreman.moved = [seq for seq in kept.moved if topic.is_live(seq)]
+        books.leases.leaving.update((seq, Lease(seq, "", 0, 0, 0)) for seq in moved)
+        ends = [*kept.stale, *books.marks.not_moved(seq for seq in kept.moved if seq not in moved)]
+        if ends:
+            await topic.mailbox.ask(Commit(tuple(ends)))
+        books.purge()
+        self._letters.set()
+
+    # ---- turns -----------------------------------------------------------------------------------
+
+    async def _next(self) -> list[Envelope[Message]]:
+        """All that waits; nothing, when a moment came at which something is due."""
+        due_ms = self.foreman.next_ms()
+        due_s = (due_ms - self._moment().ms + 0.5) / 1000 if due_ms is not None else inf
+        with trio.move_on_after(max(0.0, min(due_s, AGAIN_S) if self._is_unsure() else due_s)):
+            return await self.mailbox.batch(MOST_AT_ONCE)
+        return []
+
+    async def _turn(self, envelopes: Sequence[Envelope[Message]]) -> None:
+        self._looking = False
+        if self.topic.has_expired():
+            await self.topic.mailbox.ask(Sweep())
+        if self.topic.log_id_hex != self._log_id and not self.topic.about.deleted:
+            await self._begin()
+        self._look_at_clock()
+        self.books.elapse()
+        if self.topic.removed != self._accounted:
+            self._accounted = self.topic.removed
+            self.books.purge()
+        fault = self._may_not_grant()
+        for envelope in envelopes:
+            if fault is not None and (isinstance(fault, HomeUnreachable) or isinstance(envelope.message, Claim)):
+                envelope.refuse(fault)
+            else:
+                self.foreman.on(envelope)
+        if isinstance(fault, HomeUnreachable):
+            self.foreman.refuse_all(fault)
+        while fault is None and self.foreman.serve():
+            self._wake()
+            await trio.lowlevel.checkpoint()
+        self._wake()
+
+    def _may_not_grant(self) -> MirrordError | None:
+        home, here = home_of(self.topic, self._ground.node), self._ground.node
+        if home != here:
+            return HomeUnreachable(f"{home} grants the leases of {self.topic.topic}, not {here}", {"home": home})
+        if self._is_unsure():
+            told = "this node lost what it knew; it asks its peers what was settled before it grants leases"
+            return NotReady(told, {"topic": self.topic.topic}, AGAIN_S)
+        return None
+
+    def _is_unsure(self) -> bool:
+        life = self._ground.life
+        if life.reason is None or self._sure_in == life.record.number:
+            return False
+        if self._ground.unsure(self.topic.topic):
+            return True
+        self._sure_in = life.record.number
+        return False
+
+    def _moment(self) -> Moment:
+        clock = self._ground.clock
+        return Moment(int(clock.monotonic() * 1000), clock.wall_ms())
+
+    def _look_at_clock(self) -> None:
+        self.books.now, self.books.config = self._moment(), self.topic.config
+
+    def _wake(self) -> None:
+        if self.books.pending:
+            self._due.set()
+        if self.foreman.letters:
+            self._letters.set()
+
+    def _look(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self.mailbox.put(Look(), bounded_elsewhere=True)
+
+    async def _hear(self) -> None:
+        """The topic has more: somebody who waits may be served. Or it was deleted."""
+        ear = self.topic.bell.attach(Ear())
+        try:
+            while True:
+                await ear.wait()
+                if self.books.crew or self.topic.about.deleted:
+                    self._look()
+        finally:
+            ear.close()
+
+    # ---- commits ---------------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        """Have committed what must be, all that waits at once, and tell those who wait for it."""
+        while True:
+            await self._due.wait()
+            self._due = trio.Event()
+            while self.books.pending:
+                await self._commit(self._first_pending())
+            self._look()
+
+    def _first_pending(self) -> list[Pending]:
+        taken, seqs, waiting = 0, 0, self.books.pending
+        while taken < len(waiting) and seqs < MOST_ERASED:
+            seqs += len(waiting[taken].seqs)
+            taken += 1
+        self.books.pending = waiting[taken:]
+        return waiting[:taken]
+
+    async def _commit(self, pending: list[Pending]) -> None:
+        seqs = tuple(seq for one in pending for seq in one.seqs)
+        changes = tuple(change for one in pending for change in one.changes)
+        try:
+            gone = await self._erase(seqs, changes)
+        except MirrordError as error:
+            self._look_at_clock()
+            for one in pending:
+                one.refused(error)
+            return
+        self._look_at_clock()
+        for one in pending:
+            one.then(gone)
+
+    async def _erase(self, seqs: tuple[int, ...], changes: tuple[Change, ...]) -> frozenset[int]:
+        """Those of the seqs that were live. Marks are refused by a log that took the place of theirs."""
+        if not seqs:
+            await self.topic.mailbox.ask(Commit(changes, self._log_id))
+            return frozenset()
+        travels = self._ground.mirrored(self.topic.topic)
+        erased: Erased = await self.topic.mailbox.ask(Erase(seqs, changes, travels))
+        self._accounted += len(erased.seqs)
+        return frozenset(erased.seqs)
+
+    # ---- dead letters ----------------------------------------------------------------------------
+
+    async def _bury(self) -> None:
+        """Carry records that had their last delivery over: first a copy with a mark, then the deletion with its end.
+        So a crash in between neither loses nor doubles one."""
+        while True:
+            await self._letters.wait()
+            self._letters = trio.Event()
+            foreman, books = self.foreman, self.books
+            while foreman.moved or foreman.letters:
+                letters, foreman.letters = foreman.letters[:MOST_AT_ONCE], foreman.letters[MOST_AT_ONCE:]
+                if letters and await self._copy(books, letters):
+                    foreman.moved += [one.job.seq for one in letters]
+                if foreman.moved and not await self._let_go(foreman):
+                    await trio.sleep(AGAIN_S)
+            self._look()
+
+    async def _copy(self, books: Books, letters: list[Letter]) -> bool:
+        topic, seqs = self.topic, [one.job.seq for one in letters]
+        drafts = [letter(one.job, topic.topic, one.deliveries, self._origin) for one in letters]
+        # What dies with the process needs no mark: neither the record nor the mark would be found again.
+        marks = books.marks.moved(seqs) if topic.config.durability != "ephemeral" else ()
+        try:
+            dead, _ = await self._ground.registry.ensure(topic.config.dead_letter or "")
+            await dead.mailbox.ask(Append(drafts, changes=marks))
+        except MirrordError:  # it is full, or the disk refuses: they stay, and later claims try again
+            self._look_at_clock()
+            books.leases.stay(seqs, books.now.ms, books.now.ms + int(AGAIN_S * 1000))
+            return False
+        return True
+
+    async def _let_go(self, foreman: Foreman) -> bool:
+        books, seqs = foreman.books, tuple(foreman.moved)
+        count = books.dead_lettered + len(seqs)
+        try:
+            await self._erase(seqs, books.marks.gone(seqs, count))
+        except MirrordError:
+            return False
+        foreman.moved = foreman.moved[len(seqs) :]
+        books.dead_lettered = count
+        books.leases.left(seqs)
+        return True
+
+    def _origin(self, strand: int) -> str:
+        return self.topic.face(strand).origin
+
+    # ---- numbers ---------------------------------------------------------------------------------
+
+    @property
+    def number(self) -> int:
+        """The last lease number that was given out."""
+        return self.books.leases.number
+
+    def counts(self) -> Counts:
+        """As of now."""
+        self._look_at_clock()
+        if self.books.elapse():
+            self._look()
+        return self.foreman.counts()
