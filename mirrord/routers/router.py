@@ -165,9 +165,7 @@ class Router:
         try:
             await self.settle()
             packed = ground.store.mark(ROUTED + name)
-            if packed is None:
-                await self.define(self.definition)
-            else:
+            if packed is not None:
                 self.position = Position.decode(packed)
         except MirrordError as error:
             self._stand(error.code)
@@ -189,10 +187,8 @@ class Router:
         dest, _ = await registry.ensure(definition.dest)
         changes: tuple[Change, ...] = (PutMark(DEFINED + name, definition.encode()),)
         if self._ground.store.mark(ROUTED + name) is None:
-            # A router of the file may be an old one on a node that was wiped: its copies are looked for first.
-            life = 0 if definition.declared else self._ground.life.record.number
             begin = 0 if definition.backfill else source.head
-            self.position = Position(begin, life=life, dest_seq=dest.head if life else 0)
+            self.position = Position(begin, life=self._ground.life.record.number, dest_seq=dest.head)
             changes += self._mark(self.position)
         await self._ground.journal.commit(changes, sync=True, urgent=True, size=256)
         self.definition = definition
@@ -244,6 +240,8 @@ class Router:
         ours = self._earlier_strands(dest)
         moved, newest = dest.moved_since(self._dest_moves)
         came = bool(ours) if self._dest_moves < 0 else any(strand in ours for strand in moved)
+        if self.position.dest_seq > dest.head:  # another log than the one that was looked through
+            self.position = structs.replace(self.position, dest_seq=0)
         while came and self.position.dest_seq < dest.head:
             packs = dest.packs(self.position.dest_seq + 1, READ_BYTES)
             found, last = old_copies(packs, self.position.dest_seq, self.definition.name, ours)

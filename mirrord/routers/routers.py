@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, assert_never
 
 import trio
@@ -25,7 +26,7 @@ from ..errors import (
 from ..storage.store import Change, DropMark, PutMark
 from .definition import Definition
 from .ground import Ground
-from .position import DEFINED, ROUTED
+from .position import DEFINED, ROUTED, Position
 from .router import Router
 
 MOST_LAG = 10_000  # records: a read does not wait for a router that is further behind
@@ -69,7 +70,8 @@ class Routers:
         self._routers: dict[str, Router] = {}
         self._names: list[str] = []
         self.into: dict[str, dict[str, Router]] = {}  # destination -> its routers
-        self._stale: list[Change] = []  # marks of routers that are no more
+        self._stale: list[Change] = []  # marks as they should be, of routers that the file changed or that are no more
+        self._newborn: list[Definition] = []
 
     # ---- life ------------------------------------------------------------------------------------
 
@@ -84,25 +86,41 @@ class Routers:
             elif name not in self._declared:
                 self._know(Router(definition, self._ground))
         for name, definition in self._declared.items():
-            before = kept.get(name)
-            moved = before is not None and (before.source, before.dest) != (definition.source, definition.dest)
-            if moved or (before is not None and registry.known(definition.source) is None):
-                self._stale.append(DropMark(ROUTED + name))
-            self._know(Router(definition, self._ground))
+            self._declare(definition, kept.get(name))
         positions = {name.removeprefix(ROUTED) for name, _ in store.marks(ROUTED)}
-        self._stale += [DropMark(ROUTED + name) for name in positions - kept.keys()]
+        self._stale += [DropMark(ROUTED + name) for name in positions - kept.keys() - self._declared.keys()]
+
+    def _declare(self, definition: Definition, before: Definition | None) -> None:
+        """Know a router of the file. A new one begins at its source's head as it is now, before anybody writes."""
+        router = Router(definition, self._ground)
+        source = self._ground.registry.known(definition.source)
+        same = before is not None and (before.source, before.dest) == (definition.source, definition.dest)
+        if definition != before:
+            self._stale.append(PutMark(DEFINED + definition.name, definition.encode()))
+        if not same or source is None:  # life 0: on a node that was wiped it may be an old one
+            begin = source.head if source is not None and not definition.backfill else 0
+            self._stale.append(PutMark(ROUTED + definition.name, Position(begin).encode()))
+            self._newborn.append(definition)
+        self._know(router)
 
     async def live(self) -> None:
         """Let go of what is no more, keep every router alive, then take one message after the other."""
         if self._stale:
-            await self._ground.journal.commit(self._stale, sync=False, urgent=False, size=64)
+            await self._ground.journal.commit(self._stale, sync=False, urgent=True, size=64)
             self._stale = []
+        while self._newborn:
+            await self._make_topics(self._newborn.pop())
         for router in self._routers.values():
             if not self._supervisor.keeps(router.name):
                 self._supervisor.keep(router)
         while True:
             for envelope in await self.mailbox.batch(1):
                 await self._answer(envelope)
+
+    async def _make_topics(self, definition: Definition) -> None:
+        with suppress(MirrordError):  # then they are made at their first use
+            await self._ground.registry.ensure(definition.source)
+            await self._ground.registry.ensure(definition.dest)
 
     async def _answer(self, envelope: Envelope[Message]) -> None:
         try:
