@@ -32,6 +32,11 @@ class GroupReader(Face):
 
     _inner: of_reader.GroupReader
 
+    @property
+    def consumer(self) -> str:
+        """Who holds what this reader gets."""
+        return self._inner.consumer
+
     def __iter__(self) -> Iterator[Delivery]:
         return self
 

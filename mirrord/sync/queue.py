@@ -49,6 +49,11 @@ class Worker(Face):
 
     _inner: of_worker.Worker
 
+    @property
+    def node(self) -> str:
+        """Who holds the leases."""
+        return self._inner.node
+
     def __iter__(self) -> Iterator[Job]:
         return self
 

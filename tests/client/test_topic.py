@@ -121,7 +121,7 @@ async def test_follow_shows_what_is_gone(url: str, name: str) -> None:
 
 @under_both
 async def test_a_topic_that_vanishes_is_told(url: str, name: str) -> None:
-    """Dropped under a reader: TopicNotFound, or waiting, as it chose; made anew: `recreated`, and from the beginning."""
+    """Dropped under a reader: TopicNotFound, or waiting, as it chose; made anew: `recreated`, from the beginning."""
     async with Client(url) as client:
         topic = client.topic(name)
         await topic.append("old", "old")
@@ -168,7 +168,7 @@ async def test_state_and_lists(url: str, name: str) -> None:
 async def test_nobody_there_is_told_in_time() -> None:
     """A dead address is tried for as long as was asked, and then named."""
     async with Client("http://127.0.0.1:9", give_up_after_s=0.3) as client:
-        with pytest.raises(PeerUnreachable, match="127.0.0.1:9") as found:
+        with pytest.raises(PeerUnreachable, match=r"127\.0\.0\.1:9") as found:
             await client.topic("t").append(1)
         assert "tried" in "".join(found.value.__notes__)
 

@@ -1,0 +1,142 @@
+"""The library without async: the same names, the same answers, and threads and Ctrl-C that end cleanly."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import mirrord
+from mirrord import Record, Tombstone, sync
+from mirrord.errors import InvalidRequest, RecordTooLarge, TopicNotFound
+from mirrord.sync import Client
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_write_and_read(url: str, name: str) -> None:
+    """Append, read, follow and state, as in async."""
+    with Client(url) as client:
+        topic = client.topic(name)
+        assert topic.append(1, {"a": 2}, tag="t").last_seq == 2
+        page = topic.read()
+        assert [(r.data, r.tag) for r in page.records] == [(1, "t"), ({"a": 2}, "t")]
+        follow = topic.follow()
+        seen = [next(follow) for _ in range(2)]
+        assert [event.data for event in seen if isinstance(event, Record)] == [1, {"a": 2}]
+        topic.append(3)
+        for event in topic.follow(after=follow.cursor):
+            assert isinstance(event, Record)
+            assert event.data == 3
+            break
+        assert topic.state().count == 3
+        assert client.topics(name) == [topic.name]
+        assert topic.create(cap_records=1) is False
+        gaps: list[Tombstone] = []
+        assert next(topic.follow(after=1, on_gap=gaps.append)).data == 3
+        assert [gap.gap_to for gap in gaps] == [2]
+        assert topic.drop()
+        with pytest.raises(TopicNotFound):
+            topic.read()
+
+
+def test_a_producer_ships_behind_the_callers_back(url: str, name: str) -> None:
+    """Records go out while the caller does something else; the end of the block waits for the last."""
+    with Client(url) as client:
+        topic = client.topic(name)
+        with topic.producer(linger_ms=1, waiting_records=20) as producer:
+            receipts = [producer.send(i) for i in range(100)]
+            assert receipts[0].wait() == 1
+            producer.flush()
+            assert [receipt.seq for receipt in receipts] == list(range(1, 101))
+            bad = producer.send("x" * 5000)
+            with pytest.raises(RecordTooLarge):
+                bad.wait()
+            assert isinstance(bad.error, RecordTooLarge)
+            producer.send("last")
+            assert producer.waiting in (0, 1)
+        assert topic.state().count == 101
+
+
+def test_the_error_of_a_block_comes_out_as_it_is(url: str, name: str) -> None:
+    """Not wrapped in a group, not replaced."""
+
+    def block(client: Client) -> None:
+        with client.topic(name).producer() as producer:
+            producer.send(1)
+            raise ZeroDivisionError
+
+    with Client(url) as client:
+        with pytest.raises(ZeroDivisionError):
+            block(client)
+        assert client.topic(name).state().count == 1
+
+
+def test_threads_share_a_client(url: str, name: str) -> None:
+    """Eight threads append at once, each of their records is there once."""
+    with Client(url) as client:
+
+        def write(who: int) -> None:
+            for i in range(10):
+                client.topic(name).append([who, i])
+
+        threads = [threading.Thread(target=write, args=(who,)) for who in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found = [record.data for record in client.topic(name).read(limit=1000).records]
+    assert sorted(found) == [[who, i] for who in range(8) for i in range(10)]
+
+
+def test_outside_of_the_block_it_is_refused() -> None:
+    """Before and after `with` there is no thread to do it: said by name, no hanging."""
+    client = Client("http://127.0.0.1:9")
+    with pytest.raises(InvalidRequest, match="with Client"):
+        client.topic("t").append(1)
+    with client:
+        pass
+    with pytest.raises(InvalidRequest, match="with Client"):
+        client.topic("t").append(1)
+
+
+def test_ctrl_c_ends_a_call_that_waits(url: str, name: str) -> None:
+    """A follower that waits for ever ends at SIGINT, and with it the process: no thread keeps it."""
+    script = f"""
+import os, signal, threading
+from mirrord.sync import Client
+with Client({url!r}) as client:
+    client.topic({name!r}).append(1)
+    follow = client.topic({name!r}).follow()
+    next(follow)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        next(follow)
+    except KeyboardInterrupt:
+        print("interrupted")
+print("over")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.stdout.split() == ["interrupted", "over"], done.stderr
+
+
+@pytest.mark.parametrize("word", sync.__all__)
+def test_the_same_names(word: str) -> None:
+    """What the async library can do, the blocking one can, by the same name and the same parameters."""
+    ours, theirs = getattr(sync, word), getattr(mirrord, word)
+    waiting = {"aclose", "is_settled", "settle", "told", "topic", "group", "lessor"}
+    for name, member in vars(theirs).items():
+        if name.startswith("_") or name in waiting or not (inspect.isfunction(member) or isinstance(member, property)):
+            continue
+        assert hasattr(ours, name), f"{word}.{name}"
+        if inspect.iscoroutinefunction(member) and not any(
+            p.kind is p.VAR_KEYWORD for p in inspect.signature(getattr(ours, name)).parameters.values()
+        ):
+            here, there = inspect.signature(getattr(ours, name)), inspect.signature(member)
+            assert list(here.parameters) == list(there.parameters), f"{word}.{name}"
