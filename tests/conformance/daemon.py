@@ -139,6 +139,14 @@ class Daemon:
         self._process.stdout.close()
         return code
 
+    def reload(self) -> None:
+        """SIGHUP."""
+        self._process.send_signal(signal.SIGHUP)
+
+    def log_text(self) -> str:
+        """What it has told on standard error."""
+        return self._log.read_text()
+
     def raw(self, request: bytes) -> bytes:
         """Exactly these bytes on a new connection; all that comes until the node closes it."""
         host, port = self.api.address.split(":")
