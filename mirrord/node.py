@@ -33,6 +33,8 @@ from .storage.journal import Journal
 from .storage.life import META_LIFE, Life, StartMark, wake
 from .storage.store import PutMeta
 from .storage.writer import WritableStore
+from .streams.fans import Fans
+from .streams.streams import StreamRules, Streams
 from .topics.ground import Ground
 from .topics.log.shelf import Shelf
 from .topics.log.sources import Sources
@@ -77,6 +79,7 @@ class Node:
             config, self.life, outside.clock, outside.rng, self.registry, outside.peer_at, self._on_rewound
         )
         self.routers = self._make_routers()
+        self.streams = self._make_streams()
         self.feeds = Feeds(
             self._feed_rules(), self.registry, self.life, outside.clock, self.switchboard, self._on_rewound
         )
@@ -112,6 +115,15 @@ class Node:
         declared = {name: of_file(name, table) for name, table in routers_of(self.config, self.name).items()}
         return Routers(ground, self.supervisor, declared, limits.max_routers, limits.router_wait_ms)
 
+    def _make_streams(self) -> Streams:
+        outside, limits = self._outside, self.config.limits
+        fans = Fans(outside.clock, self.journal.flush, lambda topic: topic.config.priority or 0)
+        rules = StreamRules(
+            limits.max_watch_sessions, limits.session_ttl_ms / 1000, limits.max_sse, limits.max_sse_per_key,
+            limits.max_prefix_topics,
+        )  # fmt: skip
+        return Streams(self.registry, fans, outside.clock, outside.rng, rules)
+
     def _feed_rules(self) -> FeedRules:
         config = self.config
         return FeedRules(
@@ -135,6 +147,7 @@ class Node:
             await nursery.start(self.supervisor.run)
             self.registry.boot()
             self.supervisor.keep(self.registry)
+            self.supervisor.keep(self.streams.fans)
             self.routers.boot()
             self.supervisor.keep(self.routers)
             self.switchboard.start(self.supervisor)
@@ -245,6 +258,7 @@ class Node:
             "routers": self.routers.statistics(),
             "links": self.switchboard.describe(),
             "feeds": self.feeds.statistics(),
+            "streams": self.streams.statistics(),
             "actors": self.supervisor.statistics(),
         }
 

@@ -25,10 +25,12 @@ from .routes.peers import not_yet
 from .routes.table import ENDPOINTS, LATER, SOCKETS, Endpoint, Socket
 
 TOPIC = "/v0/topics/"
+WATCH = "/v0/watch/"
 MOST_KNOWN = 4096
 _HOT = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS}
 _APPEND, _DIFF = _HOT["POST", "/v0/topics/{name}"], _HOT["POST", "/v0/topics/{name}/diff"]
 _FEED = _HOT["POST", "/v0/feed"]
+_WATCH = _HOT["GET", "/v0/watch/{wid}"]
 
 
 async def _no_upgrade(_node: Node, request: Request, **_params: str) -> Response:
@@ -49,9 +51,12 @@ class Door:
 
     def fast(self, request: Request) -> FastHandler | None:
         """The handler of the hot paths, run in the connection's own task; None for all others."""
+        path = request.path
+        if request.method == "GET" and path.startswith(WATCH):
+            wid = path[len(WATCH) :]
+            return self._bind(_WATCH, request, wid=wid) if wid and "/" not in wid else None
         if request.method != "POST":
             return None
-        path = request.path
         if self._gate.open and (known := self._known.get(path)) is not None:
             return known
         if path.startswith(TOPIC):
@@ -198,7 +203,8 @@ class _Chunks:
 
 class _Streamed(StreamingResponse):
     def __init__(self, stream: Stream) -> None:
-        super().__init__(iter(()), stream.status, media_type=stream.content_type.decode())
+        headers = {name.decode(): value.decode() for name, value in stream.headers}
+        super().__init__(iter(()), stream.status, headers, stream.content_type.decode())
         self._stream = stream
 
     async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:

@@ -15,7 +15,7 @@ CALLS = [
     ("GET", "/v0/topics/x/groups"), ("GET", "/v0/topics/x/groups/g"), ("DELETE", "/v0/topics/x/groups/g"),
     ("POST", "/v0/topics/x/groups/g/read"), ("POST", "/v0/topics/x/groups/g/commit"),
     ("POST", "/v0/topics/x/groups/g/reclaim"), ("POST", "/v0/topics/x/groups/g/seek"),
-    ("POST", "/v0/watch"), ("GET", "/v0/watch/wid_x"), ("GET", "/v0/ws"),
+    ("GET", "/v0/ws"),
     ("PUT", "/v0/jobs/j"), ("GET", "/v0/jobs"), ("POST", "/v0/jobs/j/runs"), ("GET", "/v0/jobs/j/runs/1"),
     ("POST", "/v0/jobs/j/claim"), ("DELETE", "/v0/jobs/j"), ("PUT", "/v0/schedules/s"), ("GET", "/v0/schedules"),
     ("POST", "/v0/schedules/s/trigger"), ("POST", "/v0/locks/l/acquire"), ("GET", "/v0/locks/l"),

@@ -15,7 +15,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"records", "config", "actors"}),
     frozenset({"storage", "client"}),
     frozenset({"topics", "sync"}),
-    frozenset({"routers", "links", "queues"}),
+    frozenset({"routers", "links", "queues", "groups", "streams"}),
     frozenset({"jobs", "coordination"}),
     frozenset({"schedule"}),
     frozenset({"node"}),
@@ -46,10 +46,11 @@ MAY_WAIT = frozenset({
     "node.py", "routers/router.py", "routers/routers.py", "serve.py",
     "storage/inline.py", "storage/journal.py", "storage/sqlite/checkpoint.py", "storage/sqlite/directory.py",
     "storage/turns.py",
+    "streams/fans.py", "streams/streams.py", "streams/watcher.py",
     "topics/ground.py", "topics/registry.py", "topics/topic.py",
     "web/asgi.py", "web/auth/tls.py", "web/connection.py", "web/formats/envelope.py", "web/routes/health.py", "web/routes/peers.py",
     "web/routes/routers.py",
-    "web/routes/topics.py", "web/server.py", "web/websocket.py", "web/wire.py",
+    "web/routes/topics.py", "web/routes/streams/watch.py", "web/server.py", "web/websocket.py", "web/wire.py",
 })  # fmt: skip
 # The simulator's world: time, network and disk of its own, and tests with nodes.
 MAY_WAIT_FOLDERS = ("testing/",)

@@ -10,6 +10,7 @@ from msgspec import Struct
 from ..auth.principal import Scope
 from ..message import Response, Stream
 from . import description, erasure, groups, health, peers, routers, topics
+from .streams import watch
 
 Handler = Callable[..., Awaitable[Response | Stream]]
 Open = Literal["key", "probe", "all"]
@@ -83,6 +84,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _read("/v0/routers/{name}", routers.state, names=NAME),
     Endpoint("DELETE", "/v0/routers/{name}", routers.delete, ("delete",), NAME),
     _read("/v0/routers", routers.routers),
+    Endpoint("POST", "/v0/watch", watch.create, ("read",)),
+    Endpoint("GET", "/v0/watch/{wid}", watch.stream, token=True),
     Endpoint("POST", "/v0/feed", peers.feed, ("peer",)),
     Endpoint("POST", "/v0/feed/{feed_no}", peers.feed_change, ("peer",)),
     _read("/v0/links", peers.links),
@@ -112,7 +115,6 @@ LATER: tuple[tuple[str, str], ...] = (
     *(("POST", f"/v0/topics/{{name}}/{verb}") for verb in ("claim", "ack", "nack", "extend")),
     ("GET", "/v0/topics/{name}/work"),
     ("GET", "/v0/topics/{name}/explain"),
-    *((m, f"/v0/watch{below}") for below in BELOW for m in ("GET", "POST")),
     ("GET", "/v0/ws"),
     *((m, f"/v0/{part}{below}") for part in PARTS for below in BELOW for m in ("GET", "PUT", "POST", "DELETE")),
     ("POST", "/v0/topology/plan"),

@@ -1,0 +1,1 @@
+"""Watching: server-sent events, and WebSockets."""
