@@ -26,21 +26,6 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "peer": {"type": "string", "description": "a node of the configuration"},
     "feed_no": {"type": "integer", "description": "of the feed's hello"},
 }
-REFUSAL: dict[str, Any] = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "message"],
-            "properties": {
-                "code": {"type": "string", "description": "stable; match on it"},
-                "message": {"type": "string", "description": "what to do, for people"},
-                "detail": {"type": "object"},
-            },
-        }
-    },
-}
 
 
 class Routed(Protocol):
@@ -75,7 +60,7 @@ def document(endpoints: Iterable[Routed], operations: Mapping[tuple[str, str], O
         "servers": [{"url": "/"}],
         "paths": dict(sorted(paths.items())),
         "components": {
-            "schemas": dict(sorted(components.items())) | {"Refusal": REFUSAL},
+            "schemas": dict(sorted(components.items())),
             "responses": {_refusal_name(errors): _refusal(errors) for _, one in rows for errors in _by_status(one)},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "a key of [auth]"}},
         },
@@ -159,8 +144,11 @@ def _refusal_name(errors: list[type[MirrordError]]) -> str:
 
 
 def _refusal(errors: list[type[MirrordError]]) -> dict[str, Any]:
-    codes = {"properties": {"error": {"properties": {"code": {"enum": [error.code for error in errors]}}}}}
-    schema = {"allOf": [{"$ref": REF.format(name="Refusal")}, codes]}
+    code = {"enum": [error.code for error in errors], "description": "stable; match on it"}
+    message = {"type": "string", "description": "what to do, for people"}
+    fields = {"code": code, "message": message, "detail": {"type": "object"}}
+    error = {"type": "object", "required": ["code", "message"], "properties": fields}
+    schema = {"type": "object", "required": ["error"], "properties": {"error": error}}
     content = {kind: {"schema": schema} for kind in BOTH}
     return {"description": " ".join(f"{error.code}: {_first_line(error)}" for error in errors), "content": content}
 

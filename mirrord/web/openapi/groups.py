@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET, Struct, UnsetType
 
-from ...errors import BatchTooLarge, ChunkCorrupt
+from ...errors import BatchTooLarge, ChunkCorrupt, GroupNotFound
 from ...groups.messages import ConsumerState
 from ..routes.groups import CommitBody, ReadBody, ReclaimBody, SeekBody
 from .operation import PAGES, WRITES, Operation, Operations, made, ok
@@ -104,18 +104,19 @@ class GroupDropped(Told, kw_only=True):
     deleted: bool
 
 
+GROUP_CALLS = (*WRITES, GroupNotFound)
 OPERATIONS: Operations = {
     ("GET", GROUPS): Operation(summary="list", query=PAGES, answers=ok(Groups), errors=WRITES),
-    ("GET", GROUP): Operation(summary="state", answers=ok(Group), errors=WRITES),
+    ("GET", GROUP): Operation(summary="state", answers=ok(Group), errors=GROUP_CALLS),
     ("DELETE", GROUP): Operation(summary="drop", answers=ok(GroupDropped), errors=WRITES),
     ("POST", f"{GROUP}/read"): Operation(
         summary="next records for a consumer", body=ReadBody, answers=ok(Handed), errors=(*WRITES, ChunkCorrupt)
     ),
     ("POST", f"{GROUP}/commit"): Operation(
-        summary="these are done", body=CommitBody, answers=ok(Committed), errors=(*WRITES, BatchTooLarge)
+        summary="these are done", body=CommitBody, answers=ok(Committed), errors=(*GROUP_CALLS, BatchTooLarge)
     ),
     ("POST", f"{GROUP}/reclaim"): Operation(
-        summary="take over idle records", body=ReclaimBody, answers=ok(Reclaimed), errors=(*WRITES, ChunkCorrupt)
+        summary="take over idle records", body=ReclaimBody, answers=ok(Reclaimed), errors=(*GROUP_CALLS, ChunkCorrupt)
     ),
     ("POST", f"{GROUP}/seek"): Operation(
         summary="stand somewhere else", body=SeekBody, answers=made(Sought), errors=WRITES

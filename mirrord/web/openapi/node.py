@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from ...actors.mailbox import MailboxStatistics
 from ...errors import FeedNotFound, LinkNotFound, PeerRefused, ProtocolViolation
 from ...links.wire import FeedChange, FeedRequest
 from ...storage.journal import JournalStatistics
@@ -40,6 +41,7 @@ class ActorEntry(Struct, kw_only=True):
     state: str
     deaths: Seq
     last_error: str | UnsetType = UNSET
+    mailbox: MailboxStatistics | UnsetType = UNSET
 
 
 class FeedEntry(Struct, kw_only=True):
@@ -208,7 +210,7 @@ OPERATIONS: Operations = {
         kinds=(TEXT, JSON),
     ),
     ("GET", "/v0/actors"): Operation(summary="what lives in the node", answers=ok(Actors)),
-    ("GET", "/v0/openapi.json"): Operation(summary="this document", answers=ok(Any), kinds=(JSON,)),
+    ("GET", "/v0/openapi.json"): Operation(summary="this document", answers=ok(Any)),
     ("GET", "/v0/links"): Operation(summary="all links of this node", answers=ok(Links)),
     ("GET", LINK): Operation(summary="one link", answers=ok(Link), errors=(LinkNotFound,)),
     ("GET", f"{LINK}/events"): Operation(summary="its events", answers=ok(LinkEvents), errors=(LinkNotFound,)),

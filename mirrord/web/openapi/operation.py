@@ -14,6 +14,7 @@ from ...errors import (
     InvalidRequest,
     MirrordError,
     NotAcceptable,
+    NotFound,
     NotReady,
     PayloadTooLarge,
     RequestTimeout,
@@ -31,8 +32,8 @@ BOTH = (JSON, MSGPACK)
 
 Faults = tuple[type[MirrordError], ...]
 ANY: Faults = (
-    InvalidRequest, Unauthorized, Forbidden, NotAcceptable, RequestTimeout, PayloadTooLarge, UnsupportedMediaType,
-    Throttled, HeadersTooLarge, MirrordError, Unavailable, ShuttingDown,
+    InvalidRequest, Unauthorized, Forbidden, NotFound, NotAcceptable, RequestTimeout, PayloadTooLarge,
+    UnsupportedMediaType, Throttled, HeadersTooLarge, MirrordError, Unavailable, ShuttingDown,
 )  # fmt: skip
 """What any request can meet."""
 READS: Faults = (TopicNotFound, ActorDied, NotReady)
