@@ -10,13 +10,10 @@ from msgspec import Struct
 
 from . import call
 from .api import trust
-from .call import Call
 from .nodes import Nodes
 from .patience import GIVE_UP_AFTER_S, Manner, Patience
 from .queues.queue import Queue
 from .topic import Topic
-
-MOST_PAGES = 10_000  # of a list; a node that goes on longer goes round in circles
 
 
 class Router(Struct, frozen=True):
@@ -63,7 +60,7 @@ class Client:
 
     async def topics(self, prefix: str = "") -> list[str]:
         """The names of all topics at the node."""
-        return [str(found["topic"]) for found in await self._list("topics", call.topics(prefix))]
+        return [str(found["topic"]) for found in await self._nodes.every(call.topics(prefix), "topics")]
 
     async def put_router(self, name: str, source: str, dest: str, **config: Any) -> bool:
         """Copy from one topic to another; whether the router is new. ``config``: filter, preserve_tag, ..."""
@@ -72,7 +69,7 @@ class Client:
 
     async def routers(self, prefix: str = "") -> list[Router]:
         """All routers at the node, by name."""
-        return [_router(found) for found in await self._list("routers", call.routers(prefix))]
+        return [_router(found) for found in await self._nodes.every(call.routers(prefix), "routers")]
 
     async def drop_router(self, name: str) -> bool:
         """Stop copying; whether there was such a router. What it has copied stays."""
@@ -97,17 +94,6 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
-
-    async def _list(self, word: str, first: Call) -> list[Mapping[str, Any]]:
-        found: list[Mapping[str, Any]] = []
-        asked = first
-        for _ in range(MOST_PAGES):
-            told = (await self._nodes.ask(asked, Manner.HERE)).object()
-            found += told[word]
-            if not told.get("next_cursor"):
-                break
-            asked = Call(first.method, first.path, {**first.query, "cursor": told["next_cursor"]})
-        return found
 
 
 def _router(told: Mapping[str, Any]) -> Router:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import anyio
 
@@ -16,6 +17,7 @@ from .api import AsyncApi
 from .call import Call
 from .patience import Manner, Patience, Trial
 
+MOST_PAGES = 10_000  # of a list; a node that goes on longer goes round in circles
 log = logging.getLogger("mirrord.client")
 
 
@@ -55,6 +57,18 @@ class Nodes:
                 if manner is not Manner.HERE:
                     self._preferred = at
                 return answer
+
+    async def every(self, first: Call, word: str) -> list[Mapping[str, Any]]:
+        """All entries of a list of the first node, page after page."""
+        found: list[Mapping[str, Any]] = []
+        asked = first
+        for _ in range(MOST_PAGES):
+            told = (await self.ask(asked, Manner.HERE)).object()
+            found += told[word]
+            if not told.get("next_cursor"):
+                break
+            asked = Call(first.method, first.path, {**first.query, "cursor": told["next_cursor"]})
+        return found
 
     def trial(self, manner: Manner) -> Trial:
         """A new call's way, from where the last one went well."""

@@ -10,6 +10,7 @@ from msgspec import UNSET, Struct, UnsetType
 from ..errors import InvalidRequest
 from . import call
 from .call import Draft
+from .groups import call as calls_of_groups
 from .groups.group import Group
 from .nodes import Nodes
 from .patience import Manner
@@ -165,6 +166,11 @@ class Topic:
     def group(self, name: str) -> Group:
         """A group of readers who share the topic's records among them."""
         return Group(self._nodes, self.name, name)
+
+    async def groups(self) -> list[str]:
+        """The names of the topic's groups on the client's first node."""
+        told = await self._nodes.every(calls_of_groups.groups(self.name), "groups")
+        return [str(found["group"]) for found in told]
 
     # ---- the topic itself ------------------------------------------------------------------------
 

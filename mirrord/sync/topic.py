@@ -26,6 +26,7 @@ class Topic(Face):
 
     append = blocking(of_topic.Topic.append)
     read = blocking(of_topic.Topic.read)
+    groups = blocking(of_topic.Topic.groups)
     state = blocking(of_topic.Topic.state)
     delete = blocking(of_topic.Topic.delete)
     drop = blocking(of_topic.Topic.drop)

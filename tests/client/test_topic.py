@@ -189,3 +189,39 @@ async def test_something_else_there_is_told(name: str) -> None:
             with pytest.raises(ProtocolViolation):
                 await client.topic(name).append(1)
         tasks.cancel_scope.cancel()
+
+
+@under_both
+async def test_deletes_and_changes(url: str, name: str) -> None:
+    """By seq, by tag, by both; a change of one key leaves the others."""
+    async with Client(url) as client:
+        topic = client.topic(name)
+        await topic.create(cap_records=100)
+        await topic.configure(ttl_ms=3_600_000)
+        config = (await topic.state()).config
+        assert (config["cap_records"], config["ttl_ms"]) == (100, 3_600_000)
+        await topic.append(*range(6), tag="eu:1")
+        await topic.append(6, tag="us:1")
+        assert (await topic.delete(before=3)).deleted == 2
+        gone = await topic.delete(before=5, match="eu:*")
+        assert (gone.deleted, gone.count, gone.head_seq) == (2, 3, 7)
+        assert (await topic.delete(match="eu:1")).deleted == 2
+        assert [record.data for record in (await topic.read()).records] == [6]
+        with pytest.raises(InvalidRequest):
+            await topic.delete()
+
+
+@under_both
+async def test_routers(url: str, name: str) -> None:
+    """What one topic gets is copied to another, as long as the router is there."""
+    async with Client(url) as client:
+        assert await client.put_router(name, f"{name}-a", f"{name}-b", filter="eu:*")
+        assert not await client.put_router(name, f"{name}-a", f"{name}-b", filter="eu:*")
+        source, dest = client.topic(f"{name}-a"), client.topic(f"{name}-b")
+        await source.append(Draft(1, tag="eu:1"), Draft(2, tag="us:1"), Draft(3, tag="eu:2"))
+        follow = dest.follow(wait_for_topic=True, on_gap=print)
+        assert [(await anext(follow)).data for _ in range(2)] == [1, 3]
+        found = [router for router in await client.routers() if router.router == name]
+        assert [(r.source, r.dest) for r in found] == [(source.name, dest.name)]
+        assert await client.drop_router(name)
+        assert not await client.drop_router(name)

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 from msgspec import Struct
 
-from ...errors import InvalidRequest
+from ...errors import GroupNotFound, InvalidRequest
 from ..answer import Answer
 from ..nodes import Nodes
 from ..patience import Manner
@@ -142,7 +142,10 @@ class GroupReader:
                 self._topic, self._group, self.consumer, of=self.consumer, min_idle_ms=0, cursor=after,
                 limit=self._terms.page_records, include_tags=True,
             )  # fmt: skip
-            answer = await self._nodes.ask(asked, Manner.HERE)
+            try:
+                answer = await self._nodes.ask(asked, Manner.HERE)
+            except GroupNotFound:
+                return  # the first read makes it
             after = self._take(answer, anyio.current_time())
             if after == 0:
                 return
