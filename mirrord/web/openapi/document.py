@@ -10,11 +10,11 @@ import msgspec
 
 from ... import __version__
 from ...errors import MirrordError
-from . import groups, node, routers, topics
+from . import groups, node, routers, streams, topics
 from .operation import ANY, BOTH, Operation, Operations, Query
 
 OPERATIONS: Operations = {
-    **topics.OPERATIONS, **groups.OPERATIONS, **routers.OPERATIONS, **node.OPERATIONS,
+    **topics.OPERATIONS, **groups.OPERATIONS, **routers.OPERATIONS, **streams.OPERATIONS, **node.OPERATIONS,
 }  # fmt: skip
 REF = "#/components/schemas/{name}"
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,254}$"
@@ -23,6 +23,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "name": {"type": "string", "pattern": NAME_PATTERN, "description": "a topic"},
     "group": {"type": "string", "pattern": NAME_PATTERN, "description": "a reader group"},
     "router": {"type": "string", "pattern": ROUTER_PATTERN, "description": "a router"},
+    "wid": {"type": "string", "description": "a watch session"},
     "peer": {"type": "string", "description": "a node of the configuration"},
     "feed_no": {"type": "integer", "description": "of the feed's hello"},
 }

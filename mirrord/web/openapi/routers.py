@@ -7,9 +7,10 @@ from msgspec import UNSET, Struct, UnsetType
 from ...config.model import Forward
 from ...errors import Conflict, DeclaredInFile, RouterCycle, RouterNotFound
 from ...routers.definition import Guarantee
+from ..routes.bodies import Match
 from ..routes.routers import RouterBody
 from .operation import PAGES, WRITES, Operation, Operations, Query, made, ok
-from .shapes import Match, Performance, Seq, Told
+from .shapes import Performance, Seq, Told
 
 ROUTER = "/v0/routers/{name}"
 

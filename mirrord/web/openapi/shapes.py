@@ -11,24 +11,6 @@ from ...config.topic import OPTIONS, TopicConfig
 
 Seq = Annotated[int, Meta(ge=0)]
 Millis = Annotated[int, Meta(description="ms since the epoch")]
-Match = Annotated[
-    Any,
-    Meta(
-        description='which tags: ["tag", "Eq", "x"], ["tag", "Glob", "x*"], or short "x" and "x*"',
-        extra_json_schema={
-            "anyOf": [
-                {"type": "string"},
-                {
-                    "type": "array",
-                    "prefixItems": [{"const": "tag"}, {"enum": ["Eq", "Glob"]}, {"type": "string"}],
-                    "minItems": 3,
-                    "maxItems": 3,
-                },
-                {"type": "null"},
-            ]
-        },
-    ),
-]
 Reason = Annotated[str, Meta(description="why it is gone: a word of docs/HTTP.md")]
 
 

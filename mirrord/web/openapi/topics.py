@@ -20,6 +20,7 @@ from ...errors import (
     TopicNotEmpty,
 )
 from ..routes.bodies import DiffBody
+from ..routes.erasure import DeleteBody
 from .operation import PAGES, READS, WRITES, Operation, Operations, Query, made, ok
 from .shapes import Millis, Performance, Record, SentRecord, Seq, Told, Tombstone, TopicChanges, TopicFields
 
@@ -179,6 +180,17 @@ class Digest(Told, kw_only=True):
     strands: list[DigestStrand]
 
 
+class Deleted(Told, kw_only=True):
+    """How many went, and how the topic stands without them."""
+
+    topic: str
+    deleted: Seq
+    earliest_seq: Seq
+    head_seq: Seq
+    count: Seq
+    bytes: Seq
+
+
 _TOUCH = Query("touch", bool, "whether looking counts as reading")
 _KEY = Query("idempotency-key", str, "as idempotency_key in the body, which wins", place="header")
 CONFIGURES = (*WRITES, TopicExistsIncompatible, DeclaredInFile, Conflict)
@@ -221,6 +233,9 @@ OPERATIONS: Operations = {
         ),
         answers=ok(Dropped),
         errors=(*WRITES, TopicNotEmpty, TopicLinked),
+    ),
+    ("POST", f"{TOPIC}/delete"): Operation(
+        summary="delete records, for ever", body=DeleteBody, answers=ok(Deleted), errors=WRITES
     ),
     ("GET", f"{TOPIC}/digest"): Operation(
         summary="what proves that two nodes hold the same",

@@ -15,6 +15,24 @@ from ..formats.packed import PackedDraft, drafts, to_json
 from ..message import Request
 
 Count = Annotated[int, Meta(ge=0)]
+Match = Annotated[
+    Any,
+    Meta(
+        description='which tags: ["tag", "Eq", "x"], ["tag", "Glob", "x*"], or short "x" and "x*"',
+        extra_json_schema={
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "array",
+                    "prefixItems": [{"const": "tag"}, {"enum": ["Eq", "Glob"]}, {"type": "string"}],
+                    "minItems": 3,
+                    "maxItems": 3,
+                },
+                {"type": "null"},
+            ]
+        },
+    ),
+]
 T = TypeVar("T")
 MOST_CONTROL_BYTES = 1 << 20
 """Any body but an append's: as objects it takes up to seventy times its bytes."""
@@ -67,7 +85,8 @@ class DiffBody(Struct):
     wait_ms: Count = 0
     max_batch_bytes: Count = 0
     log_id: str | None = None
-    match: Any = None
+    match: Match = None
+    cursor: str | None = None  # of a prefix
 
 
 _config_json: msgspec.json.Decoder[dict[str, Any] | None] = msgspec.json.Decoder(dict[str, Any] | None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
@@ -13,7 +13,7 @@ from ...node import Node
 from ...records.selector import selector
 from ...topics.deletion import delete as delete_of
 from ..message import Request, Response
-from .bodies import decode, decoder
+from .bodies import Match, decode, decoder
 from .topics import reply
 
 Seq = Annotated[int, Meta(ge=0)]
@@ -23,7 +23,7 @@ class DeleteBody(Struct):
     """``POST /v0/topics/:topic/delete``: at least one of the two; both mean what both mean."""
 
     before_seq: Seq | None = None
-    match: Any = None
+    match: Match = None
 
 
 _delete_json = decoder(DeleteBody)

@@ -16,7 +16,7 @@ from ...routers.router import Router
 from ...routers.routers import Define, Undefine
 from ..auth.principal import Principal
 from ..message import Request, Response
-from .bodies import decode, decoder
+from .bodies import Match, decode, decoder
 from .topics import cursor_after, cursor_for, page_size, reply
 
 
@@ -25,7 +25,7 @@ class RouterBody(Struct):
 
     source: str
     dest: str
-    filter: str | list[Any] | None = None
+    filter: Match = None
     preserve_node: bool = True
     preserve_tag: bool = True
     create_dest: bool = True

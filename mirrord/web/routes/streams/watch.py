@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import Any, Literal
 
 import trio
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from ....errors import (
     InvalidRequest,
@@ -30,7 +30,7 @@ from ....topics.read.face import View
 from ....topics.topic import Topic
 from ...auth.principal import Principal
 from ...message import ClientGone, Request, Response, Stream, Writer
-from ..bodies import Count, decode, decoder, flag
+from ..bodies import Count, Match, decode, decoder, flag
 from ..topics import DEFAULT_LIMIT, reply
 
 EVENT_STREAM = b"text/event-stream"
@@ -49,7 +49,7 @@ class WatchFields(Struct, kw_only=True):
     include_tags: bool = False
     include_meta: bool = True
     include_origin: bool = False
-    match: Any = None
+    match: Match = None
 
 
 class TopicFrom(Struct):
@@ -115,13 +115,6 @@ def view_of(node: Node, fields: WatchFields, max_bytes: int) -> View:
         origin=fields.include_origin,
         match=None if fields.match is None else selector(fields.match),
     )
-
-
-def place_of(topic: Topic, view: View, seq: int, log_id: str, *, strong: bool = False) -> Place:
-    """A place in the topic; one that does not let readers filter by node shows them all."""
-    if view.skip_nodes and not topic.config.dedupe_node:
-        view = structs.replace(view, skip_nodes=frozenset())
-    return Place(topic, view, seq, log_id, strong)
 
 
 def begins(topic: Topic, seq: int) -> dict[str, Any]:
@@ -198,7 +191,7 @@ class _Streaming:
                 if name in session.named:
                     await self._put(self._outlet.gone(name))
                 continue
-            self._watcher.watch(place_of(topic, session.view, start.seq, start.log_id, strong=session.strong))
+            self._watcher.watch(Place(topic, session.view, start.seq, start.log_id, session.strong))
         await self._watch_those_that_came()
 
     async def _watch_those_that_came(self) -> None:
@@ -206,8 +199,7 @@ class _Streaming:
         for text in self._session.prefixes:
             for topic in await self._node.streams.meant_by(text + "*"):
                 if topic.topic not in self._watcher.places:
-                    place = place_of(topic, self._session.view, 0, topic.log_id_hex, strong=self._session.strong)
-                    self._watcher.watch(place)
+                    self._watcher.watch(Place(topic, self._session.view, 0, topic.log_id_hex, self._session.strong))
 
     async def _let_go(self, error: SlowConsumer) -> None:
         """What is under way must come to its end first: the kernel may now take as much as it will."""
