@@ -7,6 +7,7 @@ seeded ones. Start order is floor order: store, life, journal, topics, links; th
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache, partial
 from random import Random
 from typing import Any
 
@@ -18,14 +19,17 @@ from .actors.supervisor import Death, Supervisor
 from .clock import Clock
 from .config.model import Config
 from .config.routers import routers_of
-from .config.topology import LinkPlan, declared, links_of, pulled_by, topology_hash
-from .errors import MirrordError
+from .config.topology import LinkPlan, declared, links_of, mirrored, pulled_by, topology_hash
+from .errors import HomeUnreachable, MirrordError
 from .groups.groups import Groups
 from .groups.turn import Bounds
 from .links.feeds.feed import FeedRules
 from .links.feeds.feeds import Feeds
 from .links.peer import Peer
 from .links.switchboard import Switchboard
+from .queues.ground import Ground as QueueGround
+from .queues.home import Home, no_way
+from .queues.queues import Queues
 from .routers.definition import of_file
 from .routers.ground import Ground as RouterGround
 from .routers.routers import Routers
@@ -54,6 +58,7 @@ class Outside(Struct, frozen=True):
     start_mark: StartMark
     peer_at: Callable[[LinkPlan], Peer]
     note: Note  # note("action", key=value, ...): one structured line per fact
+    home_at: Callable[[str, str], Home] = no_way  # the way to another node (name, url) that grants a queue's leases
 
 
 class Node:
@@ -79,6 +84,7 @@ class Node:
             config, self.life, outside.clock, outside.rng, self.registry, outside.peer_at, self._on_rewound
         )
         self.routers = self._make_routers()
+        self.queues = self._make_queues()
         self.streams = self._make_streams()
         self.feeds = Feeds(
             self._feed_rules(), self.registry, self.life, outside.clock, self.switchboard, self._on_rewound
@@ -124,6 +130,23 @@ class Node:
         )  # fmt: skip
         return Streams(self.registry, fans, outside.clock, outside.rng, rules)
 
+    def _make_queues(self) -> Queues:
+        limits, patience_s = self.config.limits, self.config.mirroring.home_patience_ms / 1000
+        ground = QueueGround(
+            self.name, self.life, self.clock, self.registry, limits.max_leases, limits.max_mailbox,
+            lru_cache(4096)(partial(mirrored, self.config, self.name)),
+            lambda topic: bool(self.switchboard.behind(topic, patience_s)),
+        )  # fmt: skip
+        return Queues(ground, self.supervisor, self._home)
+
+    def _home(self, name: str) -> Home:
+        """The way to another node. Raises HomeUnreachable when the file does not name it."""
+        node = self.config.nodes.get(name)
+        if node is None:
+            raise HomeUnreachable(f"{name}, which grants the leases, is not in this node's file", {"home": name})
+        via = {plan.peer: plan.url for plan in links_of(self.config, self.name)}
+        return self._outside.home_at(name, via.get(name, node.url))
+
     def _feed_rules(self) -> FeedRules:
         config = self.config
         return FeedRules(
@@ -151,6 +174,7 @@ class Node:
             self.routers.boot()
             self.supervisor.keep(self.routers)
             self.switchboard.start(self.supervisor)
+            nursery.start_soon(self.queues.boot)
             nursery.start_soon(self._settle)
             nursery.start_soon(self._begin_lives)
             task_status.started()
@@ -170,6 +194,7 @@ class Node:
             for link in self.switchboard.links.values():
                 await self.supervisor.end(link.name)
             await self.switchboard.aclose()
+            await self.queues.aclose()
         await self.journal.aclose()
         self._outside.note("node_stopped", node=self.name)
 
@@ -255,7 +280,9 @@ class Node:
             "ready": not self.unwell(),
             "journal": to_builtins(self.journal.statistics()),
             "topics": self.registry.statistics(),
-            "routers": self.routers.statistics(),
+            "routers": len(self.routers),
+            "routing": self.routers.statistics(),
+            "queues": self.queues.statistics(),
             "links": self.switchboard.describe(),
             "feeds": self.feeds.statistics(),
             "streams": self.streams.statistics(),

@@ -18,6 +18,7 @@ from .errors import ConfigError
 from .links.peer import HttpPeer
 from .node import Node, Outside
 from .observe.logs import Log
+from .queues.home import HttpHome
 from .storage.boot import BootMark
 from .storage.journal import Journal
 from .storage.sqlite import Settings, open_sqlite
@@ -48,7 +49,7 @@ async def _run(config: Config, name: str, log: Log, ready: Callable[[str], None]
         data_dir = Path(config.nodes[name].data_dir)
         store = open_sqlite(data_dir, _store_settings(config))
         try:
-            node = Node(config, name, _outside(config, data_dir, store, access, log))
+            node = Node(config, name, _outside(config, name, data_dir, store, access, log))
             door, wire = Door(node, access.gate), access.certificates.wire
             server = Server(door.app, door.fast, server_limits(config), answer, node.note_fault, node.clock, wire)
             await _serve(node, server, listeners, log, ready, partial(_reload, config, access, log))
@@ -101,7 +102,7 @@ def _reload(config: Config, access: Access, log: Log) -> None:
         log("reload_not_yet", level="warning", sections=untaken, hint="restart the node: positions are kept")
 
 
-def _outside(config: Config, data_dir: Path, store: WritableStore, access: Access, log: Log) -> Outside:
+def _outside(config: Config, name: str, data_dir: Path, store: WritableStore, access: Access, log: Log) -> Outside:
     mirroring, kept, trust = config.mirroring, config.store, access.certificates.client
     connect_timeout_s = mirroring.connect_timeout_ms / 1000
     settings = JournalSettings(transaction_bytes=kept.transaction_bytes, disk_sync_ms=kept.disk_sync_ms)
@@ -112,6 +113,7 @@ def _outside(config: Config, data_dir: Path, store: WritableStore, access: Acces
         journal=lambda store, clock: Journal(store, clock, settings),
         start_mark=BootMark(data_dir, log),
         peer_at=lambda plan: HttpPeer(plan.url, connect_timeout_s, partial(access.shown_to, plan.peer), trust),
+        home_at=lambda home, url: HttpHome(home, name, url, connect_timeout_s, partial(access.shown_to, home), trust),
         note=log,
     )
 

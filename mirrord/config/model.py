@@ -207,6 +207,9 @@ class Limits(Struct, frozen=True):
     max_lease_ms: Annotated[int, Option("duration", "a lease; longer is cut to it", least=1)] = 86_400_000
     max_jitter_ms: Annotated[int, Option("duration", "claim_jitter_ms; longer is cut to it", most=60_000)] = 5000
     max_nack_delay_ms: Annotated[int, Option("duration", "a nack's delay_ms; longer is cut to it")] = 86_400_000
+    max_leases: Annotated[
+        int, Option("count", "records of one queue that were claimed and are not done; beyond, nothing fresh", least=1)
+    ] = 1_000_000
     max_groups_per_topic: Annotated[int, Option("count", "reader groups of one topic", least=1, most=100_000)] = 1000
     max_consumers_per_group: Annotated[
         int, Option("count", "consumers of a group that have something pending", least=1, most=100_000)
@@ -284,6 +287,10 @@ class MirroringConfig(Struct, frozen=True):
         int,
         Option("duration", "a start waits so long for peers to tell our own positions; 0 = not", off=True),
     ] = 1000
+    home_patience_ms: Annotated[
+        int,
+        Option("duration", "after a new life a home waits so long for peers that do not answer; 0 = not", off=True),
+    ] = 10_000
     connect_timeout_ms: Annotated[int, Option("duration", "until a peer answers a connection", least=10)] = 5000
 
 

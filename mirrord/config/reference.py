@@ -99,7 +99,8 @@ def _lines(found: list[Row], table: type[Struct]) -> Iterator[str]:
         if table is LinkConfig and row.key == "topics":
             text = text if found[0].key == "between" else '["audit"]'
         allowed = f" ({', '.join(row.option.words)})" if row.option.words else ""
-        yield f"{row.key} = {text}".ljust(36) + f"  # {row.option.meaning}{allowed}"
+        unset = "# " if table is TopicConfig and not row.default else ""  # none is the default, which TOML cannot say
+        yield f"{unset}{row.key} = {text}".ljust(36) + f"  # {row.option.meaning}{allowed}"
 
 
 def _toml(option: Option, default: object) -> str:

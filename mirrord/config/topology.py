@@ -15,8 +15,8 @@ from .option import as_duration, as_size
 from .topic import TopicConfig, topic_config
 
 __all__ = [
-    "Flow", "LinkPlan", "Want", "carries", "declared", "edges", "link_key", "links_of", "pulled_by", "topic_config_for",
-    "topology_hash", "unite", "warnings",
+    "Flow", "LinkPlan", "Want", "carries", "declared", "edges", "link_key", "links_of", "mirrored", "pulled_by",
+    "topic_config_for", "topology_hash", "unite", "warnings",
 ]  # fmt: skip
 
 State = tuple[str, str]  # a node and a topic's name there
@@ -76,6 +76,12 @@ def carries(config: Config, source: str, puller: str, topic: str) -> bool:
     """Whether ``puller`` pulls the topic that ``source`` calls so from ``source``."""
     wants = (want for plan in links_of(config, puller) if plan.peer == source for want in plan.wants)
     return any(want.local_name(topic) is not None for want in wants)
+
+
+def mirrored(config: Config, node: str, topic: str) -> bool:
+    """Whether a link brings the node this topic, or takes it from there."""
+    brought = any(want.source_name(topic) is not None for plan in links_of(config, node) for want in plan.wants)
+    return brought or any(carries(config, node, puller, topic) for puller in pulled_by(config, node))
 
 
 def topology_hash(config: Config) -> bytes:

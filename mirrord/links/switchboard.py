@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from random import Random
 from typing import Any
 
@@ -77,9 +78,9 @@ class Switchboard:
         for peer in self._peers:
             await peer.aclose()
 
-    def behind(self, topic: str) -> list[str]:
+    def behind(self, topic: str, patience_s: float = inf) -> list[str]:
         """Peers from which records that earlier lives of this node wrote to the topic may still come: those that tell
-        more of them than is here, and those that were not heard yet, as long as their link's patience."""
+        more of them than is here, and those that were not heard yet, as long as their link's patience, and this one."""
         known, now, me = self._registry.any(topic), self._clock.monotonic(), self._life.name
         found: list[str] = []
         for line in self.board.lines.values():
@@ -87,7 +88,7 @@ class Switchboard:
                 continue
             side = line.sides.get(topic)
             if not line.up:
-                if now - line.down_since < line.patience_s:
+                if now - line.down_since < min(line.patience_s, patience_s):
                     found.append(line.peer)
             elif side is not None and any(
                 told.oseq > self._place(topic, strand)[0]

@@ -53,6 +53,11 @@ class Home(Protocol):
         ...
 
 
+def no_way(name: str, _url: str) -> Home:
+    """Where nodes cannot call each other."""
+    raise HomeUnreachable(f"{name}, which grants the leases, cannot be called from here", {"home": name})
+
+
 class HttpHome:
     """A home behind a URL. ``key`` is asked at each call, for it may be renewed."""
 

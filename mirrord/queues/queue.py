@@ -209,7 +209,7 @@ class Queue:
 
     async def _erase(self, seqs: tuple[int, ...], changes: tuple[Change, ...]) -> frozenset[int]:
         """Those of the seqs that were live. Marks are refused by a log that took the place of theirs."""
-        if not seqs:
+        if not seqs or self.topic.log_id_hex != self._log_id:
             await self.topic.mailbox.ask(Commit(changes, self._log_id))
             return frozenset()
         travels = self._ground.mirrored(self.topic.topic)

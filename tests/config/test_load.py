@@ -168,13 +168,8 @@ def test_what_a_later_version_brings_is_refused_by_name(key: str) -> None:
 @pytest.mark.parametrize(
     "setting",
     [
-        "type = 'queue'",
-        "lease_ms = '1m'",
         "priority = 5",
-        "max_deliveries = 3",
-        "dead_letter = 'd'",
         "auto_priority = false",
-        "leases_durable = true",
     ],
 )
 def test_topic_settings_that_are_to_come_are_refused_by_name(setting: str) -> None:

@@ -43,6 +43,7 @@ def test_the_defaults_are_those_of_the_reference() -> None:
         "max_deliveries": 0,
         "dead_letter": None,
         "leases_durable": False,
+        "home": None,
         "idempotency_check": True,
     }
 
@@ -89,6 +90,8 @@ def test_leases_and_jitters_are_clamped_and_unknown_fields_ignored() -> None:
         ("idempotency_window_ms", None),
         ("dead_letter", "no such name"),
         ("dead_letter", 1),
+        ("home", "no:node"),
+        ("home", 1),
     ],
 )
 def test_a_wrong_field_is_named(field: str, wrong: object) -> None:
@@ -112,12 +115,6 @@ def test_any_body_is_a_sound_config_or_a_named_refusal(fields: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("type", "queue"),
-        ("dead_letter", "dlq"),
-        ("max_deliveries", 3),
-        ("leases_durable", True),
-        ("claim_jitter_ms", 5),
-        ("lease_ms", 60_000),
         ("priority", 0),
         ("auto_priority", False),
     ],
