@@ -44,6 +44,7 @@ class _Collector(Collector):
         yield from _of_node(tree)
         yield from _of_journal(tree["journal"])
         yield from _of_topics(self._node)
+        yield from _of_routers(tree["routing"])
         yield from _of_links(tree["links"])
         yield from _of_feeds(tree["feeds"])
 
@@ -100,6 +101,29 @@ def _of_topics(node: Node) -> Iterator[Metric]:
         "1 when there are more topics than are shown.",
         float(len(node.registry) > MOST_TOPICS),
     )
+
+
+def _of_routers(routers: list[dict[str, Any]]) -> Iterator[Metric]:
+    yield _gauge("routers", "Routers on this node.", len(routers))
+    ends = ["router", "source", "dest"]
+    lag = GaugeMetricFamily("mirrord_router_lag_records", "Records of the source not looked at.", labels=ends)
+    waiting = GaugeMetricFamily("mirrord_router_waiting", "1 while the router stands still.", labels=ends)
+    counters = {
+        "forwarded_total": CounterMetricFamily("mirrord_router_records", "Records copied.", labels=ends),
+        "missed_total": CounterMetricFamily(
+            "mirrord_router_missed", "Records that the source lost before they were copied.", labels=ends
+        ),
+        "long_paths_total": CounterMetricFamily(
+            "mirrord_router_long_paths", "Copies that went through more topics than max_router_hops.", labels=ends
+        ),
+    }
+    for router in routers[:MOST_TOPICS]:
+        labels = [router[end] for end in ends]
+        lag.add_metric(labels, router["lag"])
+        waiting.add_metric(labels, float(router["state"] == "waiting"))
+        for key, counter in counters.items():
+            counter.add_metric(labels, router[key])
+    yield from (lag, waiting, *counters.values())
 
 
 def _of_links(links: list[dict[str, Any]]) -> Iterator[Metric]:
