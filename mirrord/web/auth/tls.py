@@ -19,6 +19,8 @@ from ..wire import Wire
 RECORD_BYTES = 16 * 1024
 """What a TLS record holds at most: smaller buffers are joined to about so much."""
 
+UNREAD_BYTES = 64 * 1024
+
 
 class TlsWire(Wire):
     """A ``Wire`` whose bytes are encrypted. The handshake is part of the first reading, under the same deadline."""
@@ -78,6 +80,7 @@ class TlsWire(Wire):
         body = told if isinstance(told, bytes) else b"".join(told)
         head = response_head(400, JSON, (), b"content-length: %d\r\n" % len(body), b"", True)
         with suppress(OSError):
+            socket.socket.recv(self._tls, UNREAD_BYTES)  # what nobody has read would cut our words off
             os.write(self._tls.fileno(), head + body)
 
     async def linger(self, seconds: float) -> None:
