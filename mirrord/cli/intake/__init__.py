@@ -1,1 +1,1 @@
-"""From a file or a pipe to records that are written exactly once."""
+"""What people hand in: records from a file or a pipe, each written exactly once; durations and places as written."""

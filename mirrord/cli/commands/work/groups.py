@@ -15,11 +15,11 @@ from ....client.groups import call
 from ....errors import PeerUnreachable, Throttled, Unavailable
 from ...cells import Cell
 from ...figures import count, duration, moment
+from ...intake.written import Duration, Place
 from ...lines import gap_line, record_line
 from ...patience import Patience
 from ...screen import say_json, show, table
 from ...target import Target, speaks_to_a_node
-from ...written import Duration, Place
 
 if TYPE_CHECKING:
     from ....client.api import Api

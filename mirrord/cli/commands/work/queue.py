@@ -12,11 +12,11 @@ from ....client import call as topics
 from ....client.answer import Answer
 from ....client.queues import call
 from ...figures import count, duration, harmless
+from ...intake.written import Duration
 from ...lines import payload
 from ...patience import Patience
 from ...screen import say_json, show, table
 from ...target import Target, speaks_to_a_node
-from ...written import Duration
 from .worker import Worker
 
 _SETTINGS = ("home", "lease_ms", "claim_jitter_ms", "max_deliveries", "dead_letter", "leases_durable")

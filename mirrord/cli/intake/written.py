@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from ..config.option import duration_ms
-from ..errors import ConfigError
+from ...config.option import duration_ms
+from ...errors import ConfigError
 
 
 class Duration(click.ParamType[int]):
