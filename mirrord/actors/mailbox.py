@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from copy import copy
 from typing import Any, Generic, TypeVar
 
@@ -74,6 +75,8 @@ class Mailbox(Generic[M]):
 
     def __init__(self, room: int = 4096) -> None:
         self._room = room
+        self.at_once: Callable[[Envelope[M]], bool] | None = None
+        """The actor's own way to answer a lone message while it sleeps, in the asker's task; False: not this one."""
         self._waiting: deque[Envelope[M]] = deque()
         self._open: dict[Envelope[M], None] = {}
         self._reader: trio.lowlevel.Task | None = None
@@ -85,11 +88,14 @@ class Mailbox(Generic[M]):
         if len(self._waiting) >= self._room and not bounded_elsewhere:
             raise Throttled("too many requests wait for this topic; try again", retry_after_s=1.0)
         envelope = Envelope(message, self)
-        self._waiting.append(envelope)
-        self._open[envelope] = None
         if self._reader is not None:
+            if self.at_once is not None and self.at_once(envelope):
+                self._handled += 1
+                return envelope
             trio.lowlevel.reschedule(self._reader)
             self._reader = None
+        self._waiting.append(envelope)
+        self._open[envelope] = None
         return envelope
 
     async def ask(self, message: M) -> Any:

@@ -39,6 +39,10 @@ class InlineJournal(Journal):
             self._stopped = True
             self._end()
 
+    def take_desk(self, *, sync: bool) -> bool:
+        """Never: in a simulation every commit is made by ``run``, where it may be killed."""
+        return False
+
     def _hand_over(self, turn: Turn) -> None:
         self._writer.put(turn)
         self._wake()

@@ -8,6 +8,7 @@ event loop (decision 0022): a lone writer pays no hop, and many still share comm
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -71,6 +72,8 @@ class Journal:
         self._desk = threading.Lock()  # whoever holds it is the writer: the thread, or for one commit the event loop
         self._thread_wakes_at = 0.0  # monotonic seconds: when the thread looks by itself whether something is due
         self._at_once_from = 0.0
+        self._at_desk = False
+        self._fault: BaseException | None = None  # what a commit on the event loop died of
         self._bell = -1
 
     def submit(self, turn: Turn) -> None:
@@ -83,9 +86,17 @@ class Journal:
         if turn.size and self._open and self._open_bytes + turn.size > self._settings.waiting_bytes:
             raise Throttled("the disk cannot keep up; try again", retry_after_s=1.0)
         turn.came_s = self._clock.monotonic()
+        mine = not self._at_desk and turn.size <= AT_ONCE_BYTES and self.take_desk(sync=turn.sync)
         self._open[turn] = None
         self._open_bytes += turn.size
-        self._hand_over(turn)
+        if not self._at_desk:
+            self._hand_over(turn)
+            return
+        try:
+            self._commit_here(turn)
+        finally:
+            if mine:
+                self.leave_desk()
 
     async def commit(
         self,
@@ -104,6 +115,29 @@ class Journal:
         turn = Turn(changes, sync=sync, urgent=urgent, size=size, then=then)
         self.submit(turn)
         await turn.wait()
+
+    def take_desk(self, *, sync: bool) -> bool:
+        """Be the writer for one small turn that is decided and submitted before anything else runs, if the writer has
+        nothing to do: then ``submit`` commits it at once, and ``leave_desk`` must follow. ``sync``: it asks for one."""
+        writer, now = self._writer, self._clock.monotonic()
+        if self._open or now < self._at_once_from or not self._running:
+            return False
+        if sync and not 0.0 < writer.tally.fsync_ms < QUICK_SYNC_MS:
+            return False
+        if not self._desk.acquire(blocking=False):
+            return False
+        if self._store.failed or self._store.log_work_due or writer.deadline() <= now:
+            self._desk.release()
+            return False
+        self._at_desk = True
+        return True
+
+    def leave_desk(self) -> None:
+        """Somebody else may write."""
+        self._at_desk = False
+        self._desk.release()
+        if self._writer.deadline() < self._thread_wakes_at:
+            self._wake()  # the thread sleeps longer than what is due now may wait
 
     async def flush(self) -> None:
         """Everything submitted so far is committed and survives power loss. Raises StorageFailed."""
@@ -157,31 +191,21 @@ class Journal:
             os.close(self._bell)
 
     def _hand_over(self, turn: Turn) -> None:
-        if not self._commit_at_once(turn):
-            self._inbox.put(turn)
+        self._inbox.put(turn)
 
-    def _commit_at_once(self, turn: Turn) -> bool:
-        """Commit a small turn here and now, if the writer has nothing else to do. Whether it was settled."""
-        writer, now = self._writer, turn.came_s
-        if turn.size > AT_ONCE_BYTES or len(self._open) > 1 or now < self._at_once_from or not self._running:
-            return False
-        if turn.sync and not 0.0 < writer.tally.fsync_ms < QUICK_SYNC_MS:
-            return False
-        if not self._desk.acquire(blocking=False):
-            return False
+    def _commit_here(self, turn: Turn) -> None:
+        """On the event loop, with the desk taken. A fault of our own ends the journal here as it does on the thread."""
+        outcomes: list[Outcome] | None = None
         try:
-            if self._store.failed or self._store.log_work_due or writer.deadline() <= now:
-                return False
-            writer.put(turn)
-            outcomes = writer.step()
+            self._writer.put(turn)
+            outcomes = self._writer.step()
         finally:
-            self._desk.release()
-        if (took_ms := writer.tally.last_commit_ms) > SLOW_MS:
-            self._at_once_from = now + SLOW_SHARE * took_ms / 1e3
+            if outcomes is None:
+                self._fault, self._stopped = sys.exc_info()[1], True
+                self._wake()
+        if (took_ms := self._writer.tally.last_commit_ms) > SLOW_MS:
+            self._at_once_from = turn.came_s + SLOW_SHARE * took_ms / 1e3
         self._settle(outcomes)
-        if writer.deadline() < self._thread_wakes_at:
-            self._wake()  # it sleeps longer than what is due now may wait
-        return True
 
     def _wake(self) -> None:
         self._inbox.put(None)
@@ -216,6 +240,8 @@ class Journal:
         await trio.to_thread.run_sync(self._work, thread_name="mirrord journal", limiter=limiter)
         self._running = False
         os.eventfd_write(self._bell, 1)
+        if self._fault is not None:
+            raise self._fault
 
     def _work(self) -> None:
         while not self._stopped:
@@ -244,3 +270,4 @@ class Journal:
                 if turn is not None:
                     self._writer.put(turn)
                 turn = self._inbox.get_nowait()
+

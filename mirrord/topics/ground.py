@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import trio
-from msgspec import Struct
+from msgspec import Struct, field
 
+from ..actors.rounds import Rounds
 from ..clock import Clock
 from ..storage.life import Life
 from ..storage.store import Change, Store
+from ..storage.turns import Turn
 from .log.shelf import Shelf
 from .log.sources import Sources
 from .log.turn import Sizes
@@ -18,6 +20,16 @@ from .log.turn import Sizes
 
 class Writer(Protocol):
     """The journal, as topics see it."""
+
+    def take_desk(self, *, sync: bool) -> bool:
+        """Whether one small turn may be committed here and now; then ``leave_desk`` must follow."""
+        ...
+
+    def leave_desk(self) -> None: ...
+
+    def submit(self, turn: Turn) -> None:
+        """Put a turn in line; with the desk taken it is settled when this returns."""
+        ...
 
     async def commit(
         self,
@@ -44,3 +56,4 @@ class Ground(Struct, frozen=True):
     sources: Sources
     sizes: Sizes
     settled: trio.Event  # set once peers had their second to tell positions in our strands
+    rounds: Rounds = field(default_factory=Rounds)

@@ -13,6 +13,7 @@ from msgspec import structs
 
 from ..actors.bell import Bell
 from ..actors.mailbox import Envelope, Mailbox
+from ..actors.rounds import Crowd
 from ..config.topic import TopicConfig
 from ..errors import ChunkCorrupt, MirrordError, StoreCorrupt
 from ..records.gap import LOST
@@ -22,6 +23,7 @@ from ..storage.memory import MemoryStore
 from ..storage.store import Change, DropMark, Gap, Pack, PutHead, PutMark, PutTopic, Store, marks_of_log
 from ..storage.turns import Turn as JournalTurn
 from .erasure.masks import Masks
+from .erasure.orders import awaited_prefix, load_awaited
 from .erasure.sight import Memory
 from .ground import Ground
 from .log import retention
@@ -34,7 +36,6 @@ from .read.face import Face
 MOST_AT_ONCE = 256
 LONE_BYTES = 16 << 10  # of a message that may be decided and committed in its asker's task
 MOST_LONE, LONE_BYTES = 16, 4 << 10  # what is small: records, and their text
-LONE_S = 150e-6  # what comes sooner after another shares a turn with what follows it
 Answer = tuple[Envelope[Message], Any]  # an envelope, and what it is answered (or refused) with after the commit
 MAX_SEQ = (1 << 40) - 1
 
@@ -63,7 +64,7 @@ class Topic:
         ] = {}  # strand -> number of the commit that moved it last, newest at the end
         self._move_no = 0
         self._memory = Memory()
-        self._asked_at = 0.0
+        self._crowd = Crowd(ground.rounds)
 
     # ---- life ------------------------------------------------------------------------------------
 
@@ -89,6 +90,7 @@ class Topic:
             log.count, log.bytes, log.last_ts = head.count, head.bytes, head.last_ts
             log.take_front(load_taken(head.taken) if head.taken else retention.taken_before(self.config, log.floor))
             log.masks = Masks.load(store.masks(log.tid))
+            log.awaited = load_awaited(store.marks(awaited_prefix(log.tid)))
         log.strands = load_strands(store.strands(log.tid), store.vectors(log.tid))
         log.own = own_open(log.strands, ground.life.identity, self.about.closed_sid)
         self._sids = {s.sid: s for s in log.strands.values()}
@@ -111,10 +113,8 @@ class Topic:
         """A small message while nothing else is going on: decided and committed where it was asked, which spares two
         rounds of the event loop (decision 0023). Whether it was; else it takes the usual way. The law stands that only
         this topic's turn decides: no turn is in flight while the task sleeps at its mailbox, and nothing here waits."""
-        ground, now = self._ground, self._ground.clock.monotonic()
-        lone, self._asked_at = now - self._asked_at > LONE_S, now
-        sync = self.config.durability == "fsync"
-        if not lone or not _is_small(envelope.message) or not ground.settled.is_set():
+        ground, sync = self._ground, self.config.durability == "fsync"
+        if not self._crowd.lone() or not _is_small(envelope.message) or not ground.settled.is_set():
             return False
         if not ground.journal.take_desk(sync=sync):
             return False
@@ -266,6 +266,11 @@ class Topic:
     def log_id_hex(self) -> str:
         """One life of this log, as readers' cursors carry it."""
         return self.about.log_id.hex()
+
+    @property
+    def dedupe_node(self) -> bool:
+        """Whether readers may leave out what certain nodes wrote."""
+        return self.about.config.dedupe_node
 
     @property
     def last_ts(self) -> int:
