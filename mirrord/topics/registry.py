@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +26,7 @@ from .topic import Topic
 
 BIRTH_DEADLINE_S = 10.0
 SWEEP_EVERY_S = 1.0
+LAST = "\x7f"  # behind every character of a name
 
 
 class Registry:
@@ -133,14 +134,10 @@ class Registry:
 
     def page(self, prefix: str, after: str, size: int) -> list[Topic]:
         """Topics by name, behind ``after``."""
-        start = bisect_right(self._names, after) if after >= prefix else 0
-        found: list[Topic] = []
-        for name in self._names[start:]:
-            if name.startswith(prefix):
-                found.append(self._topics[name])
-                if len(found) >= size:
-                    break
-        return found
+        names = self._names
+        start = bisect_right(names, after) if after >= prefix else bisect_left(names, prefix)
+        end = bisect_left(names, prefix + LAST, lo=start) if prefix else len(names)
+        return [self._topics[name] for name in names[start : min(end, start + size)]]
 
     def any(self, name: str) -> Topic | None:
         """The topic of that name if it is alive, even when its log was deleted: its vector stands."""

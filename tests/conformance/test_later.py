@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from .daemon import Api, Daemon, refused
@@ -34,20 +32,6 @@ def test_calls_of_later_versions(api: Api, method: str, path: str) -> None:
 def test_what_only_begins_like_one(api: Api, path: str) -> None:
     """A name that is nowhere specified is not promised for later."""
     refused(api.get(path), 404, "not_found")
-
-
-@pytest.mark.parametrize("match", [["tag", "Eq", "a"], "a*"])
-def test_reads_by_tag(api: Api, topic: str, match: Any) -> None:
-    """A filter that is not applied must not be taken: the reader would get what it did not ask for."""
-    api.append(topic, 1)
-    response = api.post(f"/v0/topics/{topic}/diff", json={"match": match})
-    assert refused(response, 501, "not_yet") == {"field": "match"}
-    assert len(api.diff(topic, match=None)["records"]) == 1
-
-
-def test_reads_of_a_prefix(api: Api) -> None:
-    """One topic is read at a time."""
-    refused(api.post("/v0/topics/chat:*/diff", json={}), 501, "not_yet")
 
 
 @pytest.mark.parametrize(("path", "status", "code"), [("/v0/ws", 501, b"not_yet"), ("/v0/nope", 404, b"not_found")])

@@ -11,12 +11,14 @@ from msgspec import UNSET
 
 from ...errors import ChunkCorrupt, ProtocolViolation
 from ...records.chunk import COUNT, FIRST, HASH, PREV_HASH, STRAND, check_hash, chunks_in
+from ...records.gap import CONTROL
+from ...storage.store import Gap
 from ..log.log import Strand
 from ..log.places import hash_at
 from ..topic import Topic
 
 READ_BYTES = 1 << 20
-MOST_GAPS = 1000
+MOST_GAPS, MOST_PAGES = 1000, 50
 
 
 async def digest_of(
@@ -46,7 +48,6 @@ async def digest_of(
 
 
 def _entry(topic: Topic, number: int, strand: Strand) -> dict[str, Any]:
-    gaps = topic.reads.gaps(topic.tid, strand.sid, 1, MOST_GAPS)
     return {
         "strand": f"{number:016x}",
         "origin": strand.descriptor.origin,
@@ -55,8 +56,21 @@ def _entry(topic: Topic, number: int, strand: Strand) -> dict[str, Any]:
         "hash": strand.durable_hash.hex() if strand.durable_hash else None,
         "whole_from": strand.durable_whole_from,
         "unverified": strand.durable_hash is None,
-        "gaps": [{"first": gap.first, "last": gap.last, "reason": gap.reason} for gap in gaps],
+        "gaps": [{"first": gap.first, "last": gap.last, "reason": gap.reason} for gap in _gaps(topic, strand.sid)],
     }
+
+
+def _gaps(topic: Topic, sid: int) -> list[Gap]:
+    """The strand's gaps, without the control chunks that stand among them."""
+    found: list[Gap] = []
+    oseq = 1
+    for _ in range(MOST_PAGES):
+        page = topic.reads.gaps(topic.tid, sid, oseq, MOST_GAPS)
+        found += [gap for gap in page if gap.reason != CONTROL]
+        if len(page) < MOST_GAPS or len(found) >= MOST_GAPS:
+            break
+        oseq = page[-1].last + 1
+    return found[:MOST_GAPS]
 
 
 async def _recount(topic: Topic, rest: Callable[[], Awaitable[None]]) -> dict[int, tuple[int, str | None]]:

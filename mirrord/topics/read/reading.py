@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ...records.gap import VOLUNTARY
 from ...records.selector import Selector
@@ -32,6 +32,9 @@ class LogReads(Protocol):
 
     @property
     def log_id_hex(self) -> str: ...
+
+    @property
+    def dedupe_node(self) -> bool: ...
 
     @property
     def masks(self) -> Masks: ...
@@ -94,6 +97,8 @@ def read(log: LogReads, from_seq: int, log_id: str | None, view: View, until: in
 
     ``until`` cuts the log there: what stands behind is not yet to be shown.
     """
+    if view.skip_nodes and not log.dedupe_node:  # the topic does not let its readers filter by node
+        view = structs.replace(view, skip_nodes=frozenset())
     head, floor = log.head if until is None else min(log.head, until), log.floor
     earliest = floor + 1 if log.count else head + 1
     told: str | None = None

@@ -14,11 +14,12 @@ from xxhash import xxh3_128_digest
 
 from ...actors.bell import Ear
 from ...config.topic import DEFAULT, OPTIONS, TopicConfig, as_json, refuse_what_is_not_there, topic_config
-from ...errors import DeclaredInFile, InvalidRequest, NotYet, TopicNotFound
+from ...errors import DeclaredInFile, InvalidRequest, TopicNotFound
 from ...names import check_topic
 from ...node import Node
 from ...observe.narrow import narrowed
 from ...records.chunk import encode_body
+from ...records.selector import selector
 from ...routers.routers import LetTopicGo
 from ...topics.messages import Append, Appended, Configure, Key, Sweep
 from ...topics.read.digest import digest_of
@@ -27,6 +28,7 @@ from ...topics.read.reading import Found, read
 from ...topics.topic import Topic
 from ..message import Request, Response
 from .bodies import AppendBody, DiffBody, check_drafts, decode, decode_append, decoder, flag
+from .streams.prefix import diff_prefix
 
 _diff_json = decoder(DiffBody)
 _object_json = decoder(dict[str, Any])
@@ -113,14 +115,14 @@ async def diff(node: Node, request: Request, name: str) -> Response:
     """``POST /v0/topics/:topic/diff``. The ear is taken before the read, so an append in between is never late."""
     began = perf_counter()
     body = decode(request, _diff_json, empty=DiffBody())
-    if body.match is not None:
-        raise NotYet("match on reads is not yet in this version; read all and filter", {"field": "match"})
     if name.endswith("*"):
-        raise NotYet("reading a prefix of topics is not yet in this version; read one topic", {"topic": name})
+        return await diff_prefix(node, name, body, _view(body, node))
+    if body.cursor is not None:
+        raise InvalidRequest("cursor is for prefixes; read one topic by from_seq", {"field": "cursor"})
     topic = await _existing(node, name)
     await _touch(node, topic)
     limits = node.config.limits
-    view = _view(body, topic, node)
+    view = _view(body, node)
     found = read(topic, body.from_seq, body.log_id, view)
     wait_ms = min(body.wait_ms, limits.max_wait_ms)
     if wait_ms and not found.worth_telling:
@@ -151,16 +153,17 @@ async def _wait_for_more(node: Node, topic: Topic, body: DiffBody, view: View, w
         ear.close()
 
 
-def _view(body: DiffBody, topic: Topic, node: Node) -> View:
+def _view(body: DiffBody, node: Node) -> View:
     limits = node.config.limits
     skip = [body.node] if isinstance(body.node, str) else body.node or []
     return View(
         limit=min(body.limit or DEFAULT_LIMIT, limits.max_limit),
         max_bytes=min(body.max_batch_bytes or DEFAULT_BATCH_BYTES, limits.max_batch_bytes),
-        skip_nodes=frozenset(skip) if topic.config.dedupe_node else frozenset(),
+        skip_nodes=frozenset(skip),
         tags=body.include_tags,
         meta=body.include_meta,
         origin=body.include_origin,
+        match=None if body.match is None else selector(body.match),
     )
 
 
