@@ -78,5 +78,3 @@ def text_bytes(field: object) -> int:
     if isinstance(field, str):
         return len(field) if field.isascii() else len(field.encode())
     return len(field) if isinstance(field, bytes) else 0
-
-

@@ -183,10 +183,10 @@ def test_a_wrong_hash_keeps_what_came_before_and_nothing_after() -> None:
 
 
 def test_kinds_that_this_version_does_not_know_are_refused() -> None:
-    """A control chunk takes no seq: until this version can carry one out, it must not pretend to have it."""
+    """What a later version adds must not be taken for records, nor pretended to be followed."""
     origin = Origin(5)
     log = known(origin)
-    packed, _, _ = chunks.encode(5, 1, origin.descriptor.id_hash, 7, [draft()], kind=chunks.CONTROL)
+    packed, _, _ = chunks.encode(5, 1, origin.descriptor.id_hash, 7, [draft()], kind=2)
     turn = turn_of(log)
     with pytest.raises(ProtocolViolation, match="kind"):
         turn.apply(packed)

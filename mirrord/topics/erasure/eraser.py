@@ -17,6 +17,7 @@ from ..log.turn import Turn
 from ..messages import Delete, Deleted, Erase, Erased
 from .sight import Contents, Sight, contents_of, tagged
 
+PARTS = 256  # runs of a strand that are asked of the store at once
 STEP_PACKS, STEP_BYTES = 64, 1 << 20  # looked at in one turn: what waits behind it waits some 10 ms
 
 
@@ -57,15 +58,19 @@ class Eraser:
     def erase_oseqs(self, strand: int, sid: int, first: int, last: int) -> int:
         """Delete what the log holds of a range of a strand, because a travelling deletion says so. How many went."""
         seqs: list[int] = []
-        for part, at in self._store.parts(sid, first, MASK_BITS):
-            if part.first > last:
-                break
-            for pack in self._store.packs(self._turn.log.tid, at, 1):
-                seqs += _seqs_of(contents_of(pack), strand, first, last)
+        at = first
+        while at <= last and (parts := self._store.parts(sid, at, PARTS)):
+            for part, seq in parts:
+                if part.first <= last:
+                    for pack in self._store.packs(self._turn.log.tid, seq, 1):
+                        seqs += _seqs_of(contents_of(pack), strand, first, last)
+            at = parts[-1][0].last + 1
         for pack in self._turn.closed_packs():
             seqs += _seqs_of(contents_of(pack), strand, first, last)
         found = self._live(seqs)
         self._take(found, erased=True)
+        masks, floor = self._turn.masks, self._turn.log.floor
+        masks.add([(seq, 0) for seq in seqs if seq <= floor or masks.has(seq)], erased=True)
         return len(found)
 
     def _take(self, found: list[tuple[int, Contents]], *, erased: bool) -> Gone:

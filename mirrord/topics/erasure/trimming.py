@@ -88,10 +88,7 @@ class Trimmer:
         """The gap, joined with the one that ends right before it when both are of a kind and stay small."""
         before = self._of_turn(gap) or next(iter(self._store.gaps(gap.tid, gap.sid, gap.first - 1, 1)), None)
         joins = (
-            before is not None
-            and before.last == gap.first - 1
-            and before.reason == gap.reason
-            and not before.seq_from
+            before is not None and before.last == gap.first - 1 and before.reason == gap.reason and not before.seq_from
         )
         if before is None or not joins or len(before.ends) + len(gap.ends) + END_LEN > retention.ENDS_BYTES:
             return [*self._coarsened(gap), PutGap(gap)]
@@ -113,12 +110,7 @@ class Trimmer:
         if len(oldest) <= most:
             return []
         first, second = oldest[:2]
-        if (
-            first.last != second.first - 1
-            or first.reason != second.reason
-            or first.seq_from
-            or second.seq_from
-        ):
+        if first.last != second.first - 1 or first.reason != second.reason or first.seq_from or second.seq_from:
             return []
         whole = structs.replace(second, first=first.first, prev_hash=first.prev_hash, ends=b"")
         return [

@@ -32,11 +32,13 @@ from ...storage.store import (
     marks_of_log,
 )
 from ..erasure.eraser import Eraser
+from ..erasure.orders import ERASE, Orders, erase_orders
 from ..erasure.sight import Memory, Sight
 from ..erasure.trimming import Trimmer
 from ..messages import (
     Append,
     Appended,
+    Applied,
     Apply,
     ApplyCover,
     BeginLife,
@@ -80,7 +82,7 @@ class Decisions:
             case Append():
                 return self._append(message)
             case Apply():
-                return self._turn.apply(message.chunks)
+                return self._apply(message)
             case Erase():
                 return self._erase(message)
             case Delete():
@@ -157,9 +159,21 @@ class Decisions:
         return Eraser(self._turn, self._store, sight)
 
     def _erase(self, message: Erase) -> Erased:
-        erased, _ = self._eraser.erase(message)
+        erased, places = self._eraser.erase(message)
         self._turn.marks += message.changes
+        if message.travels:
+            self._turn.settled += places
         return erased
+
+    def _apply(self, message: Apply) -> Applied:
+        applied, turn = self._turn.apply(message.chunks), self._turn
+        if turn.orders or self._log.awaited:
+            orders = Orders(turn, self._store, self._eraser)
+            while turn.orders:
+                orders.follow(turn.orders.pop(0))
+            for number, last in applied.moved:
+                orders.came(number, last)
+        return applied
 
     def _commit(self, message: Commit) -> None:
         log = self._log
@@ -226,6 +240,7 @@ class Decisions:
         log.own = None
         log.head = log.ceiling = log.floor = log.count = log.bytes = log.last_ts = 0
         log.forget_front()
+        log.awaited = {}
         self._memory.clear()
         closed = max((s.sid for s in log.strands.values()), default=0)
         self._rewrite(
@@ -246,11 +261,13 @@ class Decisions:
         """Enforce the topic's limits in this same turn, give back what holds nothing live, and forget idempotency keys
         that are past their window."""
         log, turn = self._log, self._turn
+        for order in erase_orders(turn.settled):
+            turn.tell(ERASE, order)
         if self._keys:
             turn.changes.append(DropIdempotency(log.tid, turn.now_ms - log.about.config.idempotency_window_ms))
         if retention.has_limits(log.about.config) and retention.due(log, turn.now_ms, oldest_ts):
             self._sweep()
-        if turn.masks_changed:
+        if turn.masks_changed or (turn.masks and log.floor != turn.floor_before):
             self._eraser.advance_front()
         trimmer = Trimmer(turn, self._store)
         if turn.wounded:

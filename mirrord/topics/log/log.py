@@ -95,6 +95,7 @@ class Log(Struct):
     taken: Mapping[str, int] = {}  # reason -> highest seq of the front that went for it; never changed in place
     taken_row: builtins.bytes = b""  # the same as stored
     masks: Masks = field(default_factory=Masks)  # deleted seqs, durable ones only: a turn lays its own over them
+    awaited: Mapping[int, tuple[tuple[int, int], ...]] = {}  # strand -> oseqs to erase when they come
     oldest_last: int = 0  # where the oldest stored pack ends, as far as this life looked; 0: it did not
     count: int = 0
     bytes: int = 0

@@ -7,7 +7,7 @@ from typing import Protocol
 from msgspec import UNSET, UnsetType
 
 from ...records.chunk import COUNT, FIRST, HASH, PREV_HASH, STRAND, chunks_in
-from ...records.gap import find_end
+from ...records.gap import CONTROL, find_end
 from ...records.strand import Position
 from ...storage.store import Gap, Pack, Part
 from .log import Strand
@@ -58,13 +58,15 @@ def _in_pack(strand: int, oseq: int, seq: int, tid: int, store: PlaceReads) -> b
     return None
 
 
-def _in_gap(sid: int, oseq: int, tid: int, store: PlaceReads) -> bytes | None:
+def _in_gap(sid: int, oseq: int, tid: int, store: PlaceReads) -> bytes | UnsetType | None:
     for gap in store.gaps(tid, sid, oseq, 2):
         if gap.last == oseq:
             return gap.hash
         if gap.first == oseq + 1:
             return gap.prev_hash
         if gap.first <= oseq:
+            if gap.reason == CONTROL:
+                return INSIDE
             return find_end(gap.ends, oseq)
     return None
 

@@ -8,12 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from ...errors import ProtocolViolation
 from ...records import chunk as chunks
-from ...records.chunk import COUNT, FIRST, HASH, KIND, RECORDS, STRAND, TEXT_LEN, TS_LAST, Draft, Header
-from ...records.gap import SOURCE_TRIM, Cover, takes_a_seq
+from ...records.chunk import (
+    COUNT,
+    FIRST,
+    FLAGS,
+    HASH,
+    KIND,
+    RECORDS,
+    STRAND,
+    STRIPPED,
+    TEXT_LEN,
+    TS_LAST,
+    Draft,
+    Header,
+)
+from ...records.gap import CONTROL, SOURCE_TRIM, Cover, takes_a_seq
 from ...records.strand import Descriptor, Identity, Position
 from ...storage.store import MASK_BITS, Change, DropMasks, Gap, Pack, PutGap, PutHead, PutMask, PutStrand, PutVector
 from ..erasure.masks import Masks
@@ -45,14 +58,16 @@ class Turn:
         self.sync = self.cleared = False
         self.packs: list[Pack] = []
         self.gaps: list[Gap] = []
+        self.orders: list[bytes] = []  # control chunks that came and are to be followed
         self.masks = Masks(over=log.masks)  # what this turn deletes, over what is deleted
         self._masks_before = 0  # blocks before this one go: their packs are gone
+        self.settled: list[tuple[int, int]] = []  # places that peers are to erase too
         self.wounded: set[int] = set()  # a seq of each pack in which something was deleted and nothing is left
         self.dropped: set[int] = set()  # packs that go, by their first seq
         self.begins_at = 0  # no pack is left before this seq; 0: as before
         self._pack: PackBuilder | None = None
         self._touched: dict[int, Strand] = {}
-        self.ceiling_before = log.ceiling
+        self.ceiling_before, self.floor_before = log.ceiling, log.floor
         self._head_before = log.head_row
 
     # ---- own records -----------------------------------------------------------------------------
@@ -70,6 +85,17 @@ class Turn:
             strand.hash = digest
         self.log.last_ts = ts
         return first_seq, self.log.head
+
+    def tell(self, content: str, text: bytes) -> None:
+        """A control chunk of this node's strand: peers do what it says. ``text`` is JSON."""
+        strand = self.log.own or self._open_strand()
+        prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
+        ts, draft = max(self.now_ms, strand.ts), Draft(Raw(text), tag=content)
+        packed, digest, _ = chunks.encode(
+            strand.descriptor.strand, strand.last + 1, prev, ts, [draft], chunks.CONTROL
+        )
+        self._take_control(strand, packed, chunks.header_at(packed, 0))
+        strand.hash = digest
 
     def _open_strand(self) -> Strand:
         log, me = self.log, self.identity
@@ -126,7 +152,7 @@ class Turn:
                 raise ProtocolViolation("a frame ends inside a chunk header")
             header = chunks.header_at(buffer, at)
             size = chunks.check_shape(header, end - at)
-            if header[KIND] != RECORDS:
+            if header[KIND] > chunks.CONTROL:
                 raise ProtocolViolation(f"a chunk of kind {header[KIND]} needs a newer mirrord on this node")
             strand = strands.get(header[STRAND])
             if strand is None:
@@ -136,7 +162,13 @@ class Turn:
                 mine[header[STRAND]] = None
             elif verdict is rules.NEXT and rules.chains(strand.hash, header) and header[STRAND] not in forks:
                 chunks.check_hash(view, at, size, header)
-                self._take(strand, view[at : at + size], header, chunks.tags_of(buffer, at, header))
+                if header[KIND] == RECORDS:
+                    if header[FLAGS] & STRIPPED:
+                        self._take_mask(chunks.missing(view, at, header))
+                    self._take(strand, view[at : at + size], header, chunks.tags_of(buffer, at, header))
+                else:
+                    self._take_control(strand, packed := buffer[at : at + size], header)
+                    self.orders.append(packed)
                 strand.hash = header[HASH]
                 moved[header[STRAND]] = strand.last
                 taken += header[COUNT]
@@ -208,6 +240,22 @@ class Turn:
         strand.ts = header[TS_LAST]
         self._touched[strand.sid] = strand
 
+    def _take_mask(self, gone: int) -> None:
+        """The chunk that is taken next lacks these records: deleted where it came from, and so here."""
+        self.masks.add_bits(self.log.head + 1, gone)
+        self.log.count -= gone.bit_count()
+
+    def _take_control(self, strand: Strand, packed: bytes, header: Header) -> None:
+        """It has oseqs and a place in the chain, takes no seq, and is kept for those who come later."""
+        gap = Gap(
+            self.log.tid, strand.sid, header[FIRST], header[FIRST] + header[COUNT] - 1, CONTROL,
+            header[chunks.PREV_HASH], header[HASH], ends=packed,
+        )  # fmt: skip
+        self.gaps.append(gap)
+        self.changes.append(PutGap(gap))
+        strand.last, strand.ts = gap.last, header[TS_LAST]
+        self._touched[strand.sid] = strand
+
     def _close_pack(self) -> None:
         if self._pack is not None:
             put = self._pack.close(self.log.tid)
@@ -267,6 +315,8 @@ class Turn:
         self.masks.clear()
         self._masks_before = self.begins_at = 0
         self.wounded.clear()
+        self.settled.clear()
+        self.orders.clear()
         self.dropped.clear()
         self.packs.clear()
         self.gaps.clear()
