@@ -289,6 +289,7 @@ class Node:
             "routers": len(self.routers),
             "routing": self.routers.statistics(),
             "queues": self.queues.statistics(),
+            "groups": self.groups.statistics(),
             "links": self.switchboard.describe(),
             "feeds": self.feeds.statistics(),
             "streams": self.streams.statistics(),

@@ -45,11 +45,10 @@ class Groups:
     def __iter__(self) -> Iterator[TopicGroups]:
         return iter([keeper for _, keeper in sorted(self._keepers.items())])
 
-    def statistics(self) -> dict[str, Any]:
-        """Numbers for metrics: of the topics whose groups were used lately."""
-        told = [keeper.statistics() for keeper in self._keepers.values()]
-        return {
-            "topics": len(told),
-            "groups": sum(t["groups"] for t in told),
-            "pending": sum(t["pending"] for t in told),
-        }
+    def statistics(self) -> list[dict[str, Any]]:
+        """Groups that were used lately, for metrics: what they were not given yet, and what is pending."""
+        return [
+            {"topic": keeper.topic.topic, "group": name, "lag": lag, "pending": pending}
+            for keeper in self
+            for name, lag, pending in keeper.lags()
+        ]

@@ -86,10 +86,6 @@ class TopicGroups:
         if self.topic.log_id_hex != self._log_id:
             self._read_back()
 
-    def statistics(self) -> dict[str, int]:
-        """Numbers for metrics."""
-        return {"groups": len(self._groups), "pending": sum(g.pending for g in self._groups.values())}
-
     def lags(self) -> list[tuple[str, int, int]]:
         """Every group with what it was not given yet (seqs) and what is pending (records)."""
         head = self.topic.head

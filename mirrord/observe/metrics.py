@@ -45,6 +45,7 @@ class _Collector(Collector):
         yield from _of_journal(tree["journal"])
         yield from _of_topics(self._node)
         yield from _of_routers(tree["routing"])
+        yield from _of_groups(tree["groups"])
         yield from _of_links(tree["links"])
         yield from _of_feeds(tree["feeds"])
 
@@ -124,6 +125,18 @@ def _of_routers(routers: list[dict[str, Any]]) -> Iterator[Metric]:
         for key, counter in counters.items():
             counter.add_metric(labels, router[key])
     yield from (lag, waiting, *counters.values())
+
+
+def _of_groups(groups: list[dict[str, Any]]) -> Iterator[Metric]:
+    labels = ["topic", "group"]
+    lag = GaugeMetricFamily(
+        "mirrord_group_lag_records", "Seqs that a group used lately was not given yet.", labels=labels
+    )
+    pending = GaugeMetricFamily("mirrord_group_pending", "Records handed out and not committed.", labels=labels)
+    for group in groups[:MOST_TOPICS]:
+        lag.add_metric([group["topic"], group["group"]], group["lag"])
+        pending.add_metric([group["topic"], group["group"]], group["pending"])
+    yield from (lag, pending)
 
 
 def _of_links(links: list[dict[str, Any]]) -> Iterator[Metric]:
