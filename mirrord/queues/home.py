@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from typing import Protocol, cast
 
 import httpx
 from msgspec import Struct
@@ -14,13 +14,12 @@ from ..errors import HomeUnreachable
 
 PASSED_ON = b"mirrord-passed-on"
 """The header that marks a call which another node passed on: it is never passed on again."""
-TAKEN_ALONG = (b"content-type", b"content-encoding", b"accept")
 MOST_CONNECTIONS = 256
 ANSWER_WITHIN_S = 20.0  # gathering claims takes up to five seconds
 
 
 class Call(Struct, frozen=True):
-    """A request as it came. ``headers`` by lower-case name."""
+    """A request as it came, its body inflated. ``headers`` by lower-case name."""
 
     method: str
     target: bytes  # path and query, still percent-encoded
@@ -34,7 +33,7 @@ class Reply(Struct, frozen=True):
     status: int
     content_type: bytes
     body: bytes
-    more: AsyncIterator[bytes] | None = None
+    more: AsyncGenerator[bytes] | None = None
 
 
 class Home(Protocol):
@@ -89,7 +88,7 @@ class HttpHome:
             response = await self._client.send(request, stream=True)
             try:
                 if response.status_code == 200:
-                    yield _reply(response, b"", response.aiter_raw())
+                    yield _reply(response, b"", cast("AsyncGenerator[bytes]", response.aiter_raw()))
                 else:
                     yield _reply(response, await response.aread())
             finally:
@@ -101,8 +100,10 @@ class HttpHome:
         await self._client.aclose()
 
     def _request(self, call: Call) -> httpx.Request:
-        headers = [(name, call.headers[name]) for name in TAKEN_ALONG if name in call.headers]
-        headers += [(PASSED_ON, self._here.encode()), *_authorization(self._key(), call)]
+        headers = [(PASSED_ON, self._here.encode()), (b"accept-encoding", b"identity")]
+        headers += _authorization(self._key(), call)
+        if call.body:
+            headers.append((b"content-type", call.headers.get(b"content-type", b"")))
         url = self._url + call.target.decode("latin-1")
         return self._client.build_request(call.method, url, headers=headers, content=call.body or None)
 
@@ -119,5 +120,5 @@ def _authorization(key: str, call: Call) -> Generator[tuple[bytes, bytes]]:
         yield b"authorization", call.headers[b"authorization"]
 
 
-def _reply(response: httpx.Response, body: bytes, more: AsyncIterator[bytes] | None = None) -> Reply:
+def _reply(response: httpx.Response, body: bytes, more: AsyncGenerator[bytes] | None = None) -> Reply:
     return Reply(response.status_code, response.headers.get("content-type", "").encode(), body, more)
