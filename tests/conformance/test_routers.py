@@ -92,7 +92,8 @@ def test_filter_and_backfill(api: Api, topic: str, dest: str) -> None:
 @pytest.mark.parametrize("body", [
     {}, {"source": "a"}, {"dest": "b"}, {"source": "a", "dest": "a"}, {"source": "/", "dest": "b"},
     {"source": "a", "dest": ""}, {"source": 1, "dest": "b"}, {"source": "a", "dest": "b", "guarantee": "never"},
-    {"source": "a", "dest": "b", "filter": ["tag", "Glob", "x"]}, {"source": "a", "dest": "b", "filter": ["x", "Eq", "y"]},
+    {"source": "a", "dest": "b", "filter": ["tag", "Glob", "x"]},
+    {"source": "a", "dest": "b", "filter": ["x", "Eq", "y"]},
     {"source": "a", "dest": "b", "filter": ["tag", "Eq"]}, {"source": "a", "dest": "b", "preserve_tag": 1},
     {"source": "a", "dest": "b", "forward": "some"},
 ])  # fmt: skip

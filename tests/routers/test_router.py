@@ -1,4 +1,4 @@
-"""Routers over real topics: each record once, in order, over restarts; a full destination; a source that lost records."""
+"""Routers over real topics: each record once, in order, over restarts; full destinations; sources that lost records."""
 
 from __future__ import annotations
 
