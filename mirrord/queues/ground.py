@@ -16,6 +16,7 @@ class Ground(Struct, frozen=True):
     """Shared by the queues of a node."""
 
     node: str
+    nodes: frozenset[str]  # of the configuration
     life: Life
     clock: Clock
     registry: Registry

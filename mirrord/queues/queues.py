@@ -6,8 +6,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from msgspec import structs
+
 from ..actors.supervisor import Supervisor
-from ..errors import MirrordError, NotAQueue
+from ..config.topic import TopicConfig
+from ..errors import InvalidRequest, MirrordError, NotAQueue
 from ..storage.life import LifeRecord
 from ..topics.topic import Topic
 from .ground import Ground, home_of
@@ -42,6 +45,14 @@ class Queues:
         """Let go of the connections to other homes."""
         for home in self._homes.values():
             await home.aclose()
+
+    def check(self, name: str, config: TopicConfig) -> None:
+        """Raises InvalidRequest when a topic of this name cannot be configured so."""
+        if config.dead_letter == name:
+            raise InvalidRequest("dead_letter: expected another topic than the queue itself", {"field": "dead_letter"})
+        if config.home is not None and config.home not in self._ground.nodes:
+            told = f"home: expected one of {', '.join(sorted(self._ground.nodes))}, found {config.home!r}"
+            raise InvalidRequest(told, {"field": "home"})
 
     def home_of(self, topic: Topic) -> str:
         """The node that grants the leases of a queue."""
@@ -89,11 +100,15 @@ class Queues:
         return queue
 
     def counts(self, topic: Topic) -> Counts:
-        """``queue`` of a topic's state. Elsewhere than at its home nothing is known of leases."""
+        """How a queue stands. Elsewhere than at its home nothing is known of leases."""
         queue = self._queues.get(topic.topic)
         if queue is None or queue.topic is not topic:
             return Counts(topic.count, 0, 0)
         return queue.counts()
+
+    def describe(self, topic: Topic) -> dict[str, Any]:
+        """``queue`` of a topic's state, as people are told it."""
+        return structs.asdict(self.counts(topic)) | {"home": self.home_of(topic)}
 
     def statistics(self) -> dict[str, Any]:
         """Numbers for metrics."""

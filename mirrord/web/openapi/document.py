@@ -10,11 +10,12 @@ import msgspec
 
 from ... import __version__
 from ...errors import MirrordError
-from . import groups, node, routers, streams, topics
+from . import groups, node, queues, routers, streams, topics
 from .operation import ANY, BOTH, Operation, Operations, Query
 
 OPERATIONS: Operations = {
-    **topics.OPERATIONS, **groups.OPERATIONS, **routers.OPERATIONS, **streams.OPERATIONS, **node.OPERATIONS,
+    **topics.OPERATIONS, **groups.OPERATIONS, **routers.OPERATIONS, **streams.OPERATIONS,
+    **queues.OPERATIONS, **node.OPERATIONS,
 }  # fmt: skip
 REF = "#/components/schemas/{name}"
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,254}$"

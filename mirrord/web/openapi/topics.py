@@ -88,6 +88,15 @@ class Configured(Told, kw_only=True):
     config: TopicConfig
 
 
+class QueueState(Struct, kw_only=True):
+    """How a lease queue stands. Leases are known at its home alone."""
+
+    ready: Seq
+    in_flight: Seq
+    dead_lettered: Seq
+    home: Annotated[str, Meta(description="the node that grants the leases")]
+
+
 class TopicEntry(Struct, kw_only=True):
     """A topic in the list."""
 
@@ -99,6 +108,7 @@ class TopicEntry(Struct, kw_only=True):
     bytes: Seq
     durable: bool
     effective_priority: int
+    queue: QueueState | UnsetType = UNSET
 
 
 class TopicState(Told, kw_only=True):
@@ -116,6 +126,7 @@ class TopicState(Told, kw_only=True):
     log_id: str
     last_write_ts: Millis | None
     last_read_ts: Millis | None
+    queue: QueueState | UnsetType = UNSET
 
 
 class Topics(Told, kw_only=True):
