@@ -202,7 +202,7 @@ class Limits(Struct, frozen=True):
         int, Option("count", "requests of one key that are answered at once; 0 = off", least=1, off=True)
     ] = 1000
     max_claim: Annotated[int, Option("count", "records in one claim; more is cut to it", least=1, most=100_000)] = 1000
-    max_settle: Annotated[int, Option("count", "seqs in one ack, nack or extend", least=1, most=100_000)] = 1000
+    max_settle: Annotated[int, Option("count", "seqs in one ack, nack, extend or commit", least=1, most=100_000)] = 1000
     min_lease_ms: Annotated[int, Option("duration", "a lease; shorter is raised to it", least=1)] = 100
     max_lease_ms: Annotated[int, Option("duration", "a lease; longer is cut to it", least=1)] = 86_400_000
     max_jitter_ms: Annotated[int, Option("duration", "claim_jitter_ms; longer is cut to it", most=60_000)] = 5000

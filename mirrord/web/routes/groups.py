@@ -142,7 +142,7 @@ async def commit(node: Node, request: Request, name: str, group: str) -> Respons
     body = decode(request, _commit_json)
     if (body.seqs is None) == (body.up_to is None):
         raise InvalidRequest("say what is done by seqs or by up_to, one of them")
-    seqs, most = body.seqs or [], node.config.limits.max_limit
+    seqs, most = body.seqs or [], node.config.limits.max_settle
     if len(seqs) > most:
         raise BatchTooLarge(f"{len(seqs)} seqs in one commit; at most {most}", {"seqs": len(seqs), "max": most})
     asked = Commit(group, _consumer(node, body.consumer), tuple(seqs), body.up_to)
