@@ -11,6 +11,7 @@ from msgspec import structs
 
 from mirrord.errors import HashMismatch, ProtocolViolation
 from mirrord.records import chunk as chunks
+from mirrord.records.chunk import Draft
 from mirrord.records.gap import Cover
 from mirrord.records.strand import Position
 from mirrord.storage.memory import MemoryStore
@@ -61,14 +62,33 @@ def test_own_records_are_numbered_without_holes() -> None:
     assert ME.wrote(strand.descriptor)
 
 
+def appended(log: Log, *drafts: Draft, now_ms: int = 1000) -> None:
+    """A whole turn of one append."""
+    turn = turn_of(log, now_ms=now_ms)
+    turn.append(list(drafts))
+    turn.finish(0.0)
+
+
 def test_time_never_runs_backwards_in_a_strand() -> None:
     """The machine's clock may step; a strand's times do not."""
     log = log_of()
-    turn_of(log, now_ms=2000).append([draft()])
+    appended(log, draft(), now_ms=2000)
     turn = turn_of(log, now_ms=1000)
     turn.append([draft()])
     (change,) = [c for c in turn.finish(0.0) if isinstance(c, PutVector)]
     assert change.row.ts == 2000
+
+
+def test_what_is_appended_in_one_turn_shares_a_chunk() -> None:
+    """Writers that waited together cost their peers one chunk, and each still gets its own seqs; a chunk of a link in
+    between keeps the order of the log."""
+    log = log_of()
+    turn = turn_of(log)
+    assert [turn.append([draft("1")]), turn.append([draft("2"), draft("3")])] == [(1, 1), (2, 3)]
+    turn.finish(0.0)
+    (pack,) = turn.packs
+    assert [(header[chunks.COUNT], header[chunks.FIRST]) for _, _, header in chunks.chunks_in(pack.body)] == [(3, 1)]
+    assert (log.head, log.count, log.bytes) == (3, 3, 3)
 
 
 def test_a_large_append_becomes_several_chunks_with_one_chain() -> None:
@@ -86,10 +106,10 @@ def test_a_large_append_becomes_several_chunks_with_one_chain() -> None:
 def test_a_new_strand_tells_which_of_ours_came_before() -> None:
     """``after`` informs of the strand that a former life left, with its hash."""
     log = log_of()
-    turn_of(log).append([draft(), draft()])
+    appended(log, draft(), draft())
     (old,) = log.strands.values()
     log.own = None
-    turn_of(log).append([draft()])
+    appended(log, draft())
     new = log.own
     assert new is not None
     assert new.descriptor.after == (old.descriptor.strand, 2, old.hash)
@@ -197,7 +217,7 @@ def test_kinds_that_this_version_does_not_know_are_refused() -> None:
 def test_our_own_open_strand_is_extended_by_nobody_else() -> None:
     """Whoever extends it proves that our store was put back: named, not applied."""
     log = log_of()
-    turn_of(log).append([draft()])
+    appended(log, draft())
     own = log.own
     assert own is not None
     packed, _, _ = chunks.encode(own.descriptor.strand, 2, own.hash or b"", 7, [draft()])

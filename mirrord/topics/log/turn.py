@@ -66,6 +66,8 @@ class Turn:
         self.dropped: set[int] = set()  # packs that go, by their first seq
         self.begins_at = 0  # no pack is left before this seq; 0: as before
         self._pack: PackBuilder | None = None
+        self._drafts: list[Draft] = []  # appended and numbered, and not yet in a chunk
+        self._draft_bytes = 0
         self._touched: dict[int, Strand] = {}
         self.ceiling_before, self.floor_before = log.ceiling, log.floor
         self._head_before = log.head_row
@@ -73,21 +75,40 @@ class Turn:
     # ---- own records -----------------------------------------------------------------------------
 
     def append(self, drafts: list[Draft]) -> tuple[int, int]:
-        """Number new records of this node; ``(first seq, last seq)``. The drafts of one call share a commit time."""
-        strand = self.log.own or self._open_strand()
-        ts = max(self.now_ms, strand.ts)
-        first_seq = self.log.head + 1
-        for piece in _split(drafts):
+        """Number new records of this node; ``(first seq, last seq)``. All that is appended in a turn shares a commit time
+        and, as far as it fits, a chunk: what peers fetch costs by chunks."""
+        log = self.log
+        first_seq = log.head + 1
+        log.head += len(drafts)
+        log.count += len(drafts)
+        text_bytes = sum([len(d.data) + len(d.meta) for d in drafts])  # no call for each of them
+        log.bytes += text_bytes
+        self._drafts += drafts
+        self._draft_bytes += text_bytes
+        if self._draft_bytes > CHUNK_BYTES:
+            self._write_drafts()
+        return first_seq, log.head
+
+    def _write_drafts(self) -> None:
+        """What was appended since becomes chunks: before anything else happens to the log, and at the latest at the end."""
+        drafts, log = self._drafts, self.log
+        if not drafts:
+            return
+        seq, size = log.head - len(drafts) + 1, self._draft_bytes
+        self._drafts, self._draft_bytes = [], 0
+        strand = log.own or self._open_strand()
+        ts = log.last_ts = max(self.now_ms, strand.ts)
+        for piece in [drafts] if size <= CHUNK_BYTES else _split(drafts):
             prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
             packed, digest, tags = chunks.encode(strand.descriptor.strand, strand.last + 1, prev, ts, piece)
             header = chunks.header_at(packed, 0)
-            self._take(strand, packed, header, tags if not header[chunks.FLAGS] & chunks.MANY_TAGS else None)
+            self._put(seq, strand, packed, header, tags if not header[chunks.FLAGS] & chunks.MANY_TAGS else None)
             strand.hash = digest
-        self.log.last_ts = ts
-        return first_seq, self.log.head
+            seq += len(piece)
 
     def tell(self, content: str, text: bytes) -> None:
         """A control chunk of this node's strand: peers do what it says. ``text`` is JSON."""
+        self._write_drafts()
         strand = self.log.own or self._open_strand()
         prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
         ts, draft = max(self.now_ms, strand.ts), Draft(Raw(text), tag=content)
@@ -137,9 +158,10 @@ class Turn:
         self.log.strands[descriptor.strand] = strand
         return strand
 
-    def apply(self, buffer: bytes) -> Applied:
+    def apply(self, buffer: bytes, *, may_lack: bool = False) -> Applied:
         """Compare-and-append the chunks of one frame. Raises ProtocolViolation at the first that cannot be true;
         those before it are kept."""
+        self._write_drafts()
         view, at, end = memoryview(buffer), 0, len(buffer)
         taken = known = 0
         ahead: dict[int, None] = {}
@@ -164,6 +186,8 @@ class Turn:
                 chunks.check_hash(view, at, size, header)
                 if header[KIND] == RECORDS:
                     if header[FLAGS] & STRIPPED:
+                        if not may_lack:
+                            raise ProtocolViolation(f"strand {header[STRAND]:016x}: a stripped chunk came unasked")
                         self._take_mask(chunks.missing(view, at, header))
                     self._take(strand, view[at : at + size], header, chunks.tags_of(buffer, at, header))
                 else:
@@ -228,15 +252,22 @@ class Turn:
     def _take(
         self, strand: Strand, piece: bytes | memoryview, header: Header, tags: Sequence[str] | None
     ) -> None:
-        pack, log, count = self._pack, self.log, header[COUNT]
-        if pack is None or (pack.size + len(piece) > self.sizes.pack_bytes and pack.bodies):
-            self._close_pack()
-            pack = self._pack = PackBuilder(log.head + 1)
-        pack.add(strand.sid, piece, header, tags)
+        log, count = self.log, header[COUNT]
+        self._put(log.head + 1, strand, piece, header, tags)
         log.head += count
         log.count += count
         log.bytes += header[TEXT_LEN]
-        strand.last += count
+
+    def _put(
+        self, seq: int, strand: Strand, piece: bytes | memoryview, header: Header, tags: Sequence[str] | None
+    ) -> None:
+        """Into a pack; ``seq`` is that of its first record."""
+        pack = self._pack
+        if pack is None or (pack.size + len(piece) > self.sizes.pack_bytes and pack.bodies):
+            self._seal_pack()
+            pack = self._pack = PackBuilder(seq)
+        pack.add(strand.sid, piece, header, tags)
+        strand.last += header[COUNT]
         strand.ts = header[TS_LAST]
         self._touched[strand.sid] = strand
 
@@ -257,6 +288,10 @@ class Turn:
         self._touched[strand.sid] = strand
 
     def _close_pack(self) -> None:
+        self._write_drafts()
+        self._seal_pack()
+
+    def _seal_pack(self) -> None:
         if self._pack is not None:
             put = self._pack.close(self.log.tid)
             self.packs.append(put.pack)
@@ -312,6 +347,7 @@ class Turn:
     def forget_packs(self) -> None:
         """The log is dropped: what this turn put into it goes too."""
         self._pack, self.cleared = None, True
+        self._drafts, self._draft_bytes = [], 0
         self.masks.clear()
         self._masks_before = self.begins_at = 0
         self.wounded.clear()
@@ -355,8 +391,6 @@ class Turn:
 
 def _split(drafts: list[Draft]) -> list[list[Draft]]:
     """Pieces of at most CHUNK_BYTES of text (one larger record alone)."""
-    if sum([len(d.data) + len(d.meta) for d in drafts]) <= CHUNK_BYTES:  # no call for each of them
-        return [drafts]
     pieces: list[list[Draft]] = [[]]
     size = 0
     for draft in drafts:
