@@ -69,6 +69,7 @@ class Batch(Struct):
     position: Position
     copies: list[Copy]
     missed: int = 0
+    others: bool = False  # whether any copy is of a record that was not written here in this life
     longest_path: int = 0  # topics that a copy has been through
     size: int = 0
     scanned: int = 0
@@ -76,10 +77,11 @@ class Batch(Struct):
 
 
 class Rule:
-    """A router's definition on a node of this name, ready to be used on many records."""
+    """A router's definition on a node of this name, ready to be used on many records. ``own`` is the strand of the
+    source that the node writes now (0: none)."""
 
-    def __init__(self, definition: Definition, me: str, most_records: int = MOST_RECORDS) -> None:
-        self._definition, self._me, self._most = definition, me, most_records
+    def __init__(self, definition: Definition, me: str, own: int = 0, most_records: int = MOST_RECORDS) -> None:
+        self._definition, self._me, self._own, self._most = definition, me, own, most_records
         self._own_only = definition.forward == "origin"
 
     def batch(self, source: Source, position: Position) -> Batch:
@@ -199,6 +201,7 @@ class Rule:
             via,
         )
         found.copies.append(draft)
+        found.others = found.others or via.strand != self._own
         found.size += draft.text_bytes
         found.longest_path = max(found.longest_path, len(via.path))
 

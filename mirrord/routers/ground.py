@@ -21,6 +21,8 @@ class Ground(Struct, frozen=True):
     store: Store
     journal: Writer
     registry: Registry
-    behind: Callable[[str], list[str]]  # peers that may still bring what earlier lives of this node wrote to a topic
-    patience_s: float  # how long they are waited for
+    behind: Callable[[str, float], list[str]]
+    """Peers that may still bring what earlier lives of this node wrote to a topic; those that cannot be heard for so
+    many seconds after they went, and not longer than their links are patient."""
+    patience_s: float  # how long they are waited for at most
     most_hops: int  # topics that a record may go through before that is an alarm

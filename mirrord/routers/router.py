@@ -8,7 +8,6 @@ from math import inf
 from typing import Any
 
 import trio
-from msgspec import structs
 
 from ..actors.bell import Bell, Ear
 from ..actors.mailbox import Envelope
@@ -16,9 +15,10 @@ from ..errors import BatchTooLarge, MirrordError, RecordTooLarge, TopicFull
 from ..storage.store import Change, PutMark
 from ..topics.messages import Append, Commit, Message, Miss
 from ..topics.topic import Topic
-from .copying import MOST_RECORDS, READ_BYTES, Batch, Rule, old_copies
+from .copying import MOST_RECORDS, Batch, Rule
 from .definition import Definition
 from .ground import Ground
+from .memory import Memory
 from .position import DEFINED, ROUTED, Position
 
 RETRY_S = 1.0  # a destination that refuses is asked again so often, or when it rings
@@ -42,8 +42,7 @@ class Router:
         self._heard = Ear()  # of a full destination
         self._passed_since: float | None = None  # when the position moved without a copy, and from where
         self._passed_from = 0
-        self._asked_life, self._asked_at = 0, 0.0  # the life in which the wait for old copies began, and when
-        self._dest_moves = -1  # commits of the destination up to here were looked at for old copies; -1: none yet
+        self._memory = Memory(definition, ground)
 
     # ---- life ------------------------------------------------------------------------------------
 
@@ -77,9 +76,9 @@ class Router:
             while source.head > self.position.seq:
                 if not source.ready.is_set():
                     source = await self._ground.registry.find(source.topic)
-                if not await self._remembers():
+                self.position = await self._memory.learn(await self._there(), self.position)
+                if not await self._turn(source):
                     return RETRY_S
-                await self._turn(source)
                 self.waiting = ""
                 self._heard.close()
                 self.bell.ring()
@@ -121,18 +120,27 @@ class Router:
 
     # ---- one turn --------------------------------------------------------------------------------
 
-    async def _turn(self, source: Topic) -> None:
-        rule = Rule(self.definition, self._ground.life.name, self._most)
+    async def _turn(self, source: Topic) -> bool:
+        """Copy or pass over the next records; whether that could be done now."""
+        own = source.own_strand
+        rule = Rule(
+            self.definition, self._ground.life.name, own.descriptor.strand if own is not None else 0, self._most
+        )
         batch = rule.batch(source, self.position)
+        waits_for = self._memory.waits_for(batch)
+        if waits_for:
+            self._stand(f"old copies from {', '.join(waits_for)}")
+            return False
         if batch.copies or batch.missed:
             await self._give(batch)
             self._most = min(MOST_RECORDS, self._most * 2)
-            return
+            return True
         self.position = batch.position
         if self._passed_since is None:
             self._passed_since, self._passed_from = self._ground.clock.monotonic(), batch.position.seq
         elif batch.position.seq - self._passed_from >= PASSED_MOST:
             await self._commit()
+        return True
 
     async def _give(self, batch: Batch) -> None:
         """Copies and position in one commit. Raises what the destination refuses with; then nothing of it is kept."""
@@ -204,58 +212,13 @@ class Router:
         finally:
             ear.close()
 
+    async def _there(self) -> Topic | None:
+        """The destination, unless it is yet to be made."""
+        return None if self._ground.registry.known(self.definition.dest) is None else await self._dest()
+
     async def _dest(self) -> Topic:
         dest, _ = await self._ground.registry.ensure(self.definition.dest)
         return dest
-
-    # ---- what earlier lives have copied ----------------------------------------------------------
-
-    async def _remembers(self) -> bool:
-        """Whether everything is known that earlier lives of this node have copied.
-
-        A new life may have lost the tail of the store, or all of it: what was copied then comes back over links, with
-        the copies that tell of it, so those are read first. Peers are waited for as long as for covers.
-        """
-        life = self._ground.life.record.number
-        dest = self._ground.registry.any(self.definition.dest)
-        if dest is None and self._ground.registry.known(self.definition.dest) is not None:
-            dest = await self._dest()
-        if dest is not None:
-            await self._learn(dest)
-        if self.position.life == life:
-            return True
-        now = self._ground.clock.monotonic()
-        if self._asked_life != life:
-            self._asked_life, self._asked_at = life, now
-        behind = self._ground.behind(self.definition.dest)
-        if behind and now - self._asked_at < self._ground.patience_s:
-            self._stand(f"old copies from {', '.join(behind)}")
-            return False
-        self.position = structs.replace(self.position, life=life)
-        await self._commit()
-        return True
-
-    async def _learn(self, dest: Topic) -> None:
-        """Read the copies that came back since the last look, if any did."""
-        ours = self._earlier_strands(dest)
-        moved, newest = dest.moved_since(self._dest_moves)
-        came = bool(ours) if self._dest_moves < 0 else any(strand in ours for strand in moved)
-        if self.position.dest_seq > dest.head:  # another log than the one that was looked through
-            self.position = structs.replace(self.position, dest_seq=0)
-        while came and self.position.dest_seq < dest.head:
-            packs = dest.packs(self.position.dest_seq + 1, READ_BYTES)
-            found, last = old_copies(packs, self.position.dest_seq, self.definition.name, ours)
-            known = dict(self.position.known)
-            known.update((strand, oseq) for strand, oseq in found.items() if oseq > known.get(strand, 0))
-            self.position = structs.replace(self.position, known=known, dest_seq=last if packs else dest.head)
-            await trio.lowlevel.checkpoint()
-        self._dest_moves = newest
-        if not came:
-            self.position = structs.replace(self.position, dest_seq=max(self.position.dest_seq, dest.head))
-
-    def _earlier_strands(self, dest: Topic) -> set[int]:
-        me, strands = self._ground.life.identity, dest.strands
-        return {n for n, s in strands.items() if s.descriptor.origin == me.name and not me.wrote(s.descriptor)}
 
     # ---- for people ------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class RouterRig(Rig):
         """One run of the process; leaving it is kill -9."""
         async with self.run() as self.registry:
             ground = Ground(
-                self.life, self.clock, self.store, self.journal, self.registry, lambda _: self.behind,
+                self.life, self.clock, self.store, self.journal, self.registry, lambda *_: self.behind,
                 self.patience_s, 8,
             )  # fmt: skip
             routers = self.routers = Routers(ground, self.supervisor, self.in_file, self.most, self.wait_ms)

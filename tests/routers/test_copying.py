@@ -62,7 +62,7 @@ class Written:
 
 def route(log: Written, definition: Definition, position: Position = Position(), most: int = 1000) -> list[Any]:  # noqa: B008
     """Everything up to the head, turn by turn: the copies, and numbers for losses that are told."""
-    rule, found = Rule(definition, "here", most), list[Any]()
+    rule, found = Rule(definition, "here", 1, most), list[Any]()
     while position.seq < log.head:
         batch = rule.batch(log, position)
         assert batch.position.seq > position.seq
