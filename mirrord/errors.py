@@ -1,7 +1,7 @@
 """Every failure that mirrord names: one tree, one stable code per class, and what to do about it.
 
     MirrordError
-    ├── InvalidRequest            400   BatchTooLarge, RecordTooLarge
+    ├── InvalidRequest            400   BatchTooLarge, RecordTooLarge, InvalidJson, UnsupportedMessage
     ├── Unauthorized 401, Forbidden 403, NotFound 404 (TopicNotFound, RouterNotFound,
     │                                   GroupNotFound, FeedNotFound, LinkNotFound)
     ├── MethodNotAllowed 405, NotAcceptable 406, RequestTimeout 408, HeadersTooLarge 431
@@ -57,6 +57,18 @@ class RecordTooLarge(InvalidRequest):
     """One record is larger than the limit; store the content elsewhere and append a reference."""
 
     code = "record_too_large"
+
+
+class InvalidJson(InvalidRequest):
+    """A message over a WebSocket is not JSON."""
+
+    code = "invalid_json"
+
+
+class UnsupportedMessage(InvalidRequest):
+    """Messages over a WebSocket are JSON text; binary ones are not read."""
+
+    code = "unsupported_message"
 
 
 class Unauthorized(MirrordError):

@@ -1,7 +1,7 @@
 """One WebSocket through an ASGI application: wsproto does the framing, this file the waiting.
 
-Messages are bounded by ``max_body_bytes`` (close code 1009) and are not compressed. A silent client is pinged
-once per ``keep_alive_timeout_ms``; silent for two of them, it is gone. A draining node says 1001.
+Messages are bounded by ``max_body_bytes`` (close code 1009) and are not compressed. A client that is silent for an
+eighth of ``keep_alive_timeout_ms`` is pinged; silent for all of it, it is gone. A draining node says 1001.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from .wire import Reply, Wire
 DENIAL = "websocket.http.response"  # ASGI's extension for saying no with an answer of one's own
 INBOX_MESSAGES = 16
 PART_BYTES = 64
+GRACE_S = 0.5
+PINGS = 8
 NORMAL, GOING_AWAY, ABNORMAL, TOO_BIG, FAILED = 1000, 1001, 1006, 1009, 1011
 
 
@@ -124,6 +126,7 @@ class WebSocket:
 
     async def _go_away(self) -> None:
         await self._reply.request.draining.wait()
+        await trio.sleep(GRACE_S)  # the application knows too, and has perhaps something to say first
         with suppress(ClientGone):
             await self._transmit(CloseConnection(GOING_AWAY))
 
@@ -138,15 +141,15 @@ class WebSocket:
         if self._early:
             data, self._early = self._early, b""
             return data
-        for pinged in (False, True):
-            with trio.move_on_after(self._patience_s):
+        for pings_left in reversed(range(PINGS)):
+            with trio.move_on_after(self._patience_s / PINGS):
                 while (came := self._wire.receive_now(1 << 16)) is None:
                     await self._wire.readable()
                 if not came:
                     raise ClientGone("the connection ended without a close frame")
                 await trio.lowlevel.checkpoint()
                 return came
-            if not pinged:
+            if pings_left:
                 await self._transmit(Ping())
         raise ClientGone("the client does not answer a ping")
 

@@ -10,7 +10,6 @@ CALLS = [
     ("POST", "/v0/topics/x/claim"),
     ("POST", "/v0/topics/x/ack"), ("POST", "/v0/topics/x/nack"), ("POST", "/v0/topics/x/extend"),
     ("GET", "/v0/topics/x/work"), ("GET", "/v0/topics/x/explain"),
-    ("GET", "/v0/ws"),
     ("PUT", "/v0/jobs/j"), ("GET", "/v0/jobs"), ("POST", "/v0/jobs/j/runs"), ("GET", "/v0/jobs/j/runs/1"),
     ("POST", "/v0/jobs/j/claim"), ("DELETE", "/v0/jobs/j"), ("PUT", "/v0/schedules/s"), ("GET", "/v0/schedules"),
     ("POST", "/v0/schedules/s/trigger"), ("POST", "/v0/locks/l/acquire"), ("GET", "/v0/locks/l"),
@@ -34,7 +33,7 @@ def test_what_only_begins_like_one(api: Api, path: str) -> None:
     refused(api.get(path), 404, "not_found")
 
 
-@pytest.mark.parametrize(("path", "status", "code"), [("/v0/ws", 501, b"not_yet"), ("/v0/nope", 404, b"not_found")])
+@pytest.mark.parametrize(("path", "status", "code"), [("/v0/nope", 404, b"not_found")])
 def test_websockets(solo: Daemon, path: str, status: int, code: bytes) -> None:
     """A handshake is refused as any request is: by name, in the one shape."""
     head = [

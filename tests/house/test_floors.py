@@ -51,7 +51,7 @@ MAY_WAIT = frozenset({
     "web/asgi.py", "web/auth/tls.py", "web/connection.py", "web/formats/envelope.py",
     "web/routes/groups.py", "web/routes/health.py", "web/routes/peers.py",
     "web/routes/routers.py",
-    "web/routes/topics.py", "web/routes/streams/prefix.py", "web/routes/streams/watch.py", "web/server.py", "web/websocket.py", "web/wire.py",
+    "web/routes/topics.py", "web/routes/streams/outbox.py", "web/routes/streams/prefix.py", "web/routes/streams/socket.py", "web/routes/streams/watch.py", "web/server.py", "web/websocket.py", "web/wire.py",
 })  # fmt: skip
 # The simulator's world: time, network and disk of its own, and tests with nodes.
 MAY_WAIT_FOLDERS = ("testing/",)

@@ -157,8 +157,11 @@ async def test_a_silent_client_is_pinged_and_then_given_up(serving: Any) -> None
     limits = ServerLimits(keep_alive_timeout_ms=50)
     async with serving(app=APP, limits=limits) as site, site.client() as client:
         peer, _ = await opened(client)
-        assert isinstance(await peer.event(), Ping)
-        assert isinstance(await peer.event(), CloseConnection)
+        heard = [await peer.event()]
+        while isinstance(heard[-1], Ping):
+            heard.append(await peer.event())
+        assert len(heard) > 2
+        assert isinstance(heard[-1], CloseConnection)
         assert codes == [1006]
 
 

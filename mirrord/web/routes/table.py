@@ -10,7 +10,7 @@ from msgspec import Struct
 from ..auth.principal import Scope
 from ..message import Response, Stream
 from . import description, erasure, groups, health, peers, queues, routers, topics
-from .streams import watch, work
+from .streams import socket, watch, work
 
 Handler = Callable[..., Awaitable[Response | Stream]]
 Open = Literal["key", "probe", "all"]
@@ -110,7 +110,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", "/readyz", health.ready, without_scope="probe"),
 )
 
-SOCKETS: tuple[Socket, ...] = ()
+SOCKETS: tuple[Socket, ...] = (Socket("/v0/ws", socket.socket),)
 
 BELOW = ("", "/{rest:path}")  # the path itself, and everything below it
 PARTS = ("jobs", "schedules", "locks", "limits", "presence")
@@ -118,7 +118,6 @@ PARTS = ("jobs", "schedules", "locks", "limits", "presence")
 # Specified surface that is not in this version: answered 501 by name, never half right.
 LATER: tuple[tuple[str, str], ...] = (
     ("GET", "/v0/topics/{name}/explain"),
-    ("GET", "/v0/ws"),
     *((m, f"/v0/{part}{below}") for part in PARTS for below in BELOW for m in ("GET", "PUT", "POST", "DELETE")),
     ("POST", "/v0/topology/plan"),
     ("PUT", "/v0/topology"),

@@ -64,14 +64,19 @@ async def append(node: Node, request: Request, name: str) -> Response:
     check_drafts(body, node.config.limits)
     key_name = body.idempotency_key or _header_key(request, node)
     key = Key(key_name, xxh3_128_digest(encode_body(body.records))) if key_name else None
-    topic, created = await _topic_to_append(node, request, name, body)
-    done: Appended = await topic.mailbox.ask(Append(body.records, key))
+    topic, created = await topic_to_append(node, request, name, body)
+    message = Append(body.records, key)
+    if body.disable_backpressure:
+        done: Appended = await topic.mailbox.insist(message, node.config.limits.max_wait_ms / 1000)
+    else:
+        done = await topic.mailbox.ask(message)
     with_seqs = "return_seqs" not in request.query or flag(request.query_args(), "return_seqs", True)
     fsync_ms = node.journal.fsync_ms if topic.config.durable else 0.0
-    return Response(201 if created else 200, _appended(name, done, created, with_seqs, began, fsync_ms))
+    return Response(201 if created else 200, appended(name, done, created, with_seqs, began, fsync_ms))
 
 
-def _appended(name: str, done: Appended, created: bool, with_seqs: bool, began: float, fsync_ms: float) -> bytes:
+def appended(name: str, done: Appended, created: bool, with_seqs: bool, began: float, fsync_ms: float) -> bytes:
+    """The answer of an append, as JSON."""
     seqs = ""
     if with_seqs:
         seqs = f'"seqs":[{",".join(map(str, range(done.first_seq, done.last_seq + 1)))}],'
@@ -93,7 +98,8 @@ def _header_key(request: Request, node: Node) -> str | None:
     return raw.decode("latin-1")
 
 
-async def _topic_to_append(node: Node, request: Request, name: str, body: AppendBody) -> tuple[Topic, bool]:
+async def topic_to_append(node: Node, request: Request, name: str, body: AppendBody) -> tuple[Topic, bool]:
+    """An append's topic, and whether it was made for it. Raises TopicNotFound, Forbidden, InvalidRequest."""
     topic = node.registry.known(name)
     if topic is not None:
         return (topic, False) if topic.ready.is_set() else (await node.registry.find(name), False)
@@ -103,6 +109,7 @@ async def _topic_to_append(node: Node, request: Request, name: str, body: Append
         request.principal.require("admin", name)
     config = topic_config(inline or {})
     refuse_what_is_not_there(config)
+    node.queues.check(name, config)
     if body.create is False or (body.create is None and not config.auto_create):
         raise TopicNotFound(f"no topic {name!r} on this node, and this append may not create it", {"topic": name})
     return await node.registry.ensure(name, node.registry.declared_over(name, config), put=inline is not None)
@@ -206,6 +213,7 @@ async def patch(node: Node, request: Request, name: str) -> Response:
 def _with_declared(node: Node, name: str, fields: dict[str, Any], config: TopicConfig) -> TopicConfig:
     """With what the file declares. Raises DeclaredInFile when the fields say otherwise, NotYet."""
     refuse_what_is_not_there(config)
+    node.queues.check(name, config)
     declared = node.registry.declared(name)
     for field, value in declared.items():
         if field in fields and getattr(config, field) != getattr(topic_config(declared), field):
@@ -239,7 +247,8 @@ async def state(node: Node, request: Request, name: str) -> Response:
 
 
 def _state(node: Node, topic: Topic) -> dict[str, Any]:
-    return {
+    queue = {"queue": node.queues.describe(topic)} if topic.config.type == "queue" else {}
+    return queue | {
         "topic": topic.topic,
         "type": topic.config.type,
         "head_seq": topic.head,
