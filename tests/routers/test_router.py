@@ -193,6 +193,22 @@ async def test_a_source_in_memory_that_died_tells_no_losses(rig: RouterRig) -> N
         assert await rig.texts("b") == ["1", "2"]
 
 
+async def test_what_shares_a_turn_with_a_copy_is_none(rig: RouterRig) -> None:
+    """A writer's records and a router's copies that wait together are committed together, and only copies tell where
+    they came from: a ring of two would else lose or double records."""
+    async with rig.routing():
+        await rig.define("ab", "a", "b")
+        await rig.define("ba", "b", "a", allow_cycle=True)
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(rig.append, "a", f"a{number}")
+                nursery.start_soon(rig.append, "b", f"b{number}")
+        await rig.texts("a")
+        there = sorted(f"{topic}{number}" for number in range(50) for topic in "ab")
+        assert sorted(await rig.texts("b")) == there
+        assert sorted(await rig.texts("a")) == there
+
+
 # ---- changing the set --------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from ...records.chunk import (
     STRIPPED,
     TEXT_LEN,
     TS_LAST,
+    Copy,
     Draft,
     Header,
 )
@@ -78,6 +79,8 @@ class Turn:
         """Number new records of this node; ``(first seq, last seq)``. All that is appended in a turn shares a commit time
         and, as far as it fits, a chunk: what peers fetch costs by chunks."""
         log = self.log
+        if self._drafts and isinstance(self._drafts[0], Copy) != isinstance(drafts[0], Copy):
+            self._write_drafts()  # a chunk is of what writers sent, or of what routers made
         first_seq = log.head + 1
         log.head += len(drafts)
         log.count += len(drafts)
