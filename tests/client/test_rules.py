@@ -160,10 +160,12 @@ def test_what_repeating_does_not_help_is_told_at_once(cls: type[MirrordError]) -
 hexes = st.text("0123456789abcdef", min_size=1, max_size=16)
 
 
-@given(st.integers(0, 1 << 53), st.just("") | hexes, st.dictionaries(hexes, st.integers(0, 1 << 53)))
-def test_a_cursor_is_its_text(seq: int, log_id: str, vector: dict[str, int]) -> None:
+@given(
+    st.integers(0, 1 << 53), st.just("") | hexes, st.dictionaries(hexes, st.integers(0, 1 << 53)), st.just("") | hexes
+)
+def test_a_cursor_is_its_text(seq: int, log_id: str, vector: dict[str, int], many: str) -> None:
     """What was saved as text is the same place again."""
-    cursor = Cursor(seq, log_id, vector)
+    cursor = Cursor(0, "", vector, many) if many else Cursor(seq, log_id, vector)
     assert Cursor.read(str(cursor)) == cursor
 
 

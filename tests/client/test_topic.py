@@ -32,7 +32,7 @@ async def test_what_is_appended_is_read(url: str, name: str) -> None:
         assert page.records[0].node == "till-7"
         assert page.records[0].origin is not None
         assert page.records[0].origin.node == "solo"
-        assert (page.caught_up, page.lag, page.tombstone) == (False, 1, None)
+        assert (page.caught_up, page.lag, page.tombstones) == (False, 1, ())
         rest = await topic.read(page.cursor)
         assert [r.data for r in rest.records] == [None]
         assert rest.caught_up
@@ -225,3 +225,38 @@ async def test_routers(url: str, name: str) -> None:
         assert [(r.source, r.dest) for r in found] == [(source.name, dest.name)]
         assert await client.drop_router(name)
         assert not await client.drop_router(name)
+
+
+@under_both
+async def test_only_some_tags(url: str, name: str) -> None:
+    """One tag, or all that begin so; what is left out moves the cursor all the same."""
+    async with Client(url) as client:
+        topic = client.topic(name)
+        await topic.append(*(Draft(i, tag=f"{'eu' if i % 2 else 'us'}:{i}") for i in range(6)))
+        assert [r.data for r in (await topic.read(match="eu:*")).records] == [1, 3, 5]
+        assert [r.data for r in (await topic.read(match="us:2")).records] == [2]
+        follow = topic.follow(match="eu:*")
+        assert [(await anext(follow)).cursor.seq for _ in range(3)] == [2, 4, 6]
+
+
+@under_both
+async def test_all_topics_of_a_prefix(url: str, name: str) -> None:
+    """`chat:*`: each record tells its topic, topics made later come too, and the saved cursor leads on."""
+    async with Client(url) as client:
+        for room in ("a", "b"):
+            await client.topic(f"{name}:{room}").append(*(f"{room}{i}" for i in range(3)))
+        follow = client.topic(f"{name}:*").follow(on_gap=print)
+        seen = [await anext(follow) for _ in range(6)]
+        for room in ("a", "b"):
+            assert [r.data for r in seen if r.topic == f"{name}:{room}"] == [f"{room}{i}" for i in range(3)]
+        async with anyio.create_task_group() as tasks:
+
+            async def later() -> None:
+                await client.topic(f"{name}:c").append("c0")
+
+            tasks.start_soon(later)
+            record = await anext(follow)
+        assert (record.topic, record.data) == (f"{name}:c", "c0")
+        place = str(follow.cursor)
+        await client.topic(f"{name}:a").append("a3")
+        assert (await anext(client.topic(f"{name}:*").follow(place, on_gap=print))).data == "a3"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import anyio
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, structs
 
 from ...errors import TopicNotFound
 from .. import call
@@ -39,6 +39,7 @@ class View(Struct, frozen=True):
             from_seq=cursor.seq,
             limit=self.page_records,
             log_id=cursor.log_id or UNSET,
+            cursor=cursor.many or UNSET,
             match=self.match if self.match is not None else UNSET,
             node=tuple(self.without) or UNSET,
             include_tags=True,
@@ -51,7 +52,8 @@ class Follow(Generic[E]):
     """``async for`` over records as they come. Holds nothing open between two of them, so it needs no closing.
 
     With ``on_gap`` gaps go there and only records come out; without, a Tombstone comes out where records are missing.
-    ``cursor`` is the place after what came out last: save it, and give it as ``after`` the next time.
+    ``cursor`` is the place after what came out last: save it, and give it as ``after`` the next time. (Of a prefix such
+    as ``chat:*`` it moves a page at a time, so what came out after it comes again.)
 
     A node that does not answer is tried again, or the next node, for the client's ``give_up_after_s``; then the error
     is raised, and going on with the same Follow continues where it stood.
@@ -83,7 +85,7 @@ class Follow(Generic[E]):
     def cursor(self) -> Cursor:
         """The place after what came out last."""
         place = self._told_to if self._ready else self._read_to
-        return Cursor(place.seq, place.log_id, dict(self._vector)) if self._view.strands else place
+        return structs.replace(place, vector=dict(self._vector)) if self._view.strands else place
 
     def __aiter__(self) -> Follow[E]:
         return self
@@ -99,7 +101,8 @@ class Follow(Generic[E]):
             await self._fetch()
 
     def _passed(self, event: Record | Tombstone) -> None:
-        self._told_to = event.cursor
+        if not self._read_to.many:
+            self._told_to = event.cursor
         if event.origin is not None and self._view.strands:
             upto = event.origin.oseq if isinstance(event, Record) else event.origin.oseq_to
             strand = event.origin.strand
@@ -120,18 +123,19 @@ class Follow(Generic[E]):
         if self._url not in ("", answer.url):
             log.warning("reading %s goes on at %s", self._topic, answer.url)
         self._url = answer.url
-        self._read_to = found.cursor
+        self._told_to, self._read_to = self._read_to, found.cursor
         self._from_the_oldest = False
 
     def _wanted(self, found: Page, url: str) -> list[Record | Tombstone]:
-        gap = found.tombstone
-        if gap is not None and gap.origin is None:
-            never_ours = self._from_the_oldest and gap.gap_from == 1
-            elsewhere = self._url != url and bool(self._url or self._vector)
-            if never_ours or (gap.reason == "recreated" and self._view.strands and elsewhere):
-                gap = None
-        events: list[Record | Tombstone] = [gap] if gap is not None else []
+        elsewhere = self._view.strands and self._url != url and bool(self._url or self._vector)
+        events: list[Record | Tombstone] = [
+            gap for gap in found.tombstones if gap.origin is not None or not self._is_none_of_ours(gap, elsewhere)
+        ]
         return events + [record for record in found.records if not self._seen(record)]
+
+    def _is_none_of_ours(self, gap: Tombstone, elsewhere: bool) -> bool:
+        """What was gone before we began, and that another node's log is another one."""
+        return (self._from_the_oldest and gap.gap_from == 1) or (elsewhere and gap.reason == "recreated")
 
     def _seen(self, record: Record) -> bool:
         """Whether it came out before, from another node's log."""

@@ -20,25 +20,29 @@ class Cursor(Struct, frozen=True):
     """A reader's place in a topic: the last seq that it has read, and of which log.
 
     Keep ``str(cursor)`` with what you did about the records, and go on from there. ``vector`` (strand to oseq) is
-    there when the reader may go on at another node, whose log has other seqs.
+    there when the reader may go on at another node, whose log has other seqs. ``many`` is a place in all topics of a
+    prefix, as the node wrote it; then there is no seq.
     """
 
     seq: int = 0
     log_id: str = ""
     vector: Mapping[str, int] = NO_VECTOR
+    many: str = ""
 
     def __str__(self) -> str:
+        place = f"*{self.many}" if self.many else f"{self.seq}" + (f"@{self.log_id}" if self.log_id else "")
         strands = ",".join(f"{strand}:{oseq}" for strand, oseq in sorted(self.vector.items()))
-        return f"{self.seq}" + (f"@{self.log_id}" if self.log_id else "") + (f";{strands}" if strands else "")
+        return place + (f";{strands}" if strands else "")
 
     @classmethod
     def read(cls, text: str) -> Cursor:
         """What ``str`` wrote. Raises InvalidRequest."""
         place, _, strands = text.partition(";")
-        seq, _, log_id = place.partition("@")
+        many = place[1:] if place.startswith("*") else ""
+        seq, _, log_id = ("0", "", "") if many else place.partition("@")
         pairs = [pair.partition(":") for pair in strands.split(",")] if strands else []
         try:
-            found = cls(int(seq), log_id, {strand: int(oseq) for strand, _, oseq in pairs})
+            found = cls(int(seq), log_id, {strand: int(oseq) for strand, _, oseq in pairs}, many)
         except ValueError:
             raise InvalidRequest(f"{text!r} is no cursor; use what str(cursor) gave, or a seq") from None
         if found.seq < 0:
@@ -113,22 +117,24 @@ class Tombstone(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Records after a cursor. ``tombstone`` comes before ``records``; ``cursor`` is after all of it.
+    """Records after a cursor. ``tombstones`` (of a single topic one at most) come before ``records``; ``cursor`` is
+    after all of it.
 
-    ``lag``: seqs between ``cursor`` and the head. A page may be empty and not caught up: go on.
+    ``lag``: seqs between ``cursor`` and the head. A page may be empty and not caught up: go on. Many topics have no
+    ``head_seq`` and no ``earliest_seq``: 0.
     """
 
     records: tuple[Record, ...]
-    tombstone: Tombstone | None
+    tombstones: tuple[Tombstone, ...]
     cursor: Cursor
-    head_seq: int
-    earliest_seq: int
     caught_up: bool
     lag: int
+    head_seq: int = 0
+    earliest_seq: int = 0
 
 
-class Row(Struct, rename={"seq": "$seq", "ts_ms": "$ts", "node": "$node", "tag": "$tag", "origin": "$origin"}):
-    """A record as a node writes it."""
+class Row(Struct, rename={word: f"${word}" for word in ("seq", "node", "tag", "origin", "topic")} | {"ts_ms": "$ts"}):
+    """A record as a node writes it. ``topic``: where several were asked for."""
 
     seq: int
     ts_ms: int = 0
@@ -137,10 +143,13 @@ class Row(Struct, rename={"seq": "$seq", "ts_ms": "$ts", "node": "$node", "tag":
     tag: str | None = None
     meta: Any = None
     origin: Origin | None = None
+    topic: str | None = None
 
     def record(self, topic: str, log_id: str) -> Record:
         """The same for users."""
-        return Record(topic, log_id, self.seq, self.ts_ms, self.node, self.data, self.tag, self.meta, self.origin)
+        return Record(
+            self.topic or topic, log_id, self.seq, self.ts_ms, self.node, self.data, self.tag, self.meta, self.origin
+        )
 
 
 class Gap(Struct, rename={"origin": "$origin"}):
@@ -151,33 +160,38 @@ class Gap(Struct, rename={"origin": "$origin"}):
     reason: str
     missed_estimate: int = 0
     origin: GapOrigin | None = None
+    topic: str | None = None
 
     def tombstone(self, topic: str, log_id: str) -> Tombstone:
         """The same for users."""
-        return Tombstone(topic, log_id, self.gap_from, self.gap_to, self.reason, self.missed_estimate, self.origin)
+        missed = self.missed_estimate
+        return Tombstone(self.topic or topic, log_id, self.gap_from, self.gap_to, self.reason, missed, self.origin)
 
 
 class _Page(Struct):
     records: list[Row]
-    next_from_seq: int
-    head_seq: int
     caught_up: bool
-    earliest_seq: int = 1
     lag: int = 0
+    next_from_seq: int = 0
+    head_seq: int = 0
+    earliest_seq: int = 0
     log_id: str = ""
     tombstone: Gap | None = None
+    next_cursor: str = ""
+    tombstones: tuple[Gap, ...] = ()
 
 
 def page(topic: str, answer: Answer) -> Page:
     """An answer of ``diff``. Raises ProtocolViolation when it is none."""
     told = answer.read_as(_Page)
     log_id = told.log_id
+    gaps = told.tombstones if told.tombstone is None else (told.tombstone,)
     return Page(
         tuple(row.record(topic, log_id) for row in told.records),
-        told.tombstone.tombstone(topic, log_id) if told.tombstone is not None else None,
-        Cursor(told.next_from_seq, log_id),
-        told.head_seq,
-        told.earliest_seq,
+        tuple(gap.tombstone(topic, log_id) for gap in gaps),
+        Cursor(told.next_from_seq, log_id, many=told.next_cursor),
         told.caught_up,
         told.lag,
+        told.head_seq,
+        told.earliest_seq,
     )
