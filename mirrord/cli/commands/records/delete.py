@@ -32,6 +32,8 @@ def delete(target: Target, topic: str, before_seq: int | None, tag: str | None, 
     """
     if before_seq is None and tag is None:
         raise click.UsageError("say which records: --before SEQ, --tag TAG, or both")
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("nobody can be asked here; give --yes to delete without a question")
     with target.api() as api:
         if not yes:
             _confirm(f"delete {_how_many(api, topic, before_seq, tag)} of {topic} for ever?")
@@ -45,8 +47,6 @@ def delete(target: Target, topic: str, before_seq: int | None, tag: str | None, 
 
 
 def _confirm(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise click.UsageError("nobody can be asked here; give --yes to delete without a question")
     if not click.confirm(question, err=True):
         raise click.ClickException("nothing was deleted")
 
