@@ -41,6 +41,7 @@ from .storage.writer import WritableStore
 from .streams.fans import Fans
 from .streams.streams import StreamRules, Streams
 from .topics.ground import Ground
+from .topics.log.quota import Quota
 from .topics.log.shelf import Shelf
 from .topics.log.sources import Sources
 from .topics.log.turn import Sizes
@@ -99,7 +100,7 @@ class Node:
             self.life, outside.clock, outside.store, self.journal, Shelf(config.store.warm_tail_bytes),
             Sources(last_tid, last_sid, outside.rng),
             Sizes(config.store.pack_bytes, limits.max_strands_per_topic or 1 << 62, config.store.trail_bytes),
-            self.settled, self._rounds,
+            self.settled, self._rounds, Quota(limits.max_total_bytes),
         )  # fmt: skip
         wants = [want for plan in links_of(config, self.name) for want in plan.wants]
         return Registry(
@@ -135,7 +136,8 @@ class Node:
     def _make_queues(self) -> Queues:
         limits, patience_s = self.config.limits, self.config.mirroring.home_patience_ms / 1000
         ground = QueueGround(
-            self.name, self.life, self.clock, self.registry, limits.max_leases, limits.max_mailbox,
+            self.name, frozenset(self.config.nodes), self.life, self.clock, self.registry,
+            limits.max_leases, limits.max_mailbox,
             lru_cache(4096)(partial(mirrored, self.config, self.name)),
             lambda topic: bool(self.switchboard.behind(topic, patience_s)),
         )  # fmt: skip

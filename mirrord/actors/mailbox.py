@@ -13,6 +13,7 @@ from msgspec import Struct
 from ..errors import MirrordError, Throttled
 
 M = TypeVar("M")
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.002, 0.1
 
 
 class MailboxStatistics(Struct, frozen=True):
@@ -101,6 +102,20 @@ class Mailbox(Generic[M]):
     async def ask(self, message: M) -> Any:
         """Leave a message and wait for its answer. Raises what the actor refuses with, or Throttled."""
         return await self.put(message).wait()
+
+    async def insist(self, message: M, within_s: float) -> Any:
+        """``ask``, but while there is too much at once try again for so long. Raises what the actor refuses
+        with, or Throttled: at once when a limit is reached (it has a detail), which waiting does not help."""
+        until, pause_s = trio.current_time() + within_s, FIRST_PAUSE_S
+        while True:
+            try:
+                return await self.ask(message)
+            except Throttled as error:
+                left_s = until - trio.current_time()
+                if error.detail is not None or left_s <= 0:
+                    raise
+            await trio.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def batch(self, most: int) -> list[Envelope[M]]:
         """All that waits, at most ``most``; sleeps while the box is empty. For the actor inside only."""

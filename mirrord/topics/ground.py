@@ -13,6 +13,7 @@ from ..clock import Clock
 from ..storage.life import Life
 from ..storage.store import Change, Store
 from ..storage.turns import Turn
+from .log.quota import Quota
 from .log.shelf import Shelf
 from .log.sources import Sources
 from .log.turn import Sizes
@@ -57,3 +58,4 @@ class Ground(Struct, frozen=True):
     sizes: Sizes
     settled: trio.Event  # set once peers had their second to tell positions in our strands
     rounds: Rounds = field(default_factory=Rounds)
+    quota: Quota = field(default_factory=Quota)

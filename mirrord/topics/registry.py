@@ -71,6 +71,7 @@ class Registry:
                     head.bytes,
                     head.floor,
                 )
+                self._ground.quota.held += head.bytes
             self._topics[row.name] = topic
         self._names = sorted(n for n, t in self._topics.items() if not t.about.deleted)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from mirrord.actors.mailbox import Mailbox
 from mirrord.errors import ActorDied, StorageFailed, Throttled
@@ -142,3 +142,44 @@ async def test_an_answer_that_is_there_is_not_waited_for() -> None:
     inside.answer("now")
     assert await envelope.wait() == "now"
     assert box.statistics().handled == 1
+
+
+async def test_who_insists_waits_while_there_is_too_much(autojump_clock: MockClock) -> None:
+    """And is served once there is room again, in place of a refusal."""
+    box: Mailbox[int] = Mailbox(room=1)
+    box.put(0)
+
+    async def serve_later() -> None:
+        await trio.sleep(1.0)
+        for served in range(2):
+            for envelope in await box.batch(1):
+                envelope.answer(served)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_later)
+        assert await box.insist(7, 5.0) == 1
+    assert autojump_clock.current_time() < 5.0
+
+
+async def test_who_insists_is_refused_in_the_end(autojump_clock: MockClock) -> None:
+    """A wait has an end: then it is the refusal that it would have been at once."""
+    box: Mailbox[int] = Mailbox(room=1)
+    box.put(0)
+    with pytest.raises(Throttled):
+        await box.insist(7, 5.0)
+    assert autojump_clock.current_time() == pytest.approx(5.0)
+
+
+async def test_insisting_does_not_help_against_a_limit() -> None:
+    """A limit of the configuration stays: its refusal is passed on at once."""
+    box: Mailbox[int] = Mailbox()
+
+    async def refuse() -> None:
+        for envelope in await box.batch(1):
+            envelope.refuse(Throttled.beyond("max_total_bytes", 1))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(refuse)
+        with pytest.raises(Throttled) as caught:
+            await box.insist(7, 5.0)
+    assert caught.value.detail == {"limit": "max_total_bytes", "max": 1}
