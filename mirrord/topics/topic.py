@@ -176,7 +176,7 @@ class Topic:
         return Turn(self._log, ground.life.identity, ground.sizes, ground.clock.wall_ms(), ground.sources)
 
     def _decide(self, turn: Turn) -> Decisions:
-        return Decisions(turn, self._store, self._ground.life, self._memory)
+        return Decisions(turn, self._store, self._ground.life, self._memory, self._ground.quota)
 
     async def _commit(self, turn: Turn, answers: list[Answer], *, urgent: bool) -> None:
         """Commit the turn; the moment it stands, all are answered and the bell rings once."""
@@ -243,6 +243,7 @@ class Topic:
 
     def _show(self) -> None:
         log = self._log
+        self._ground.quota.held += log.bytes - self.bytes
         self.head, self.floor, self.count, self.bytes = log.head, log.floor, log.count, log.bytes
         self.about, self.taken = log.about, log.taken
 

@@ -56,14 +56,18 @@ from ..messages import (
 )
 from . import retention, rules
 from .log import Identities, Log, Strand
+from .quota import Quota
 from .turn import Turn
 
 
 class Decisions:
     """One turn's messages, one after the other."""
 
-    def __init__(self, turn: Turn, store: Store, life: Life, memory: Memory | None = None) -> None:
+    def __init__(
+        self, turn: Turn, store: Store, life: Life, memory: Memory | None = None, quota: Quota | None = None
+    ) -> None:
         self._turn, self._store, self._life = turn, store, life
+        self._quota, self._bytes_before = quota, turn.log.bytes
         self._memory = memory or Memory()
         self._keys: dict[str, IdempotencyRow] = {}
 
@@ -123,6 +127,9 @@ class Decisions:
                 return Appended(row.first, row.last, row.head, deduped=True)
         if log.about.config.discard == "reject":
             self._admit(message.drafts)
+        if self._quota is not None and self._quota.most:
+            grown = log.bytes - self._bytes_before
+            self._quota.admit(grown + sum([len(d.data) + len(d.meta) for d in message.drafts]))
         first, last = self._turn.append(message.drafts)
         self._turn.marks += message.changes
         if key is not None:
