@@ -8,7 +8,7 @@ from ..config.topology import LinkPlan
 from ..topics.topic import Topic
 from .board.board import Line
 from .ground import Ground
-from .wire import PROTO, At, FeedChange, FeedRequest
+from .wire import PROTO, At, FeedChange, FeedRequest, Take
 
 
 class Asking:
@@ -22,6 +22,7 @@ class Asking:
         self._confirm: dict[tuple[str, int], None] = {}
         self._told_closed: dict[str, list[At]] = {}
         self._sights_told = 0
+        self._takes: dict[tuple[str, int], int] = {}
         self._must_answer = False  # the feed holds back until it has heard a change
 
     def confirm(self, topic: str, strand: int) -> None:
@@ -29,11 +30,26 @@ class Asking:
         self._confirm[topic, strand] = None
         self._line.dirty[topic, strand] = None
 
+    def take(self, topic: str, strand: int, last: int) -> None:
+        """The feed may send stripped chunks of this strand, up to ``last``: nobody has more."""
+        self._takes[topic, strand] = last
+        self.confirm(topic, strand)
+
+    def takes(self, topic: str, strand: int, last: int) -> bool:
+        """Whether a stripped chunk that ends there was asked for."""
+        return last <= self._takes.get((topic, strand), 0)
+
+    def give_up(self, topic: str, strand: int) -> None:
+        """Another link may have more of the strand by now."""
+        self._takes.pop((topic, strand), None)
+        self.confirm(topic, strand)
+
     async def request(self, heartbeat_ms: int, max_frame_bytes: int) -> FeedRequest:
         """What to open the next feed with: where we stand in every strand of every topic of this link."""
         ground, me = self._ground, self._ground.life.identity
         self.feed_no = max(self.feed_no + 1, ground.clock.wall_ms())
         self._confirm.clear()
+        self._takes.clear()
         self._must_answer = self._has_rivals()
         wants: dict[str, list[At]] = {}
         closed: dict[str, list[At]] = {}
@@ -106,6 +122,7 @@ class Asking:
         ground, line = self._ground, self._line
         wants: dict[str, list[At]] = {}
         not_from: dict[str, list[int]] = {}
+        takes: dict[str, list[Take]] = {}
         for name, number in line.dirty:
             topic, side = ground.registry.any(name), line.sides.get(name)
             if topic is None or side is None or side.refused is not None:
@@ -121,6 +138,8 @@ class Asking:
                     else (number, 0, None)
                 )
                 wants.setdefault(side.source, []).append(at)
+                if (last := self._takes.get((name, number))) is not None:
+                    takes.setdefault(side.source, []).append((number, last))
             elif before and not serve:
                 not_from.setdefault(side.source, []).append(number)
         line.dirty.clear()
@@ -129,4 +148,4 @@ class Asking:
         if not (wants or not_from or sights or self._must_answer):
             return None
         self._must_answer = False
-        return FeedChange(ground.life.identity.origin_id, wants, not_from, sights)
+        return FeedChange(ground.life.identity.origin_id, wants, not_from, takes, sights)

@@ -9,9 +9,10 @@ from ..actors.mailbox import Envelope
 from ..config.topic import topic_config
 from ..config.topology import LinkPlan
 from ..errors import MirrordError, PeerRefused, PeerUnreachable, ProtocolViolation, Unavailable
+from ..records.gap import DELETED
 from ..records.strand import Descriptor, Position
 from ..topics.log.places import contradicts
-from ..topics.messages import Applied, Apply, Introduce
+from ..topics.messages import Applied, Apply, Created, Introduce
 from ..topics.topic import Topic
 from .asking import Asking
 from .board.board import Halt, Side, Told
@@ -32,6 +33,8 @@ from .wire import (
     Rewound,
     Stamp,
     StrandIs,
+    StrippedIs,
+    TopicInfo,
     Topics,
 )
 from .wire import Told as WireTold
@@ -137,6 +140,9 @@ class Inlet:
     async def _on_topics(self, header: Topics) -> None:
         if self._hello is None:
             raise ProtocolViolation("topics came before hello")
+        if header.event == "reconfigured":
+            await self._correct(header.topics)
+            return
         for info in header.topics:
             if header.event == "deleted":
                 self.note("topic deleted", info.name)
@@ -177,21 +183,38 @@ class Inlet:
                 self._ground.board.tells_only(self.plan.peer, name, ())
 
     async def _local_topic(self, local: str, info: Any) -> Topic:
-        """The local topic, created with the source's type, ttl and class if it is not there. One that was deleted here
+        """The local topic, created with the source's type, ttl, class and home if it is not there. One that was deleted here
         stays so until newer records come."""
         there = self._ground.registry.any(local)
         if there is not None and there.about.deleted:
             return there
-        config = topic_config({"type": info.type, "ttl_ms": info.ttl_ms, "durability": info.durability})
+        taken = {"type": info.type, "ttl_ms": info.ttl_ms, "durability": info.durability, "home": info.home or None}
         renamed = info.name if local != info.name else None
+        created = Created(info.creator or self.plan.peer, info.created_ms or self._ground.clock.wall_ms())
         topic, _ = await self._ground.registry.ensure(
-            local, self._ground.declared(local, config), renamed_from=renamed
+            local, self._ground.declared(local, topic_config(taken)), renamed_from=renamed, created=created
         )
         if topic.config.type != info.type:
             raise PeerRefused(
                 "topic-type", f"{local} is a {topic.config.type} here and a {info.type} at {self.plan.peer}"
             )
+        await self._hear_of_creator(topic, info)
         return topic
+
+    async def _correct(self, infos: list[TopicInfo]) -> None:
+        """The peer heard of an earlier creator of topics that it told before."""
+        for info in infos:
+            topic = self._topics.get(info.no)
+            if topic is not None:
+                await self._hear_of_creator(topic, info)
+
+    async def _hear_of_creator(self, topic: Topic, info: TopicInfo) -> None:
+        """Of a queue's creators the earliest grants its leases: two nodes may have made it without knowing."""
+        told, about = (info.created_ms, info.creator), topic.about
+        if info.type == "queue" and info.creator and info.created_ms > 0 and told < (about.created_ms, about.creator):
+            await topic.mailbox.put(Created(info.creator, info.created_ms), bounded_elsewhere=True).wait()
+            self.note("queue has another home", f"{topic.topic}: {info.creator} created it first")
+            topic.bell.ring()
 
     def _refuse_topic(self, name: str, reason: str) -> None:
         self._sides.setdefault(name, Side(name)).refused = reason
@@ -291,11 +314,13 @@ class Inlet:
         if descriptor.strand not in topic.strands:
             await topic.mailbox.put(Introduce(descriptor), bounded_elsewhere=True).wait()
 
-    async def hand_over(self, topic: Topic, chunks: bytes) -> Envelope[Any]:
+    async def hand_over(self, topic: Topic, chunks: bytes, lacks: str) -> Envelope[Any]:
         """Leave chunks in the topic's mailbox; its window is the link's."""
         if topic.about.deleted:
             await self._ground.registry.ensure(topic.topic)
-        return topic.mailbox.put(Apply(chunks), bounded_elsewhere=True)
+        if lacks == DELETED:
+            chunks = self._offers.still_taken(topic, chunks)
+        return topic.mailbox.put(Apply(chunks, may_lack=bool(lacks)), bounded_elsewhere=True)
 
     def applied(self, name: str, result: Applied) -> None:
         """What became of chunks."""
@@ -325,6 +350,12 @@ class Inlet:
         topic = self.local(header.topic)
         if topic is not None:
             self._offers.take(topic, header)
+
+    def stripped(self, header: StrippedIs) -> None:
+        """Chunks lack records at the peer: they are taken when nobody has more."""
+        topic = self.local(header.topic)
+        if topic is not None:
+            self._offers.take_stripped(topic, header)
 
     async def apply_covers(self) -> None:
         """Apply every cover of this link whose time has come."""

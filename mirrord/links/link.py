@@ -22,8 +22,9 @@ from .board.board import Board, Line
 from .inlet import Inlet
 from .peer import Peer
 from .state import Backoff, Facts, LinkState, Meter, compute
-from .wire import Chunks, CoverIs, FeedRequest, Frame, FrameReader, StrandIs, encode
+from .wire import Chunks, CoverIs, FeedRequest, Frame, FrameReader, StrandIs, StrippedIs, encode
 
+Item = tuple[str, Envelope[Any] | CoverIs | StrippedIs]  # left in a topic's mailbox, or in line behind it
 OUTSTANDING = 4  # applies on their way through a topic, per link
 SILENCE_S = 5.0
 
@@ -152,7 +153,7 @@ class Link:
     async def _share_feed(self, stream: Any, request: FeedRequest, silence: trio.CancelScope) -> None:
         room = max(1, self._rules.buffer_bytes // self._rules.max_frame_bytes)
         frames_in, frames_out = trio.open_memory_channel[tuple[Frame, bytes]](room)
-        applied_in, applied_out = trio.open_memory_channel[tuple[str, Envelope[Any] | CoverIs]](OUTSTANDING)
+        applied_in, applied_out = trio.open_memory_channel[Item](OUTSTANDING)
         if self._failure is not None:
             return  # who we are has changed while we were connecting: the request is not true any more
         async with trio.open_nursery() as nursery:
@@ -184,7 +185,7 @@ class Link:
             self.facts.byte_at = self._clock.monotonic()
             self.meter.bytes += len(data)
             for header, body in reader.feed(data):
-                if isinstance(header, Chunks | CoverIs | StrandIs):
+                if isinstance(header, Chunks | CoverIs | StrandIs | StrippedIs):
                     silence.deadline = float("inf")  # the peer is not silent while we are busy
                     self._busy = True
                     await frames.send((header, body))
@@ -209,22 +210,25 @@ class Link:
     async def _apply(
         self,
         frames: trio.MemoryReceiveChannel[tuple[Frame, bytes]],
-        applied: trio.MemorySendChannel[tuple[str, Envelope[Any] | CoverIs]],
+        applied: trio.MemorySendChannel[Item],
     ) -> None:
         async for header, body in frames:
             if isinstance(header, Chunks):
                 topic = self.inlet.local(header.topic)
                 if topic is not None:
-                    await applied.send((topic.topic, await self.inlet.hand_over(topic, body)))
+                    await applied.send((topic.topic, await self.inlet.hand_over(topic, body, header.lacks)))
             elif isinstance(header, StrandIs):
                 await self.inlet.introduce(header)
-            elif isinstance(header, CoverIs):
+            elif isinstance(header, CoverIs | StrippedIs):
                 await applied.send(("", header))  # in line: what came before it must be in the log first
 
-    async def _settle(self, applied: trio.MemoryReceiveChannel[tuple[str, Envelope[Any] | CoverIs]]) -> None:
+    async def _settle(self, applied: trio.MemoryReceiveChannel[Item]) -> None:
         async for topic, item in applied:
             if isinstance(item, CoverIs):
                 self.inlet.offered(item)
+                continue
+            if isinstance(item, StrippedIs):
+                self.inlet.stripped(item)
                 continue
             result = await item.wait()
             now = self._clock.monotonic()

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..config.topology import LinkPlan
-from ..errors import ProtocolViolation
-from ..records.gap import VOLUNTARY, Cover
+from ..errors import ChunkCorrupt, ProtocolViolation
+from ..records.chunk import COUNT, FIRST, FLAGS, LAST_OSEQ, STRAND, STRIPPED, Header, chunks_in
+from ..records.gap import DELETED, VOLUNTARY, Cover
 from ..records.strand import Position
 from ..topics.log.log import Strand
 from ..topics.messages import Applied, ApplyCover
 from ..topics.topic import Topic
 from .asking import Asking
 from .board.board import Halt, Line, Side
-from .board.covers import Offer, judge, needs_no_waiting
+from .board.covers import Offer, applies_late, judge, needs_no_waiting
 from .ground import Ground
-from .wire import CoverIs
+from .wire import CoverIs, StrippedIs
 
 
 class Offers:
@@ -32,6 +33,37 @@ class Offers:
         if not cover.is_sound() or header.strand not in topic.strands:
             raise ProtocolViolation(f"a cover of strand {header.strand:016x} cannot be true")
         self._ground.board.offer(self._plan.peer, topic.topic, cover, self._ground.clock.monotonic())
+
+    def take_stripped(self, topic: Topic, header: StrippedIs) -> None:
+        """Chunks lack records at the peer. Raises ProtocolViolation when that cannot be true."""
+        cover = Cover(header.strand, header.first, header.last, DELETED, None, None)
+        if not cover.is_sound() or header.strand not in topic.strands:
+            raise ProtocolViolation(f"stripped chunks of strand {header.strand:016x} cannot be true")
+        board, now = self._ground.board, self._ground.clock.monotonic()
+        board.offer(self._plan.peer, topic.topic, cover, now, stripped=True)
+
+    def still_taken(self, topic: Topic, chunks: bytes) -> bytes:
+        """These chunks without those that are stripped and not to be taken any more: another link came up that may have
+        more. The peer then hears where we stand."""
+        kept: list[bytes] = []
+        try:
+            for at, size, header in chunks_in(chunks):
+                if not header[FLAGS] & STRIPPED or self._may_take(topic, header):
+                    kept.append(chunks[at : at + size])
+        except ChunkCorrupt as error:
+            raise ProtocolViolation("a frame does not hold chunks") from error
+        return b"".join(kept)
+
+    def _may_take(self, topic: Topic, header: Header) -> bool:
+        name, number, last = topic.topic, header[STRAND], header[FIRST] + header[COUNT] - 1
+        strand = topic.strands.get(number)
+        after = strand.durable_last if strand is not None else 0
+        left = Offer(Cover(number, header[FIRST], last, DELETED, None, None), 0.0, stripped=True)
+        others = self._ground.board.witnesses(name, number, self._plan.peer)
+        if self._asking.takes(name, number, last) and applies_late(after, left, others)[0] >= last:
+            return True
+        self._asking.give_up(name, number)
+        return False
 
     async def apply_due(self) -> list[tuple[str, Applied]]:
         """Apply every cover whose time has come; what became of each."""
@@ -56,6 +88,9 @@ class Offers:
         through = self._judge(name, number, offer, after)
         if through is None:
             return None
+        if offer.stripped:
+            self._take_what_is_left(name, number, offer, through)
+            return None
         if self._plan.on_gap == "halt" and offer.cover.reason not in VOLUNTARY:
             board.halt(
                 peer, name, number, Halt("gap", strand.durable, Position(offer.cover.last, offer.cover.hash))
@@ -70,6 +105,17 @@ class Offers:
             self._asking.confirm(name, number)
         board.rejudge(name, number)  # our log stands elsewhere now: another peer may hold what comes next
         return result
+
+    def _take_what_is_left(self, name: str, number: int, offer: Offer, through: int) -> None:
+        """Nobody has more of the range: let the peer send its chunks as they are. Without any other link of the topic
+        that holds for all that follows."""
+        board, peer = self._ground.board, self._plan.peer
+        if not board.witnesses(name, number, peer):
+            through = LAST_OSEQ
+        elif through < offer.cover.last:
+            return  # a chunk cannot be taken in part
+        board.withdraw(peer, name, number)
+        self._asking.take(name, number, through)
 
     def _judge(self, name: str, number: int, offer: Offer, after: int) -> int | None:
         ground = self._ground

@@ -22,6 +22,7 @@ _LENGTHS = struct.Struct("<II")
 
 At = tuple[int, int, bytes | None]  # strand, oseq, hash there
 Told = tuple[int, int, bytes | None, int, int]  # strand, oseq, hash, whole_from, ts of the last record (ms)
+Take = tuple[int, int]  # strand, and the last oseq up to which chunks may come as they are left
 Move = tuple[int, int, int, bytes | None, int]  # topic number, strand, oseq, hash, ts
 Pending = tuple[int, int, int, int]  # topic number, strand, first and last oseq of a cover held back
 Stamp = tuple[int, int, int]  # when a node was born (ms), its starts since then, ms since this start: only grows
@@ -54,6 +55,7 @@ class FeedChange(Struct, frozen=True, omit_defaults=True):
     origin_id: bytes
     wants: dict[str, list[At]] = {}
     not_from: dict[str, list[int]] = {}
+    takes: dict[str, list[Take]] = {}  # strands of which stripped chunks may be sent, up to where
     sights: list[
         Sight
     ] = []  # what the caller knows of other nodes and itself, when the peer does not pull from it
@@ -105,9 +107,11 @@ class StrandIs(Struct, frozen=True, tag_field="f", tag="strand", omit_defaults=T
 
 
 class Chunks(Struct, frozen=True, tag_field="f", tag="chunks", omit_defaults=True):
-    """Chunks as they lie in the store, in the body; per strand in order."""
+    """Chunks as they lie in the store, in the body; per strand in order. ``lacks`` says why some of them are stripped:
+    ``erased`` (by travelling deletions, so nobody has more) or ``deleted`` (the caller took it so); "" when none is."""
 
     topic: int
+    lacks: str = ""
 
 
 class CoverIs(Struct, frozen=True, tag_field="f", tag="cover", omit_defaults=True):
@@ -120,6 +124,16 @@ class CoverIs(Struct, frozen=True, tag_field="f", tag="cover", omit_defaults=Tru
     reason: str
     prev_hash: bytes | None = None
     hash: bytes | None = None
+
+
+class StrippedIs(Struct, frozen=True, tag_field="f", tag="stripped", omit_defaults=True):
+    """Chunks of this range lack records here that another node may still have. The strand rests until the caller
+    changes its wants; with ``takes`` it gets what is left."""
+
+    topic: int
+    strand: int
+    first: int
+    last: int
 
 
 class Head(Struct, frozen=True, tag_field="f", tag="head", omit_defaults=True):
@@ -165,9 +179,9 @@ class Refused(Struct, frozen=True, tag_field="f", tag="refused", omit_defaults=T
     retry_after_s: float | None = None
 
 
-Frame = Hello | Topics | StrandIs | Chunks | CoverIs | Head | ForkIs | Rewound | NeedClosed | Refused
+Frame = Hello | Topics | StrandIs | Chunks | CoverIs | StrippedIs | Head | ForkIs | Rewound | NeedClosed | Refused
 KNOWN = frozenset(
-    {"hello", "topic", "strand", "chunks", "cover", "head", "fork", "rewound", "need-closed", "refused"}
+    {"hello", "topic", "strand", "chunks", "cover", "stripped", "head", "fork", "rewound", "need-closed", "refused"}
 )
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # all that a decoder raises at what it is given
@@ -227,7 +241,7 @@ class FrameReader:
 
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body = max_body_bytes
-        self._parts: deque[bytes] = deque()
+        self._parts: deque[bytes | memoryview] = deque()
         self._have = 0
         self._need = _LENGTHS.size
         self._lengths: tuple[int, int] | None = None
@@ -256,14 +270,16 @@ class FrameReader:
         return header_len, body_len
 
     def _pull(self, size: int) -> bytes:
-        """The next bytes. Only the part that they end in is cut: a large body is copied once."""
-        parts, taken, lacking = self._parts, [], size
+        """The next bytes. Parts are cut as views: a body is copied once."""
+        parts, lacking = self._parts, size
+        taken: list[bytes | memoryview] = []
         while lacking:
             part = parts.popleft()
             if len(part) > lacking:
-                parts.appendleft(part[lacking:])
-                part = part[:lacking]
+                view = memoryview(part)
+                parts.appendleft(view[lacking:])
+                part = view[:lacking]
             taken.append(part)
             lacking -= len(part)
         self._have -= size
-        return taken[0] if len(taken) == 1 else b"".join(taken)
+        return b"".join(taken)

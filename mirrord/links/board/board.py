@@ -2,7 +2,7 @@
 
 A value without a task: links write what they hear, and read what to do. One upstream per strand (design §3.5): among
 links whose peer told a position not below ours, first one that has not already answered our next record with a cover,
-then one that holds it whole, then the origin's own, then the one that is furthest. The upstream stays unless another is
+nor told that its chunk is stripped, then one that holds it whole, then the origin's own, then the one that is furthest. The upstream stays unless another is
 of a better kind, so that equals do not take turns.
 """
 
@@ -42,6 +42,7 @@ class Side(Struct):
     source: str
     told: dict[int, Told] = field(default_factory=dict)
     covered: dict[int, int] = field(default_factory=dict)
+    stripped: dict[int, int] = field(default_factory=dict)  # up to where chunks lack records at the peer
     offers: dict[int, Offer] = field(default_factory=dict)
     halted: dict[int, Halt] = field(default_factory=dict)
     pending: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -162,6 +163,7 @@ class Board:
         line.up = False
         for side in line.sides.values():
             side.covered.clear()
+            side.stripped.clear()
             side.offers.clear()
             side.pending.clear()
             side.asked.clear()
@@ -177,11 +179,13 @@ class Board:
             del side.told[strand]
             side.behind.pop(strand, None)
 
-    def offer(self, peer: str, topic: str, cover: Cover, now: float) -> None:
-        """A link's peer covers a range: remembered until its next hello, applied when its time has come."""
+    def offer(self, peer: str, topic: str, cover: Cover, now: float, *, stripped: bool = False) -> None:
+        """A link's peer covers a range, or has only a part of its records left: remembered until its next hello, applied
+        or taken when its time has come."""
         side = self.lines[peer].sides[topic]
-        side.covered[cover.strand] = max(side.covered.get(cover.strand, 0), cover.last)
-        side.offers[cover.strand] = Offer(cover, now)
+        answered = side.stripped if stripped else side.covered
+        answered[cover.strand] = max(answered.get(cover.strand, 0), cover.last)
+        side.offers[cover.strand] = Offer(cover, now, stripped)
         self.lines[peer].offered[topic, cover.strand] = None
         self.lines[peer].bell.ring()
         self.rejudge(topic, cover.strand)
@@ -223,7 +227,7 @@ class Board:
         current = self._upstream.get((topic, strand))
         current = current if current is not None and self._is_live(current, topic) else None
         descriptor = self._descriptor(topic, strand)
-        ranked: list[tuple[tuple[bool, bool, bool, bool], bool, int, str]] = []
+        ranked: list[tuple[tuple[bool, ...], bool, int, str]] = []
         for line in self.lines.values():
             side = line.sides.get(topic)
             told = side.told.get(strand) if side is not None else None
@@ -243,6 +247,7 @@ class Board:
             kind = (
                 newest <= ours,
                 side.covered.get(strand, 0) > ours,
+                side.stripped.get(strand, 0) > ours,
                 told.whole_from > ours + 1,
                 not direct,
             )
@@ -279,6 +284,7 @@ class Board:
                     line.up,
                     told.oseq if told is not None and line.up else None,
                     side.covered.get(strand, 0) if side is not None else 0,
+                    side.stripped.get(strand, 0) if side is not None else 0,
                     halted,
                     side.pending.get(strand) if side is not None else None,
                     line.patience_s,

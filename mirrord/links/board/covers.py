@@ -20,6 +20,7 @@ class Witness(Struct, frozen=True):
     up: bool
     told: int | None  # the peer's position; None: it never told one
     covered: int  # up to where it has covered since its hello
+    stripped: int  # up to where it has told, since its hello, that chunks lack records there
     halted: bool  # halted, refused or paused there: it will not bring the range
     pending: tuple[int, int] | None  # a cover that the peer itself holds back
     patience_s: float
@@ -27,10 +28,16 @@ class Witness(Struct, frozen=True):
 
 
 class Offer(Struct, frozen=True):
-    """A cover that a link offers and that is not applied yet."""
+    """A cover that a link offers and that is not applied yet. ``stripped``: there is something left, which may be taken
+    when nobody has more; for the records that are gone that is as good as a cover."""
 
     cover: Cover
     since: float  # monotonic
+    stripped: bool = False
+
+    def answered(self, witness: Witness) -> int:
+        """Up to where another link has said that it will not bring more than this one."""
+        return max(witness.covered, witness.stripped) if self.stripped else witness.covered
 
 
 class Judgement(Struct, frozen=True):
@@ -45,19 +52,19 @@ def needs_no_waiting(cover: Cover, own_ttl_expired: bool) -> bool:
     return cover.reason == ERASED or (cover.reason == EXPIRED and own_ttl_expired)
 
 
-def applies_late(after: int, cover: Cover, others: Sequence[Witness]) -> tuple[int, list[Witness]]:
+def applies_late(after: int, offer: Offer, others: Sequence[Witness]) -> tuple[int, list[Witness]]:
     """How far the cover could be applied as far as *live* links are concerned, and which links must be waited for.
 
     A link that is up, ahead of us and has not covered the range may still bring it: the cover ends before. A link that
     is down, or behind, is waited for.
     """
-    through, waits = cover.last, []
+    through, waits = offer.cover.last, []
     for other in others:
         if other.halted:
             continue
         if other.up and other.told is not None and other.told > after:
             # It has covered up to here; what it told beyond may still come as records.
-            through = min(through, max(other.covered, after))
+            through = min(through, max(offer.answered(other), after))
         else:
             waits.append(other)
     return through, waits
@@ -89,7 +96,7 @@ def judge(
     moved_at: float,
 ) -> Judgement:
     """Whether, and how far, the offered cover may be applied to a log that stands at ``after``."""
-    through, waits = applies_late(after, offer.cover, others)
+    through, waits = applies_late(after, offer, others)
     if through <= after:
         return Judgement(None)
     waits = [w for w in waits if worth_waiting(w)]

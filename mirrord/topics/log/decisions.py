@@ -173,7 +173,7 @@ class Decisions:
         return erased
 
     def _apply(self, message: Apply) -> Applied:
-        applied, turn = self._turn.apply(message.chunks), self._turn
+        applied, turn = self._turn.apply(message.chunks, may_lack=message.may_lack), self._turn
         if turn.orders or self._log.awaited:
             orders = Orders(turn, self._store, self._eraser)
             while turn.orders:
