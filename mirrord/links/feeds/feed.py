@@ -228,8 +228,11 @@ class Feed:
 
     def _beat(self) -> Buffers:
         moves: list[Move] = []
+        corrections: list[TopicInfo] = []
         for name in self._moved:  # only lanes that rang since the last heartbeat can have moved
             if (lane := self._lanes.get(name)) is not None:
+                if (correction := lane.correction()) is not None:
+                    corrections.append(correction)
                 self._digest ^= lane.digest
                 moves += lane.moves()
                 self._digest ^= lane.digest
@@ -242,7 +245,8 @@ class Feed:
             self.caller.name, self._sights_told, max(4, self._budget // 256)
         )
         self._look_whether_taken()
-        return frame(
+        told = [buffer for buffers in _in_frames(corrections, "reconfigured") for buffer in buffers]
+        return told + frame(
             Head(
                 self._clock.wall_ms(), self._digest, moves, pending if changed else None, sights, self._gossip.stamp()
             )

@@ -50,6 +50,7 @@ class Lane:
         self._looked = -1  # commits of the topic up to here were examined for what to send
         self._moves_told = -1
         self._stale = True  # positions changed from outside: find anew where to begin
+        self._creator_told = (0, "")
 
     # ---- what the caller says --------------------------------------------------------------------
 
@@ -123,7 +124,22 @@ class Lane:
         config = topic.config
         return TopicInfo(
             self.no, topic.topic, topic.about.log_id, config.type, config.ttl_ms, config.durability,
-            topic.head, topic.count, topic.bytes, vector,
+            topic.head, topic.count, topic.bytes, vector, *self._who_created_it(),
+        )  # fmt: skip
+
+    def _who_created_it(self) -> tuple[int, str, str]:
+        about = self.topic.about
+        self._creator_told = (about.created_ms, about.creator)
+        return about.created_ms, about.creator, about.config.home or ""
+
+    def correction(self) -> TopicInfo | None:
+        """Whom the topic was created by, when that is another than was told; no positions."""
+        topic, config = self.topic, self.topic.config
+        if self._creator_told == (topic.about.created_ms, topic.about.creator):
+            return None
+        return TopicInfo(
+            self.no, topic.topic, topic.about.log_id, config.type, config.ttl_ms, config.durability,
+            topic.head, topic.count, topic.bytes, [], *self._who_created_it(),
         )  # fmt: skip
 
     def farewell(self) -> TopicInfo:

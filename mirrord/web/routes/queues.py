@@ -63,7 +63,7 @@ async def claim(node: Node, request: Request, name: str) -> Response:
     check_worker(node, body.node)
     topic = await queue_of(node, name)
     if (home := elsewhere(node, request, topic)) is not None:
-        return await _passed_on(home, request)
+        return await _passed_on(home, request, topic)
     limits = node.config.limits
     claimant = Claimant(body.node, min(body.max or 1, limits.max_claim), lease_ms_of(node, topic, body.lease_ms))
     claimed: Claimed = await node.queues.ask(topic, Claim(claimant))
@@ -82,7 +82,7 @@ async def ack(node: Node, request: Request, name: str) -> Response:
     numbers = _checked(node, body)
     topic = await queue_of(node, name)
     if (home := elsewhere(node, request, topic)) is not None:
-        return await _passed_on(home, request)
+        return await _passed_on(home, request, topic)
     done: Done = await node.queues.ask(topic, Ack(body.node, body.seqs, numbers))
     told = {"topic": name, "acked": done.done, "skipped": done.skipped, **_counts(done)}
     if topic.config.durable:
@@ -98,7 +98,7 @@ async def nack(node: Node, request: Request, name: str) -> Response:
     numbers = _checked(node, body)
     topic = await queue_of(node, name)
     if (home := elsewhere(node, request, topic)) is not None:
-        return await _passed_on(home, request)
+        return await _passed_on(home, request, topic)
     delay_ms = min(body.delay_ms, node.config.limits.max_nack_delay_ms)
     done: Done = await node.queues.ask(topic, Nack(body.node, body.seqs, numbers, delay_ms))
     return reply(200, {"topic": name, "nacked": done.done, "skipped": done.skipped, **_counts(done)}, began)
@@ -111,7 +111,7 @@ async def extend(node: Node, request: Request, name: str) -> Response:
     numbers = _checked(node, body)
     topic = await queue_of(node, name)
     if (home := elsewhere(node, request, topic)) is not None:
-        return await _passed_on(home, request)
+        return await _passed_on(home, request, topic)
     lease_ms = lease_ms_of(node, topic, body.lease_ms)
     done: Done = await node.queues.ask(topic, Extend(body.node, body.seqs, numbers, lease_ms))
     deadlines = {str(seq): deadline for seq, deadline in done.deadlines.items()}
@@ -202,13 +202,14 @@ def elsewhere(node: Node, request: Request, topic: Topic) -> Home | None:
     return home
 
 
-def call_of(request: Request) -> Call:
-    """The request, to be passed on."""
-    target = request.raw_path or request.path.encode()
+def call_of(request: Request, topic: Topic) -> Call:
+    """The request, to be passed on, with the name that the topic has where a link takes it from."""
+    verb = request.path.rpartition("/")[2]
+    target = f"/v0/topics/{topic.source_name}/{verb}".encode()
     return Call(request.method, target + (b"?" + request.query.encode() if request.query else b""),
                 request.headers, request.body)  # fmt: skip
 
 
-async def _passed_on(home: Home, request: Request) -> Response:
-    told = await home.call(call_of(request))
+async def _passed_on(home: Home, request: Request, topic: Topic) -> Response:
+    told = await home.call(call_of(request, topic))
     return Response(told.status, told.body, told.content_type)

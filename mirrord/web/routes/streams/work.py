@@ -37,7 +37,7 @@ async def work(node: Node, request: Request, name: str) -> Response | Stream:
     home = elsewhere(node, request, topic)
     node.streams.check_seat(request.principal)
     if home is not None:
-        return await _passed_on(node, request, home)
+        return await _passed_on(node, request, home, topic)
     most = min(max(_number(args.get("max", ""), 1), 1), node.config.limits.max_claim)
     attach = Attach(Claimant(worker, most, lease_ms_of(node, topic, lease_ms)))
 
@@ -129,10 +129,10 @@ def _one_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ")
 
 
-async def _passed_on(node: Node, request: Request, home: Home) -> Response | Stream:
+async def _passed_on(node: Node, request: Request, home: Home, topic: Topic) -> Response | Stream:
     """The home's stream, as it comes; its refusal, if it refuses. Our client's end ends it there, too."""
     async with AsyncExitStack() as stack:
-        reply = await stack.enter_async_context(home.stream(call_of(request)))
+        reply = await stack.enter_async_context(home.stream(call_of(request, topic)))
         if reply.more is None:
             return Response(reply.status, reply.body, reply.content_type)
         more, opened = reply.more, stack.pop_all()
