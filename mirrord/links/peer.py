@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from ..errors import FeedNotFound, PeerRefused, PeerUnreachable
+from .pull import Pull
 from .wire import UNREADABLE
 
 CHANGE_WITHIN_S = 60.0  # a large change on a slow line takes its time
@@ -48,9 +49,7 @@ class HttpPeer:
         """``key`` is asked at each request, for it may be renewed; an empty one is not sent. ``trust`` says whose
         certificates are believed, and which one is shown; None: the system's, and none."""
         self._url = url.rstrip("/")
-        # Silence on a feed is judged by the link's watchdog, which knows the heartbeat; here only connecting, and
-        # single writes and the answers to changes, have deadlines.
-        self._timeout = httpx.Timeout(connect_timeout_s, read=None, write=60.0)
+        self._connect_timeout_s, self._key, self._trust = connect_timeout_s, key, trust
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(connect_timeout_s, read=10.0),
             limits=httpx.Limits(max_connections=4, max_keepalive_connections=2),
@@ -61,23 +60,20 @@ class HttpPeer:
 
     @asynccontextmanager
     async def feed(self, request: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+        # Silence on a feed is judged by the link's watchdog, which knows the heartbeat; here only connecting and
+        # sending have deadlines.
+        pull = Pull(f"{self._url}/v0/feed", self._connect_timeout_s, self._trust)
+        found = self._key()
+        headers = MSGPACK | ({"authorization": f"Bearer {found}"} if found else {})
+        stream = await pull.open(request, headers)
         try:
-            async with self._client.stream(
-                "POST", f"{self._url}/v0/feed", content=request, headers=MSGPACK, timeout=self._timeout
-            ) as response:
-                if response.status_code != 200:
-                    raise refusal(response.status_code, await _beginning(response))
-                yield self._named(response.aiter_raw())
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
-
-    async def _named(self, stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The same bytes; what breaks the stream is a named error, wherever it is read."""
-        try:
-            async for data in stream:
-                yield data
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
+            async with aclosing(pull.body(stream)) as body:
+                status = await pull.status(stream)
+                if status != 200:
+                    raise refusal(status, await _beginning(body))
+                yield body
+        finally:
+            await trio.aclose_forcefully(stream)
 
     async def change(self, feed_no: int, change: bytes) -> None:
         with trio.move_on_after(CHANGE_WITHIN_S):
@@ -85,7 +81,8 @@ class HttpPeer:
                 async with self._client.stream(
                     "POST", f"{self._url}/v0/feed/{feed_no}", content=change, headers=MSGPACK
                 ) as response:
-                    body = await _beginning(response)
+                    async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as stream:
+                        body = await _beginning(stream)
             except (httpx.HTTPError, httpx.StreamError) as error:
                 raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
             if response.status_code != 200:
@@ -106,14 +103,13 @@ def _bearer(key: Callable[[], str]) -> Callable[[httpx.Request], httpx.Request]:
     return with_key
 
 
-async def _beginning(response: httpx.Response) -> bytes:
+async def _beginning(stream: AsyncIterator[bytes]) -> bytes:
     """As much of an answer as can be a word of a node's; whoever answers there may send for ever."""
     found = b""
-    async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as stream:
-        async for data in stream:
-            found += data
-            if len(found) > MOST_ANSWER_BYTES:
-                break
+    async for data in stream:
+        found += data
+        if len(found) > MOST_ANSWER_BYTES:
+            break
     return found
 
 

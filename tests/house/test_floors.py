@@ -42,7 +42,7 @@ MAY_WAIT = frozenset({
     "client/api.py", "client/bell.py", "client/groups/reader.py", "client/nodes.py", "client/queues/worker.py",
     "client/records/follow.py", "client/sending/producer.py", "client/sending/receipt.py",
     "sync/client.py", "sync/thread.py",
-    "links/feeds/feed.py", "links/feeds/feeds.py", "links/link.py", "links/peer.py", "links/switchboard.py",
+    "links/feeds/feed.py", "links/feeds/feeds.py", "links/link.py", "links/peer.py", "links/pull.py", "links/switchboard.py",
     "groups/keeper.py", "node.py", "routers/router.py", "routers/routers.py", "serve.py",
     "storage/inline.py", "storage/journal.py", "storage/sqlite/checkpoint.py", "storage/sqlite/directory.py",
     "storage/turns.py",

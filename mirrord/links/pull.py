@@ -1,0 +1,131 @@
+"""One endless answer over HTTP/1.1, received with as little as possible between the socket and its reader.
+
+The client library of the rest of the tree costs half of a puller's time on a long feed (docs/decisions/0013); here
+httptools takes the chunked framing off in C and whoever reads gets large pieces.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from urllib.parse import urlsplit
+
+import httptools
+import trio
+
+from ..errors import PeerUnreachable
+
+RECEIVE_BYTES = 1 << 18
+MOST_HEAD_BYTES = 64 << 10
+SEND_WITHIN_S = 60.0
+PORTS = {"http": 80, "https": 443}
+
+
+class Answer:
+    """What httptools tells of the peer's answer. ``pieces`` of the body wait here to be taken."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.status = 0
+        self.complete = False
+        self._parser = httptools.HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> None:
+        """Raises httptools.HttpParserError for what is no answer."""
+        self._parser.feed_data(data)
+
+    def take(self) -> bytes:
+        """The body that came since the last time."""
+        pieces, self.pieces = self.pieces, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    # Called by httptools.
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        self.status = status if status >= 200 else 0  # what is below comes before the answer
+
+    def on_body(self, body: bytes) -> None:
+        self.pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        self.complete = self.status != 0
+
+
+class Pull:
+    """A POST whose answer is read piece by piece. Everything that goes wrong is PeerUnreachable."""
+
+    def __init__(self, url: str, connect_timeout_s: float, trust: ssl.SSLContext | None) -> None:
+        """``url`` with its path; ``trust`` says whose certificates are believed, None: those of the system."""
+        parts = urlsplit(url)
+        self._url, self._secure = url, parts.scheme == "https"
+        self._host, self._port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 80)
+        self._path, self._authority = parts.path or "/", parts.netloc.rpartition("@")[2]
+        self._connect_timeout_s, self._trust = connect_timeout_s, trust
+        self._answer = Answer()
+
+    async def open(self, body: bytes, headers: Mapping[str, str]) -> trio.abc.Stream:
+        """Connect and send; the stream is the caller's to close."""
+        try:
+            with trio.fail_after(self._connect_timeout_s):
+                stream = await self._connect()
+        except (OSError, trio.BrokenResourceError, trio.TooSlowError, ssl.SSLError) as error:
+            raise self._unreachable(error) from error
+        try:
+            with trio.fail_after(SEND_WITHIN_S):
+                await stream.send_all(self._head(len(body), headers) + body)
+        except (trio.BrokenResourceError, trio.TooSlowError) as error:
+            await trio.aclose_forcefully(stream)
+            raise self._unreachable(error) from error
+        return stream
+
+    async def _connect(self) -> trio.abc.Stream:
+        plain = await trio.open_tcp_stream(self._host, self._port)
+        if not self._secure:
+            return plain
+        trust = self._trust or ssl.create_default_context()
+        secure = trio.SSLStream(plain, trust, server_hostname=self._host, https_compatible=True)
+        greeted = False
+        try:
+            await secure.do_handshake()
+            greeted = True
+        finally:
+            if not greeted:
+                await trio.aclose_forcefully(secure)
+        return secure
+
+    def _head(self, length: int, headers: Mapping[str, str]) -> bytes:
+        lines = [f"POST {self._path} HTTP/1.1", f"host: {self._authority}", f"content-length: {length}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+    async def status(self, stream: trio.abc.Stream) -> int:
+        """Wait for the head of the answer."""
+        seen = 0
+        while not self._answer.status:
+            seen += len(data := await self._receive(stream))
+            if not data or seen > MOST_HEAD_BYTES:
+                raise PeerUnreachable(f"{self._url}: the peer closed the connection without an answer")
+        return self._answer.status
+
+    async def body(self, stream: trio.abc.Stream) -> AsyncGenerator[bytes, None]:
+        """The pieces of the answer, as they come. Ends with it."""
+        while True:
+            if self._answer.pieces:
+                yield self._answer.take()
+            if self._answer.complete:
+                return
+            if not await self._receive(stream):
+                raise PeerUnreachable(f"{self._url}: the peer closed the connection in the middle of an answer")
+
+    async def _receive(self, stream: trio.abc.Stream) -> bytes:
+        try:
+            data = bytes(await stream.receive_some(RECEIVE_BYTES))
+            if data:
+                self._answer.feed(data)
+        except (trio.BrokenResourceError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            raise self._unreachable(error) from error
+        return data
+
+    def _unreachable(self, error: BaseException) -> PeerUnreachable:
+        return PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}")
