@@ -109,11 +109,7 @@ class Queue:
             await self.topic.mailbox.ask(Sweep())
         if self.topic.log_id_hex != self._log_id and not self.topic.about.deleted:
             await self._begin()
-        self._look_at_clock()
-        self.books.elapse()
-        if self.topic.removed != self._accounted:
-            self._accounted = self.topic.removed
-            self.books.purge()
+        self._make_current()
         fault = self._may_not_grant()
         for envelope in envelopes:
             if fault is not None and (isinstance(fault, HomeUnreachable) or isinstance(envelope.message, Claim)):
@@ -126,6 +122,14 @@ class Queue:
             self._wake()
             await trio.lowlevel.checkpoint()
         self._wake()
+
+    def _make_current(self) -> None:
+        """Leases whose time is over, and those of records that went from the topic, are none."""
+        self._look_at_clock()
+        self.books.elapse()
+        if self.topic.removed != self._accounted:
+            self._accounted = self.topic.removed
+            self.books.purge()
 
     def _may_not_grant(self) -> MirrordError | None:
         home, here = home_of(self.topic, self._ground.node), self._ground.node
@@ -272,7 +276,7 @@ class Queue:
 
     def counts(self) -> Counts:
         """As of now."""
-        self._look_at_clock()
-        if self.books.elapse():
+        self._make_current()
+        if self.books.crew.hungry:
             self._look()
         return self.foreman.counts()

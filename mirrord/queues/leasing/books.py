@@ -56,10 +56,9 @@ class Books:
         """Records that somebody holds."""
         return len(self.leases.held) + sum(bool(lease.number) for lease in self.leases.leaving.values())
 
-    def elapse(self) -> bool:
-        """End leases and delays whose time is over. Whether a stream may be served by that."""
+    def elapse(self) -> None:
+        """End leases and delays whose time is over."""
         self.crew.ended(self.leases.elapse(self.now.ms))
-        return self.crew.hungry
 
     def purge(self) -> None:
         """Records went from the topic otherwise than by this queue."""
