@@ -1,6 +1,6 @@
 """The one task that serves all fans: rounds of one page for everybody who is due, the most important topics first.
 
-A fan rests after its page for twice as long as that took, so that watchers never have more than a third of the node's
+A fan rests after its page for as long as that took, so that watchers never have more than half of the node's
 time; what is appended meanwhile shares the next page.
 """
 
@@ -20,8 +20,8 @@ from .fan import Fan, FanKey
 from .place import Batch, Place, Rider
 
 HANDED_AT_ONCE = 64  # riders that are handed a batch before others of the node get a turn
-REST_SHARE = 2.0
-LEAST_REST_S, MOST_REST_S = 0.0005, 0.1
+REST_SHARE = 1.0
+LEAST_REST_S, MOST_REST_S = 0.0005, 0.05
 
 
 class Fans:

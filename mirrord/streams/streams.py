@@ -59,24 +59,26 @@ class Streams:
         """What the deadlines of sessions go by."""
         return self._clock.monotonic()
 
-    def check_seat(self, key: Key) -> None:
+    def check_seat(self, key: Key | None) -> None:
         """Raises Throttled at [limits] max_sse and max_sse_per_key."""
         rules = self._rules
         if rules.most_connections and self.connections >= rules.most_connections:
             raise Throttled.beyond("max_sse", rules.most_connections)
-        if rules.most_connections_per_key and key.streams >= rules.most_connections_per_key:
+        if key is not None and rules.most_connections_per_key and key.streams >= rules.most_connections_per_key:
             raise Throttled.beyond("max_sse_per_key", rules.most_connections_per_key)
 
     @contextmanager
-    def seat(self, key: Key) -> Iterator[None]:
+    def seat(self, key: Key | None) -> Iterator[None]:
         """One open connection of a key."""
         self.connections += 1
-        key.streams += 1
+        if key is not None:
+            key.streams += 1
         try:
             yield
         finally:
             self.connections -= 1
-            key.streams -= 1
+            if key is not None:
+                key.streams -= 1
 
     async def watch(
         self, wanted: Mapping[str, From], *, lenient: bool, **fields: Any

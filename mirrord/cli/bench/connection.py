@@ -51,6 +51,16 @@ class Connection:
             self._inbox.put(data)
         return answer
 
+    def receive_some(self) -> bytes:
+        """What has come, of an answer without an end."""
+        try:
+            data = self._socket.recv(1 << 16)
+        except OSError as error:
+            raise PeerUnreachable(f"{self._where}: {error}") from error
+        if not data:
+            raise PeerUnreachable(f"{self._where} ended the stream")
+        return data
+
     def confirm(self) -> Answer:
         """The answer; raises the error that it names when it is none of success."""
         answer = self.receive()

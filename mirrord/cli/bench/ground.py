@@ -29,6 +29,8 @@ class Sizes(Struct, frozen=True):
     requests_in_turn: int = 8000  # over one connection
     seen: int = 2000  # appends that are looked for on the other node
     pages: int = 1000
+    watchers: int = 1000
+    watched: int = 500  # appends that each of them is pushed
     idle_topics: int = 1000
     idle_s: float = 30.0
     small: int = 20_000  # growth: this log against the next
@@ -38,7 +40,7 @@ class Sizes(Struct, frozen=True):
 
 QUICK = Sizes(
     mirrored=100_000, alone=20_000, batches=60, requests=2000, requests_in_turn=500, seen=200, pages=50,
-    idle_topics=50, idle_s=3.0, small=2000, large=50_000, stored=50_000,
+    watchers=50, watched=50, idle_topics=50, idle_s=3.0, small=2000, large=50_000, stored=50_000,
 )  # fmt: skip
 FULL = Sizes(alone=2_000_000, large=20_000_000, stored=20_000_000)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import selectors
 import threading
+from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
+from typing import cast
 
 from msgspec import Struct
 
 from ...errors import PeerUnreachable
 from .connection import WITHIN_S, Connection
-from .wire import diff, records_in
+from .wire import diff, numbers_in, records_in
 
 
 class Lane(Struct, frozen=True):
@@ -123,6 +125,36 @@ class Steady:
         while self._flying or (reader is not None and len(reader.seen_s) < len(self.due_s)):
             if not self._listen(selector, WITHIN_S):
                 raise PeerUnreachable(f"what was appended was not seen within {WITHIN_S:.0f} s")
+
+
+class Crowd:
+    """Watchers, each on an event stream of its own. Notes when which record came, by its number, to anyone of them."""
+
+    def __init__(self, streams: Sequence[Connection]) -> None:
+        self._rests = dict.fromkeys(streams, b"")
+        self.numbers = array("l")
+        self.seen_s = array("d")
+
+    def listen(self, events: int) -> None:
+        """Until so many records have come, counted over all watchers. Raises PeerUnreachable."""
+        with selectors.DefaultSelector() as selector:
+            for stream in self._rests:
+                selector.register(stream, selectors.EVENT_READ)
+            while len(self.numbers) < events:
+                found = selector.select(WITHIN_S)
+                if not found:
+                    raise PeerUnreachable(f"watchers were pushed nothing for {WITHIN_S:.0f} s")
+                for key, _ in found:
+                    self._take(cast(Connection, key.fileobj))
+
+    def _take(self, stream: Connection) -> None:
+        data = self._rests[stream] + stream.receive_some()
+        now_s = perf_counter()
+        whole, end, rest = data.rpartition(b"\n\n")
+        self._rests[stream] = rest
+        for number in numbers_in(whole) if end else ():
+            self.numbers.append(number)
+            self.seen_s.append(now_s)
 
 
 class Aside:

@@ -16,6 +16,7 @@ from ...errors import ProtocolViolation
 
 RECORD_BYTES = 128
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+_DATA = re.compile(rb'"data":"(\d+)"')
 _HEAD_END = b"\r\n\r\n"
 _LONGEST_HEAD = 64 << 10
 
@@ -75,6 +76,16 @@ def append(topic: str, payloads: Sequence[bytes]) -> bytes:
 def diff(topic: str, **fields: int) -> bytes:
     """A read after a cursor."""
     return request("POST", f"/v0/topics/{topic}/diff", msgspec.json.encode(fields))
+
+
+def watch(topic: str) -> bytes:
+    """A watch session of what comes from now on."""
+    return request("POST", "/v0/watch", msgspec.json.encode({"topics": {topic: {"tail": True}}}))
+
+
+def numbers_in(events: bytes) -> list[int]:
+    """The numbers of the records in a piece of an event stream."""
+    return [int(number) for number in _DATA.findall(events)]
 
 
 def topics(prefix: str) -> bytes:

@@ -32,7 +32,7 @@ from .orders import (
     told,
 )
 from .outbox import Outbox
-from .watch import LAST_WORDS_S, begins, view_of
+from .watch import LAST_WORDS_S, begins, counted, view_of
 
 GOING_AWAY, TRY_LATER = 1001, 1013
 BEAT_S = 15.0  # how often the key is looked at again, and the node's state
@@ -40,8 +40,8 @@ BEAT_S = 15.0  # how often the key is looked at again, and the node's state
 
 async def socket(node: Node, request: Request, websocket: WebSocket) -> None:
     """``GET /v0/ws``. Raises Throttled."""
-    node.streams.check_seat(request.principal)
-    with node.streams.seat(request.principal):
+    node.streams.check_seat(counted(request.principal))
+    with node.streams.seat(counted(request.principal)):
         await websocket.accept()
         await _Conversation(node, request, websocket).run()
 

@@ -28,7 +28,7 @@ from ....streams.streams import From
 from ....streams.watcher import Pace, Prefix, Watcher
 from ....topics.read.face import View
 from ....topics.topic import Topic
-from ...auth.principal import Principal
+from ...auth.principal import EVERYBODY, Principal
 from ...message import ClientGone, Request, Response, Stream, Writer
 from ..bodies import Count, Match, decode, decoder, flag
 from ..topics import DEFAULT_LIMIT, reply
@@ -133,13 +133,18 @@ async def stream(node: Node, request: Request, wid: str) -> Stream:
         raise NotAcceptable("this is an event stream: accept text/event-stream")
     told = request.header(b"last-event-id")
     last = parse_event_id(told.decode("latin-1")) if told else None
-    node.streams.check_seat(request.principal)
+    node.streams.check_seat(counted(request.principal))
 
     async def write(writer: Writer) -> None:
-        with node.streams.seat(request.principal):
+        with node.streams.seat(counted(request.principal)):
             await _Streaming(node, session, writer, request.principal).run(last)
 
     return Stream(write, 200, EVENT_STREAM, HEADERS)
+
+
+def counted(principal: Principal) -> Principal | None:
+    """Whose open connections are counted: with no keys there is one bound for all."""
+    return None if principal is EVERYBODY else principal
 
 
 class _Streaming:
