@@ -7,9 +7,7 @@ import pytest
 from .daemon import Api, Daemon, refused
 
 CALLS = [
-    ("POST", "/v0/topics/x/claim"),
-    ("POST", "/v0/topics/x/ack"), ("POST", "/v0/topics/x/nack"), ("POST", "/v0/topics/x/extend"),
-    ("GET", "/v0/topics/x/work"), ("GET", "/v0/topics/x/explain"),
+    ("GET", "/v0/topics/x/explain"),
     ("PUT", "/v0/jobs/j"), ("GET", "/v0/jobs"), ("POST", "/v0/jobs/j/runs"), ("GET", "/v0/jobs/j/runs/1"),
     ("POST", "/v0/jobs/j/claim"), ("DELETE", "/v0/jobs/j"), ("PUT", "/v0/schedules/s"), ("GET", "/v0/schedules"),
     ("POST", "/v0/schedules/s/trigger"), ("POST", "/v0/locks/l/acquire"), ("GET", "/v0/locks/l"),

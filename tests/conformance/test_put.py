@@ -13,6 +13,7 @@ DEFAULTS = {
     "durability": "disk", "priority": None, "auto_priority": True, "auto_create": True,
     "idempotency_window_ms": 120_000, "dedupe_node": True, "lease_ms": 30_000, "claim_jitter_ms": 0,
     "max_deliveries": 0, "dead_letter": None, "leases_durable": False, "idempotency_check": True,
+    "home": None,
 }  # fmt: skip
 
 
@@ -64,14 +65,19 @@ def test_durable_is_short_for_durability(
     assert (config["durability"], config["durable"]) == (durability, durable)
 
 
-@pytest.mark.parametrize(("asked", "kept"), [(1, 100), (100, 100), (30_000, 30_000)])
-def test_lease_ms_is_clamped_not_refused(api: Api, topic: str, asked: int, kept: int) -> None:
-    """A lease below the least is raised to it; queues are not here, so anything but the default says so."""
-    response = api.put(f"/v0/topics/{topic}", json={"lease_ms": asked})
-    if kept == DEFAULTS["lease_ms"]:
-        assert response.json()["config"]["lease_ms"] == kept
-    else:
-        assert refused(response, 501, "not_yet") == {"field": "lease_ms"}
+@pytest.mark.parametrize(
+    ("field", "asked", "kept"),
+    [
+        ("lease_ms", 1, 100), ("lease_ms", 100, 100), ("lease_ms", 10**12, 86_400_000),
+        ("claim_jitter_ms", 0, 0), ("claim_jitter_ms", 5001, 5000),
+    ],
+)  # fmt: skip
+def test_leases_and_windows_are_clamped_not_refused(
+    api: Api, topic: str, field: str, asked: int, kept: int
+) -> None:
+    """A lease below the least is raised to it, what is too long is cut, and it is stored so."""
+    assert api.create(topic, **{field: asked})["config"][field] == kept
+    assert api.state(topic)["config"][field] == kept
 
 
 @pytest.mark.parametrize(
@@ -136,8 +142,7 @@ def test_ephemeral_is_for_ever(api: Api, topic: str) -> None:
 @pytest.mark.parametrize(
     "later",
     [
-        {"type": "queue"}, {"dead_letter": "dead"}, {"max_deliveries": 3},
-        {"leases_durable": True}, {"claim_jitter_ms": 5}, {"priority": 7}, {"auto_priority": False},
+        {"priority": 7}, {"auto_priority": False},
     ],
 )  # fmt: skip
 def test_what_is_not_there_yet_is_refused_by_name(api: Api, topic: str, later: dict[str, Any]) -> None:
