@@ -183,8 +183,8 @@ class Inlet:
                 self._ground.board.tells_only(self.plan.peer, name, ())
 
     async def _local_topic(self, local: str, info: Any) -> Topic:
-        """The local topic, created with the source's type, ttl, class and home if it is not there. One that was deleted here
-        stays so until newer records come."""
+        """The local topic, created with the source's type, ttl, class and home if it is not there. One that was deleted
+        here stays so until newer records come."""
         there = self._ground.registry.any(local)
         if there is not None and there.about.deleted:
             return there

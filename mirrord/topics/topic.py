@@ -14,9 +14,9 @@ from msgspec import structs
 from ..actors.bell import Bell
 from ..actors.mailbox import Envelope, Mailbox
 from ..actors.rounds import Crowd
-from ..config.topic import TopicConfig
+from ..config.topic import TopicConfig, effective_priority
 from ..errors import ChunkCorrupt, MirrordError, StoreCorrupt
-from ..records.gap import LOST
+from ..records.gap import DELETED, LOST
 from ..records.selector import Selector
 from ..records.strand import Descriptor
 from ..storage.memory import MemoryStore
@@ -204,7 +204,8 @@ class Topic:
             return None
         sync = turn.sync or self._log.about.config.durability == "fsync"
         size = sum(len(p.body) for p in turn.packs)
-        return JournalTurn(kept, sync=sync, urgent=urgent, size=size, then=stands)
+        priority = self.priority(turn.now_ms)
+        return JournalTurn(kept, sync=sync, urgent=urgent, size=size, then=stands, priority=priority)
 
     def _kept(self, changes: list[Change], turn: Turn) -> list[Change]:
         """What an ephemeral topic keeps on disk: its identity, marks of readers who live elsewhere, and its ceiling
@@ -278,6 +279,11 @@ class Topic:
         """Commit time of the newest own record, ms; 0: none."""
         return self._log.last_ts
 
+    def priority(self, now_ms: int) -> int:
+        """-1000 to 1000: who goes first under pressure."""
+        config = self.about.config
+        return effective_priority(config, now_ms - self.last_read_ms if self.last_read_ms else None)
+
     @property
     def source_name(self) -> str:
         """What the topic is called where its records were written."""
@@ -313,6 +319,13 @@ class Topic:
             return []
         warm = self._ground.shelf.read(self.tid, seq, max_bytes)
         return warm if warm is not None else self._store.packs(self.tid, seq, max_bytes)
+
+    def gone(self, first: int, last: int) -> int:
+        """What of these seqs nobody may be given: deleted one by one, or all below a place. Bit i is ``first + i``."""
+        bits = self.masks.within(first, last)
+        if (front := self.taken.get(DELETED, 0)) >= first:
+            bits |= (1 << min(front, last) - first + 1) - 1
+        return bits
 
     def is_live(self, seq: int) -> bool:
         """Whether a record of this seq, if there was one, is still shown."""

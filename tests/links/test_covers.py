@@ -17,7 +17,8 @@ OFFER, AFTER = Offer(COVER, since=100.0), 2
 
 def other(link: str = "b", **facts: Any) -> Witness:
     told: dict[str, Any] = {
-        "up": True, "told": 20, "covered": 0, "stripped": 0, "halted": False, "pending": None, "patience_s": 60.0, "down_since": 0.0,
+        "up": True, "told": 20, "covered": 0, "stripped": 0, "halted": False, "pending": None,
+        "patience_s": 60.0, "down_since": 0.0,
     }  # fmt: skip
     return Witness(link, **(told | facts))
 

@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mirrord.links.feeds.lane import Lane, Piece
-from mirrord.links.wire import At, Chunks, CoverIs, ForkIs, StrandIs
+from mirrord.links.feeds.lane import Lane
+from mirrord.links.feeds.piece import Piece
+from mirrord.links.wire import At, Chunks, CoverIs, ForkIs, StrandIs, StrippedIs
 from mirrord.records import chunk as chunks
 from mirrord.records.strand import Identity
-from mirrord.topics.messages import Append, Apply, Configure, DropTopic, Introduce
+from mirrord.topics.log.places import hash_at
+from mirrord.topics.messages import Append, Apply, Configure, Delete, DropTopic, Erase, Introduce
 from mirrord.topics.registry import Registry
 from mirrord.topics.topic import Topic
 
@@ -239,3 +241,110 @@ async def test_any_caller_gets_exactly_what_it_lacks(data: st.DataObject) -> Non
                 stand[number] = item[2] if len(item) == 4 else first  # type: ignore[arg-type, index]
             lane.place([(o.number, stand[o.number], None) for o in origins])
         assert stand == {o.number: o.ends[-1].oseq for o in origins}
+
+
+# ---- deleted records
+
+
+def chunks_of(pieces: list[Piece]) -> list[tuple[str, int, int, int]]:
+    """Why they lack something, strand, first oseq and what is missing, of each chunk that was sent."""
+    found: list[tuple[str, int, int, int]] = []
+    for piece in pieces:
+        if isinstance(piece.header, Chunks):
+            body = b"".join(piece.body)
+            for at, _, header in chunks.chunks_in(body):
+                missing = chunks.missing(body, at, header)
+                found.append((piece.header.lacks, header[chunks.STRAND], header[chunks.FIRST], missing))
+    return found
+
+
+async def test_what_is_deleted_here_is_not_sent_and_what_is_left_only_when_it_is_asked_for() -> None:
+    """Another node may have the chunk whole. Until the caller knows better the strand rests, others go on; then the
+    chunks come without the deleted records, and nothing of those is on the wire."""
+    one, two = Origin(5), Origin(6)
+    one.write(2)
+    one.write(3)
+    one.write(1)
+    two.write(1)
+    async with topic_of(one, two) as (topic, _):
+        await topic.mailbox.ask(Erase((4,)))
+        lane = lane_of(topic)
+        pieces = flow(lane)
+        assert chunks_of(pieces) == [("", 5, 1, 0), ("", 6, 1, 0)]
+        assert [p.header for p in pieces if isinstance(p.header, StrippedIs)] == [StrippedIs(1, 5, 3, 5)]
+        assert flow(lane) == []
+        lane.place([at(one, 1)])
+        lane.take([(5, 5)])
+        pieces = flow(lane)
+        assert chunks_of(pieces) == [("deleted", 5, 3, 0b010), ("", 5, 6, 0)]
+        assert told(pieces) == [(5, 3), (5, 5), (5, 6)]
+        assert not any(one.text(4).encode() in bytes(body) for piece in pieces for body in piece.body)
+
+
+async def test_what_travelling_deletions_took_is_left_out_at_once() -> None:
+    """Nobody has more: there is nothing to wait for."""
+    one = Origin(5)
+    one.write(2)
+    one.write(2)
+    async with topic_of(one) as (topic, registry):
+        await topic.mailbox.ask(Erase((1, 3, 4), travels=True))
+        own = topic.own_strand
+        assert own is not None
+        order, *rest = chunks_of(flow(lane_of(topic)))
+        assert order == ("", own.descriptor.strand, 1, 0)
+        assert rest == [("erased", 5, 1, 0b01), ("erased", 5, 3, 0b11)]  # the warm tail has what the store let go
+        registry._ground.shelf.clear(topic.tid)
+        pieces = flow(lane_of(topic))
+        assert chunks_of(pieces)[1:] == [("erased", 5, 1, 0b01)]
+        assert told(pieces)[-1] == (5, 3, 4, "erased")
+
+
+async def test_of_what_nothing_is_left_is_covered() -> None:
+    """Whole chunks that are deleted, in a pack of which something lives, are told as one range with its hashes."""
+    one = Origin(5)
+    body = b"".join(one.write(2) for _ in range(4))
+    async with topic_of() as (topic, _):
+        await topic.mailbox.ask(Introduce(one.descriptor))
+        await topic.mailbox.ask(Apply(body))
+        await topic.mailbox.ask(Erase((3, 4, 5, 6)))
+        lane = lane_of(topic)
+        pieces = flow(lane)
+        assert told(pieces) == [(5, 1), (5, 2), (5, 3, 6, "deleted")]
+        (cover,) = [p.header for p in pieces if isinstance(p.header, CoverIs)]
+        assert (cover.prev_hash, cover.hash) == (one.ends[1].hash, one.ends[3].hash)
+        lane.place([at(one, 3)])
+        assert told(flow(lane)) == [(5, 7), (5, 8)]
+
+
+async def test_a_front_that_was_deleted_is_not_served_although_its_pack_lies_there() -> None:
+    """The floor may lie inside a pack; what is below it is gone for peers too, where a person deleted it."""
+    one = Origin(5)
+    body = b"".join(one.write(2) for _ in range(4))
+    async with topic_of() as (topic, _):
+        await topic.mailbox.ask(Introduce(one.descriptor))
+        await topic.mailbox.ask(Apply(body))
+        await topic.mailbox.ask(Delete(6))
+        pieces = flow(lane_of(topic))
+        assert told(pieces) == [(5, 1, 4, "deleted")]
+        lane = lane_of(topic, [at(one, 2)])
+        assert [p.header for p in flow(lane) if isinstance(p.header, StrippedIs)] == [StrippedIs(1, 5, 5, 8)]
+
+
+async def test_control_chunks_are_sent_in_the_order_of_their_strand() -> None:
+    """They lie beside the packs, and come between the records that were written before and after them."""
+    async with topic_of() as (topic, _):
+        for i in range(4):
+            await topic.mailbox.ask(Append([draft(str(i)), draft(str(i))]))
+            await topic.mailbox.ask(Erase((topic.head,), travels=True))
+        own = topic.own_strand
+        assert own is not None
+        assert own.durable_last == 12
+        lane = lane_of(topic)
+        sent = [(lacks, first) for lacks, _, first, _ in chunks_of(flow(lane))]
+        assert sent == [(lacks, 3 * i + place) for i in range(4) for lacks, place in (("erased", 1), ("", 3))]
+        await topic.mailbox.ask(Erase((1,), travels=True))
+        assert [(lacks, first) for lacks, _, first, _ in chunks_of(flow(lane))] == [("", 13)]
+        await topic.mailbox.ask(Append([draft("x")]))
+        assert [(lacks, first) for lacks, _, first, _ in chunks_of(flow(lane))] == [("", 14)]
+        late = lane_of(topic, [(own.descriptor.strand, 12, hash_at(own, topic.tid, 12, topic.reads))])
+        assert [(lacks, first) for lacks, _, first, _ in chunks_of(flow(late))] == [("", 13), ("", 14)]

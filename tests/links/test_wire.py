@@ -166,7 +166,9 @@ def test_requests_and_changes_come_back() -> None:
         1, "shop", "fra", H, H, H, 7, {"orders": [(5, 9, H)], "chat:*": []}, closed_strands={"orders": [(4, 2, H)]}
     )
     assert wire.decode_request(wire.encode(request)) == request
-    change = FeedChange(H, {"orders": [(5, 9, None)]}, {"orders": [6]}, {"orders": [(5, 12)]}, [("iad", "orders", 5, 9, 1, (1, 1, 1))])
+    change = FeedChange(
+        H, {"orders": [(5, 9, None)]}, {"orders": [6]}, {"orders": [(5, 12)]}, [("iad", "orders", 5, 9, 1, (1, 1, 1))]
+    )
     assert wire.decode_change(wire.encode(change)) == change
 
 

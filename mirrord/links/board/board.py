@@ -2,8 +2,8 @@
 
 A value without a task: links write what they hear, and read what to do. One upstream per strand (design §3.5): among
 links whose peer told a position not below ours, first one that has not already answered our next record with a cover,
-nor told that its chunk is stripped, then one that holds it whole, then the origin's own, then the one that is furthest. The upstream stays unless another is
-of a better kind, so that equals do not take turns.
+nor told that its chunk is stripped, then one that holds it whole, then the origin's own, then the one that is furthest.
+The upstream stays unless another is of a better kind, so that equals do not take turns.
 """
 
 from __future__ import annotations
@@ -180,8 +180,8 @@ class Board:
             side.behind.pop(strand, None)
 
     def offer(self, peer: str, topic: str, cover: Cover, now: float, *, stripped: bool = False) -> None:
-        """A link's peer covers a range, or has only a part of its records left: remembered until its next hello, applied
-        or taken when its time has come."""
+        """A link's peer covers a range, or has only a part of its records left: remembered until its next hello,
+        applied or taken when its time has come."""
         side = self.lines[peer].sides[topic]
         answered = side.stripped if stripped else side.covered
         answered[cover.strand] = max(answered.get(cover.strand, 0), cover.last)

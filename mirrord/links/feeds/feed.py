@@ -31,7 +31,8 @@ from ..wire import (
     Topics,
     frame,
 )
-from .lane import Lane, Piece
+from .lane import Lane
+from .piece import Piece
 
 TOPICS_PER_FRAME = 32
 FRAME_SECONDS = 0.25  # what one frame may take at the measured line speed
@@ -108,6 +109,9 @@ class Feed:
         for name, vector in change.wants.items():
             if (lane := self._lanes.get(name)) is not None:
                 self._forks += lane.place(vector)
+        for name, takes in change.takes.items():
+            if (lane := self._lanes.get(name)) is not None:
+                lane.take(takes)
         self._changed = True
         self.ear.hear(CHANGED)
         return list(change.wants.items())

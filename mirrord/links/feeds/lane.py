@@ -7,17 +7,23 @@ caller holds a cover of it back, or while it is forked here. No task, no clock: 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Struct
 from xxhash import xxh3_64_intdigest
 
 from ...records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, chunks_in
-from ...records.gap import LOST, Cover
+from ...records.gap import CONTROL, LOST, Cover
 from ...records.strand import Identity, Position
 from ...storage.store import Pack
 from ...topics.log.log import Strand
 from ...topics.log.places import INSIDE, contradicts, hash_at
 from ...topics.topic import Topic
-from ..wire import At, Chunks, CoverIs, ForkIs, Frame, Move, Rewound, StrandIs, Told, TopicInfo
+from ..wire import At, Chunks, CoverIs, ForkIs, Move, Rewound, StrandIs, Take, Told, TopicInfo
+from .piece import FORKED, GAP, PASS, SEND, Piece
+from .remains import Remains
+
+CONTROLS = 256  # control chunks that are sent at once
 
 
 class Sent(Struct):
@@ -25,13 +31,6 @@ class Sent(Struct):
 
     oseq: int
     rests: bool = False  # a cover was sent and not answered yet
-
-
-class Piece(Struct, frozen=True):
-    """A frame to send: its header, and the body's buffers."""
-
-    header: Frame
-    body: tuple[bytes | memoryview, ...] = ()
 
 
 class Lane:
@@ -44,6 +43,7 @@ class Lane:
         self._skip: set[int] = set()
         self._forked: set[int] = set()
         self._introduced: set[int] = set()
+        self._may_strip: dict[int, int] = {}  # strands of which the caller takes stripped chunks, up to where
         self._told: dict[int, int] = {}
         self.digest = 0
         self._cursor = 0
@@ -60,6 +60,7 @@ class Lane:
         for number, oseq, digest in vector:
             self._sent[number] = Sent(oseq)
             self._skip.discard(number)
+            self._may_strip.pop(number, None)
             self._forked.discard(number)
             strand = self.topic.strands.get(number)
             if strand is not None and contradicts(
@@ -78,6 +79,14 @@ class Lane:
     def skip(self, strands: list[int]) -> None:
         """The caller takes these over another link. Only strands that it knows count."""
         self._skip.update(strands)
+
+    def take(self, takes: list[Take]) -> None:
+        """The caller knows that nobody has more of these strands, up to there: it takes what is left."""
+        self._may_strip.update(takes)
+
+    def may_strip(self, number: int, last: int) -> bool:
+        """Whether a stripped chunk that ends there was asked for."""
+        return last <= self._may_strip.get(number, 0)
 
     def proves_rewind(self, vector: list[At]) -> int | None:
         """Our open strand, if the caller stands above our head in it or holds other content there: we were rewound."""
@@ -207,7 +216,9 @@ class Lane:
             if found and found[0][0].first <= after + 1:
                 starts.append(found[0][1])
             else:
-                self._cover(pieces, strand, after, found[0][0].first - 1 if found else strand.durable_last)
+                until = found[0][0].first - 1 if found else strand.durable_last
+                if not self._send_controls(pieces, strand, until + 1):
+                    self._cover(pieces, strand, after, until)
         self._cursor = min(starts) - 1 if starts else self.topic.head
 
     def _walk(self, pieces: list[Piece], budget_bytes: int) -> bool:
@@ -227,27 +238,37 @@ class Lane:
 
     def _walk_pack(self, pack: Pack, pieces: list[Piece], body: list[bytes | memoryview], room: int) -> int:
         """Collect what is to be sent of one pack, as few runs of bytes; how many bytes that is."""
+        if gone := self.topic.gone(pack.seq, pack.last):
+            return self._walk_remains(pack, gone, pieces, body, room)
         view, seq = memoryview(pack.body), pack.seq
         start = end = taken = 0
         for at, size, header in chunks_in(pack.body):
             if taken and taken + size > room:
                 break
             number, first, count = header[STRAND], header[FIRST], header[COUNT]
-            verdict = self._verdict(number, first, count)
+            verdict = self.verdict(number, first, count)
             if verdict is SEND:
-                self._introduce(pieces, number)
+                self.introduce(pieces, number)
                 if at != end:
                     if end > start:
                         body.append(view[start:end])
                     start = at
                 end = at + size
                 taken += size
-                self._sent_to(number, first + count - 1)
+                self.sent_to(number, first + count - 1)
             elif verdict is GAP:
-                sent = self._sent.get(number)
-                self._cover(pieces, self.topic.strands[number], sent.oseq if sent else 0, first - 1)
+                if end > start:
+                    body.append(view[start:end])
+                start = end = at
+                taken += self.bring_to(number, first, body.append)
+                if self.verdict(number, first, count) is SEND:
+                    end = at + size
+                    taken += size
+                    self.sent_to(number, first + count - 1)
+                elif not self._stale:
+                    self.cover_to(pieces, number, first - 1)
             elif verdict is FORKED:
-                pieces.append(Piece(self._fork(number, self._sent[number].oseq, None)))
+                pieces.append(self.forked(number))
             if header[KIND] == RECORDS:
                 seq += count
         else:
@@ -257,7 +278,19 @@ class Lane:
         self._cursor = max(self._cursor, seq - 1)
         return taken
 
-    def _verdict(self, number: int, first: int, count: int) -> str:
+    def _walk_remains(
+        self, pack: Pack, gone: int, pieces: list[Piece], body: list[bytes | memoryview], room: int
+    ) -> int:
+        if body:
+            pieces.append(Piece(Chunks(self.no), tuple(body)))
+            body.clear()
+        remains = Remains(self, pack, gone, self.topic.masks.erased_within(pack.seq, pack.last))
+        remains.walk(room)
+        pieces += remains.pieces
+        self._cursor = max(self._cursor, remains.seq - 1)
+        return remains.taken
+
+    def verdict(self, number: int, first: int, count: int) -> str:
         if number in self._skip or number in self._forked:
             return PASS
         sent = self._sent.get(number)
@@ -270,22 +303,64 @@ class Lane:
             return FORKED
         return SEND if first == after + 1 else GAP
 
-    def _sent_to(self, number: int, oseq: int) -> None:
+    def sent_to(self, number: int, oseq: int) -> None:
         sent = self._sent.get(number)
         if sent is None:
             self._sent[number] = Sent(oseq)
         else:
             sent.oseq = oseq
 
-    def _introduce(self, pieces: list[Piece], number: int) -> None:
+    def rest(self, number: int) -> None:
+        """The caller was told something of the strand that it must answer first."""
+        self._sent.setdefault(number, Sent(0)).rests = True
+
+    def forked(self, number: int) -> Piece:
+        """The caller stands inside one of our chunks."""
+        return Piece(self._fork(number, self._sent[number].oseq, None))
+
+    def introduce(self, pieces: list[Piece], number: int) -> None:
         if number not in self._introduced:
             self._introduced.add(number)
             pieces.append(Piece(StrandIs(self.no, self.topic.strands[number].descriptor.encode())))
 
+    # ---- control chunks, and gaps ----------------------------------------------------------------
+
+    def bring_to(self, number: int, first: int, put: Callable[[bytes], None]) -> int:
+        """Send the control chunks that stand between the caller and ``first``; their bytes. When there are more than
+        one call looks at, the walk begins anew behind them."""
+        strand, sent = self.topic.strands[number], self._sent.get(number)
+        after, size = sent.oseq if sent else 0, 0
+        rows = self.topic.reads.gaps(self.topic.tid, strand.sid, after + 1, CONTROLS)
+        for gap in rows:
+            if gap.reason != CONTROL or gap.first != after + 1 or gap.first >= first:
+                break
+            put(gap.ends)
+            after, size = gap.last, size + len(gap.ends)
+        else:
+            self._stale |= len(rows) == CONTROLS
+        if size:
+            self.sent_to(number, after)
+        return size
+
+    def _send_controls(self, pieces: list[Piece], strand: Strand, before: int) -> bool:
+        """The same where no pack follows; whether there was any. Then the walk looks again at what comes behind."""
+        number, body = strand.descriptor.strand, list[bytes]()
+        if not self.bring_to(number, before, body.append):
+            return False
+        self.introduce(pieces, number)
+        pieces.append(Piece(Chunks(self.no), tuple(body)))
+        self._stale |= self._wanted(strand)
+        return True
+
+    def cover_to(self, pieces: list[Piece], number: int, until: int) -> None:
+        """Tell the gap between the caller and the next record that there is."""
+        sent = self._sent.get(number)
+        self._cover(pieces, self.topic.strands[number], sent.oseq if sent else 0, until)
+
     def _cover(self, pieces: list[Piece], strand: Strand, after: int, until: int) -> None:
         """Tell the gap right behind ``after``; the strand rests until the caller says where it stands then."""
         number = strand.descriptor.strand
-        self._introduce(pieces, number)
+        self.introduce(pieces, number)
         cover = self._gap_behind(strand, after, until)
         self._sent.setdefault(number, Sent(after)).rests = True
         pieces.append(
@@ -299,14 +374,11 @@ class Lane:
         before = hash_at(strand, topic.tid, after, topic.reads)
         prev_hash = None if before is INSIDE else before
         for gap in topic.reads.gaps(topic.tid, strand.sid, after + 1, 1):
-            if gap.first <= after + 1:
+            if gap.first <= after + 1 and gap.reason != CONTROL:
                 return Cover(number, after + 1, gap.last, gap.reason, prev_hash, gap.hash)
             until = min(until, gap.first - 1)
         # Neither records nor a gap row: a pack that could not be read back. Its hashes are not known here.
         return Cover(number, after + 1, until, LOST, prev_hash, None)
-
-
-SEND, PASS, GAP, FORKED = "send", "pass", "gap", "forked"
 
 
 def position_digest(no: int, strand: int, oseq: int) -> int:
