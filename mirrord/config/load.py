@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from ..errors import ConfigError, InvalidRequest, NotYet
+from ..errors import ConfigError, InvalidRequest
 from ..names import is_node, is_prefix, is_topic
 from .access.auth import read_auth
 from .access.tls import TlsConfig, check_tls, read_tls
@@ -19,9 +19,8 @@ from .links import check_links, is_address, read_link, unfit_url
 from .model import ClusterConfig, Config, Fields, Limits, LinkConfig, MirroringConfig, NodeConfig, StoreConfig
 from .option import Option, options_of, quoted, read
 from .routers import check_routers, read_routers
-from .topic import NOT_THERE_YET as TOPIC_FIELDS_NOT_YET
 from .topic import OPTIONS as TOPIC_OPTIONS
-from .topic import refuse_what_is_not_there, topic_config
+from .topic import topic_config
 
 MAX_FILE_BYTES = 8 << 20
 MAX_DEPTH = 12
@@ -242,15 +241,13 @@ def _topics(faults: Faults, path: Path, found: object) -> dict[str, Fields]:
 def _topic(faults: Faults, path: Path, values: dict[str, Any]) -> Fields:
     for key, value in values.items():
         try:
-            refuse_what_is_not_there(topic_config({key: value}))
-        except NotYet:
-            faults.not_yet((*path, key), f"{quoted(value)} is to come; leave {key} out")
+            topic_config({key: value})
         except InvalidRequest as error:
             faults.add((*path, key), str(error))
     if "durable" in values:
         durable = values.pop("durable")
         values.setdefault("durability", "fsync" if durable else "disk")
-    return {key: value for key, value in values.items() if key not in TOPIC_FIELDS_NOT_YET}
+    return values
 
 
 def _links(faults: Faults, found: object, nodes: Mapping[str, NodeConfig]) -> tuple[LinkConfig, ...]:

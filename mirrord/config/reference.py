@@ -15,7 +15,7 @@ from .access.auth import AuthConfig
 from .access.tls import TlsConfig
 from .model import ClusterConfig, Limits, LinkConfig, MirroringConfig, NodeConfig, RouterConfig, StoreConfig
 from .option import Option, as_duration, as_size, options_of, quoted
-from .topic import NOT_THERE_YET, TopicConfig
+from .topic import TopicConfig
 
 _HEAD = """\
 # Every key that mirrord knows, with its default, its unit and what it means.
@@ -64,7 +64,6 @@ def rows(header: str, table: type[Struct]) -> list[Row]:
     return [
         Row(header, option.key or name, _toml(option, defaults[name]), option)
         for name, option in options_of(table).items()
-        if table is not TopicConfig or name not in NOT_THERE_YET
     ]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Struct
 
-from ..errors import InvalidRequest, NotYet
+from ..errors import InvalidRequest
 from ..names import is_node, is_topic
 from .option import Option, options_of, quoted
 
@@ -45,7 +45,13 @@ class TopicConfig(Struct, frozen=True):
     )
     priority: Annotated[
         int | None,
-        Option("integer", "order of delivery under pressure", least=-(1 << 31), most=(1 << 31) - 1),
+        Option(
+            "integer",
+            "who goes first under pressure, -1000 to 1000",
+            least=-(1 << 31),
+            most=(1 << 31) - 1,
+            example="0",
+        ),
     ] = None
     auto_priority: Annotated[bool, Option("flag", "without a priority, follow how recently it was used")] = True
     auto_create: Annotated[
@@ -71,10 +77,7 @@ class TopicConfig(Struct, frozen=True):
 
 DEFAULT = TopicConfig()
 OPTIONS = options_of(TopicConfig)
-NOT_THERE_YET = (
-    "priority",
-    "auto_priority",
-)
+MOST_PRIORITY, READ_NOW, HALF_LIFE_MS, FORGOTTEN_MS = 1000, 500, 30_000, 300_000
 
 _NULLABLE = frozenset({"priority", "dead_letter", "home"})
 _CLAMPS = {"lease_ms": (100, 86_400_000), "claim_jitter_ms": (0, 5000)}
@@ -96,12 +99,17 @@ def topic_config(fields: Mapping[str, object], base: TopicConfig = DEFAULT) -> T
     return msgspec.structs.replace(base, **changes)
 
 
-def refuse_what_is_not_there(config: TopicConfig) -> None:
-    """Raises NotYet, naming the field, when the configuration asks for what this version does not do."""
-    for name in NOT_THERE_YET:
-        value = getattr(config, name)
-        if value != getattr(DEFAULT, name):
-            raise NotYet(f"{name} = {quoted(value)} is not yet in this version; leave {name} out", {"field": name})
+def effective_priority(config: TopicConfig, idle_ms: int | None) -> int:
+    """-1000 to 1000: who goes first under pressure. ``idle_ms``: since the topic was last read; None: it never was.
+
+    A priority that was set counts; else 500 for what is read now, half as much every 30 s, and 0 after 5 minutes.
+    """
+    if config.priority is not None:
+        return min(max(config.priority, -MOST_PRIORITY), MOST_PRIORITY)
+    if not config.auto_priority or idle_ms is None or idle_ms >= FORGOTTEN_MS:
+        return 0
+    fading: float = 2.0 ** (-max(idle_ms, 0) / HALF_LIFE_MS)
+    return round(READ_NOW * fading)
 
 
 def as_json(config: TopicConfig) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from msgspec import Struct
 from ..clock import Clock
 from ..errors import ActorDied, MirrordError, ShuttingDown, StorageFailed, Throttled
 from .store import Change
-from .turns import Turn
+from .turns import FIRST, LAST, Turn
 from .writer import JournalSettings, Outcome, WritableStore, Writer
 
 LONGEST_SLEEP_S = 60.0
@@ -106,13 +106,14 @@ class Journal:
         urgent: bool,
         size: int,
         then: Callable[[], None] | None = None,
+        priority: int = FIRST,
     ) -> None:
         """Submit a turn and wait until it is committed; cancelling the wait does not take it back. No checkpoint when it
         was committed at once.
 
         ``then`` is called the moment it is. Raises as ``submit`` and ``Turn.wait`` do.
         """
-        turn = Turn(changes, sync=sync, urgent=urgent, size=size, then=then)
+        turn = Turn(changes, sync=sync, urgent=urgent, size=size, then=then, priority=priority)
         self.submit(turn)
         await turn.wait()
 
@@ -141,7 +142,7 @@ class Journal:
 
     async def flush(self) -> None:
         """Everything submitted so far is committed and survives power loss. Raises StorageFailed."""
-        await self.commit((), sync=True, urgent=False, size=0)
+        await self.commit((), sync=True, urgent=False, size=0, priority=LAST)
 
     async def aclose(self) -> None:
         """Take nothing new, commit what waits, sync, and end ``run``."""

@@ -1,25 +1,31 @@
-"""What waits for the journal, and what goes next: writers before links, yet no link waits for ever."""
+"""What waits for the journal, and what goes next: by priority, writers before links, yet nobody waits for ever."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from itertools import count
 
 import trio
 
 from ..errors import MirrordError
 from .store import Change
 
+FIRST, LAST = 1000, -1000
+PASSES_S = 0.001
+"""A point of priority passes who came up to so much earlier: 500 points, half a second."""
+
 
 class Turn:
     """Changes that commit together. ``size`` is about how many bytes they write.
 
-    ``urgent`` is a writer's turn; a link's is not. With ``sync`` it counts as committed once it survives
-    power loss. Whoever gives the turn to the journal may wait for it; if nobody does, or the waiter is
-    cancelled, it is committed all the same.
+    ``urgent`` is a writer's turn; a link's is not. ``priority`` is that of the topic, -1000 to 1000; what is
+    no topic's goes before all. With ``sync`` it counts as committed once it survives power loss. Whoever gives
+    the turn to the journal may wait for it; if nobody does, or the waiter is cancelled, it is committed all the
+    same.
     """
 
-    __slots__ = ("_settled", "came_s", "changes", "error", "size", "sync", "then", "urgent")
+    __slots__ = ("_settled", "came_s", "changes", "error", "priority", "size", "sync", "then", "urgent")
 
     def __init__(
         self,
@@ -29,7 +35,9 @@ class Turn:
         urgent: bool,
         size: int,
         then: Callable[[], None] | None = None,
+        priority: int = FIRST,
     ) -> None:
+        self.priority = priority
         self.changes = changes
         self.sync = sync
         self.urgent = urgent
@@ -63,33 +71,29 @@ class Turn:
 
 
 class TurnQueue:
-    """Two lines, each first come first served; a link's turn counts as if it had come ``ageing_s`` later."""
+    """Who came first goes first, where a point of priority counts as ``PASSES_S`` of waiting, and a link's turn as
+    if it had come ``ageing_s`` later: so nobody is passed by who came later than that and the range of priorities.
+    """
 
     def __init__(self, ageing_s: float) -> None:
         self._ageing_s = ageing_s
-        self._urgent: deque[Turn] = deque()
-        self._patient: deque[Turn] = deque()
+        self._waiting: list[tuple[float, bool, int, Turn]] = []
+        self._numbers = count()
 
     def __len__(self) -> int:
-        return len(self._urgent) + len(self._patient)
+        return len(self._waiting)
 
     def put(self, turn: Turn) -> None:
         """Stand in line."""
-        (self._urgent if turn.urgent else self._patient).append(turn)
+        rank_s = turn.came_s - turn.priority * PASSES_S + (0.0 if turn.urgent else self._ageing_s)
+        heappush(self._waiting, (rank_s, not turn.urgent, next(self._numbers), turn))
 
     def take(self, most_bytes: int) -> list[Turn]:
         """The next turns that share a transaction: at least one, then as many as fit into ``most_bytes``."""
         taken: list[Turn] = []
-        while (line := self._next()) is not None:
-            most_bytes -= line[0].size
+        while self._waiting:
+            most_bytes -= self._waiting[0][-1].size
             if most_bytes < 0 and taken:
                 break
-            taken.append(line.popleft())
+            taken.append(heappop(self._waiting)[-1])
         return taken
-
-    def _next(self) -> deque[Turn] | None:
-        if not self._patient:
-            return self._urgent or None
-        if not self._urgent or self._patient[0].came_s + self._ageing_s < self._urgent[0].came_s:
-            return self._patient
-        return self._urgent

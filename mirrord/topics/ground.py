@@ -12,7 +12,7 @@ from ..actors.rounds import Rounds
 from ..clock import Clock
 from ..storage.life import Life
 from ..storage.store import Change, Store
-from ..storage.turns import Turn
+from ..storage.turns import FIRST, Turn
 from .log.quota import Quota
 from .log.shelf import Shelf
 from .log.sources import Sources
@@ -40,6 +40,7 @@ class Writer(Protocol):
         urgent: bool,
         size: int,
         then: Callable[[], None] | None = None,
+        priority: int = FIRST,
     ) -> None:
         """Returns when the changes are committed (and synced, if asked); ``then`` is called the moment they are.
         Raises StorageFailed."""

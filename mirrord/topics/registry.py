@@ -18,6 +18,7 @@ from ..errors import MirrordError, NotReady, Throttled, TopicLinked, TopicNotFou
 from ..names import check_topic
 from ..storage.store import DropTopic as DropTopicRows
 from ..storage.store import PutTopic, TopicRow
+from ..storage.turns import LAST as LAST_IN_LINE
 from .ground import Ground
 from .log import retention
 from .log.log import Identities
@@ -254,7 +255,8 @@ class Registry:
         await self._supervisor.end(topic.name)
         self._ground.shelf.clear(topic.tid)
         try:
-            await self._ground.journal.commit([DropTopicRows(topic.tid)], sync=True, urgent=True, size=64)
+            rows = [DropTopicRows(topic.tid)]  # behind what the topic still has in line
+            await self._ground.journal.commit(rows, sync=True, urgent=False, size=64, priority=LAST_IN_LINE)
         except MirrordError:
             self._supervisor.keep(topic)  # its rows stand, so it does too
             raise

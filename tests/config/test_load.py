@@ -166,19 +166,6 @@ def test_what_a_later_version_brings_is_refused_by_name(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting",
-    [
-        "priority = 5",
-        "auto_priority = false",
-    ],
-)
-def test_topic_settings_that_are_to_come_are_refused_by_name(setting: str) -> None:
-    """A queue in the file is not quietly made a log."""
-    told = fault(f"[nodes.a]\n[topics.x]\n{setting}")
-    assert told.startswith(f"c.toml:3: [topics.x.{setting.split()[0]}] not yet in this version")
-
-
-@pytest.mark.parametrize(
     ("second", "told"),
     [
         ('listen = "127.0.0.1:4001"', "[nodes.b.listen] expected a port of its own"),

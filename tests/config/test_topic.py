@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirrord.config.topic import (
-    DEFAULT,
     OPTIONS,
     TopicConfig,
     as_json,
-    refuse_what_is_not_there,
+    effective_priority,
     topic_config,
 )
-from mirrord.errors import InvalidRequest, NotYet
+from mirrord.errors import InvalidRequest
 
 anything = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers(), max_size=1)
@@ -113,18 +112,23 @@ def test_any_body_is_a_sound_config_or_a_named_refusal(fields: dict[str, Any]) -
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("fields", "idle_ms", "priority"),
     [
-        ("priority", 0),
-        ("auto_priority", False),
+        ({}, None, 0),
+        ({}, 0, 500),
+        ({}, 30_000, 250),
+        ({}, 60_000, 125),
+        ({}, 299_999, 0),
+        ({}, 300_000, 0),
+        ({}, -5, 500),
+        ({"auto_priority": False}, 0, 0),
+        ({"priority": 7}, 0, 7),
+        ({"priority": 0}, 0, 0),
+        ({"priority": 7, "auto_priority": False}, None, 7),
+        ({"priority": 2**31 - 1}, None, 1000),
+        ({"priority": -(2**31)}, 0, -1000),
     ],
 )
-def test_what_is_not_there_yet_is_refused_by_name(field: str, value: object) -> None:
-    """Never something half right: a queue's settings are 501 until there are queues, defaults pass."""
-    with pytest.raises(NotYet, match=rf"^{field} = ") as caught:
-        refuse_what_is_not_there(topic_config({field: value}))
-    assert caught.value.detail == {"field": field}
-    refuse_what_is_not_there(DEFAULT)
-    refuse_what_is_not_there(
-        topic_config({"ttl_ms": 1, "cap_records": 1, "durability": "ephemeral", "dedupe_node": False})
-    )
+def test_effective_priority(fields: dict[str, Any], idle_ms: int | None, priority: int) -> None:
+    """What was set, kept as it was set and clamped when used; else how recently it was read (a clock may step back)."""
+    assert effective_priority(topic_config(fields), idle_ms) == priority

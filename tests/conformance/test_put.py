@@ -139,16 +139,17 @@ def test_ephemeral_is_for_ever(api: Api, topic: str) -> None:
     assert api.texts(topic) == [(b"1", b"")]
 
 
-@pytest.mark.parametrize(
-    "later",
-    [
-        {"priority": 7}, {"auto_priority": False},
-    ],
-)  # fmt: skip
-def test_what_is_not_there_yet_is_refused_by_name(api: Api, topic: str, later: dict[str, Any]) -> None:
-    """Never half right: a field that would change nothing is not accepted, and the refusal names it."""
-    assert refused(api.put(f"/v0/topics/{topic}", json=later), 501, "not_yet") == {"field": next(iter(later))}
-    refused(api.get(f"/v0/topics/{topic}"), 404, "topic_not_found")
+def test_a_priority_is_kept_as_sent_and_clamped_when_used(api: Api, topic: str) -> None:
+    """What is set wins over how recently the topic was read; without either it is 0."""
+    api.create(topic, priority=5000)
+    state = api.state(topic)
+    assert (state["config"]["priority"], state["effective_priority"]) == (5000, 1000)
+    api.create(topic, priority=-7)
+    assert api.state(topic)["effective_priority"] == -7
+    api.create(topic)
+    assert api.state(topic)["effective_priority"] == 500
+    api.create(topic, auto_priority=False)
+    assert api.state(topic)["effective_priority"] == 0
 
 
 def test_the_file_wins_over_put(narrow: Daemon) -> None:

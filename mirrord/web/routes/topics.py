@@ -13,7 +13,7 @@ from msgspec import Struct
 from xxhash import xxh3_128_digest
 
 from ...actors.bell import Ear
-from ...config.topic import DEFAULT, OPTIONS, TopicConfig, as_json, refuse_what_is_not_there, topic_config
+from ...config.topic import DEFAULT, OPTIONS, TopicConfig, as_json, topic_config
 from ...errors import DeclaredInFile, InvalidRequest, TopicNotFound
 from ...names import check_topic
 from ...node import Node
@@ -34,7 +34,6 @@ _diff_json = decoder(DiffBody)
 _object_json = decoder(dict[str, Any])
 _encode = msgspec.json.Encoder().encode
 DEFAULT_LIMIT, DEFAULT_BATCH_BYTES, DEFAULT_PAGE = 256, 1 << 20, 100
-PRIORITY_HALF_LIFE_MS, PRIORITY_IDLE_MS = 30_000, 300_000
 
 
 def total_ms(began: float) -> dict[str, float]:
@@ -108,7 +107,6 @@ async def topic_to_append(node: Node, request: Request, name: str, body: AppendB
     if inline is not None:
         request.principal.require("admin", name)
     config = topic_config(inline or {})
-    refuse_what_is_not_there(config)
     node.queues.check(name, config)
     if body.create is False or (body.create is None and not config.auto_create):
         raise TopicNotFound(f"no topic {name!r} on this node, and this append may not create it", {"topic": name})
@@ -212,7 +210,6 @@ async def patch(node: Node, request: Request, name: str) -> Response:
 
 def _with_declared(node: Node, name: str, fields: dict[str, Any], config: TopicConfig) -> TopicConfig:
     """With what the file declares. Raises DeclaredInFile when the fields say otherwise, NotYet."""
-    refuse_what_is_not_there(config)
     node.queues.check(name, config)
     declared = node.registry.declared(name)
     for field, value in declared.items():
@@ -255,15 +252,8 @@ def _state(node: Node, topic: Topic) -> dict[str, Any]:
         "earliest_seq": topic.floor + 1 if topic.count else topic.head + 1,
         "count": topic.count,
         "bytes": topic.bytes,
-        "effective_priority": _priority(node, topic),
+        "effective_priority": topic.priority(node.clock.wall_ms()),
     }
-
-
-def _priority(node: Node, topic: Topic) -> int:
-    idle_ms = node.clock.wall_ms() - topic.last_read_ms
-    if not topic.last_read_ms or idle_ms >= PRIORITY_IDLE_MS:
-        return 0
-    return round(500 * 2 ** (-idle_ms / PRIORITY_HALF_LIFE_MS))
 
 
 async def topics(node: Node, request: Request) -> Response:
