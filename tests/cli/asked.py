@@ -34,4 +34,4 @@ def record(seq: int, data: Any = "x", **more: Any) -> dict[str, Any]:
 def events(*told: tuple[str, Any]) -> httpx.Response:
     """A stream of events that ends."""
     text = "retry: 2000\n\n: hb\n\n" + "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in told)
-    return httpx.Response(200, content=text.encode(), headers={"content-type": "text/event-stream"})
+    return httpx.Response(200, stream=httpx.ByteStream(text.encode()), headers={"content-type": "text/event-stream"})

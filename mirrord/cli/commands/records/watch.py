@@ -13,7 +13,7 @@ from msgspec import Raw, Struct, field
 
 from ....client.call import Call
 from ....client.queues.events import Event, EventReader
-from ....errors import NotFound, PeerUnreachable, Throttled, TopicNotFound, Unavailable
+from ....errors import PeerUnreachable, Throttled, TopicNotFound, Unavailable
 from ...figures import harmless
 from ...lines import gap_line, record_line
 from ...patience import Patience
@@ -25,13 +25,11 @@ if TYPE_CHECKING:
 _HEARTBEAT_MS, _SILENCE_S = 15_000, 40.0
 
 
-class _Frame(Struct, rename={"topic": "topic"}):
-    """The data of one event, whichever it is."""
+class _Frame(Struct):
+    """The data of a record event."""
 
     topic: str = ""
     records: list[Raw] = field(default_factory=list)
-    code: str = ""
-    message: str = ""
 
 
 @click.command()
@@ -71,49 +69,53 @@ def watch(
 
 
 class _Watching:
-    """Where the reader stands in every topic; a session of the node that knows the same, for as long as it lasts."""
+    """Where the reader stands in every topic. Each stream is of a session of its own, begun at these places: so nothing
+    is lost that a stream had sent when it broke, and nothing comes twice."""
 
     def __init__(self, api: Api, topics: tuple[str, ...], from_seq: int | None, view: Mapping[str, Any]) -> None:
         start: dict[str, Any] = {"tail": True} if from_seq is None else {"from_seq": from_seq}
         self._api, self._view = api, view
-        self._wanted = dict.fromkeys(topics, start)
-        self._stream: Call | None = None
-        self._last_id = ""
+        self._places: dict[str, dict[str, Any]] = {topic: start for topic in topics if topic.endswith("*")}
+        self._places |= {topic: start for topic in topics if not topic.endswith("*")}
+        self._log_ids: dict[str, str] = {}
         self.over = False  # all topics were deleted
 
     def events(self) -> Iterator[Event]:
         """What comes until the stream breaks. Raises what the node refuses with, or PeerUnreachable."""
-        if self._stream is None:
-            self._open()
-        assert self._stream is not None
-        reader = EventReader()
-        query = {"last_event_id": self._last_id} if self._last_id else {}
-        try:
-            with self._api.stream(msgspec.structs.replace(self._stream, query=query), _SILENCE_S) as pieces:
-                for piece in pieces:
-                    for event in reader.feed(piece):
-                        self._keep(event)
-                        yield event
-        except TopicNotFound:
-            raise
-        except NotFound:  # the session is gone: the node was restarted
-            self._stream = None
-
-    def _open(self) -> None:
-        body = msgspec.json.encode({"topics": self._wanted, **self._view})
+        body = msgspec.json.encode({"topics": self._wanted(), **self._view})
         session = self._api.ask(Call("POST", "/v0/watch", body=body)).object()
-        self._stream = Call("GET", session["stream_url"])
+        for topic, told in session["topics"].items():
+            self._log_ids[topic], self._places[topic] = told["log_id"], {"from_seq": told["from_seq"]}
+        for topic in [topic for topic in self._places if topic.endswith("*")]:
+            self._places[topic] = {"from_seq": 0}  # what is made while the node is away is read from its beginning
+        reader = EventReader()
+        with self._api.stream(Call("GET", session["stream_url"]), _SILENCE_S) as pieces:
+            for piece in pieces:
+                for event in reader.feed(piece):
+                    self._keep(event)
+                    yield event
+
+    def _wanted(self) -> dict[str, dict[str, Any]]:
+        """Prefixes first: a topic that is named has the last word of where it begins."""
+        ids = self._log_ids
+        return {
+            topic: place | ({"log_id": ids[topic]} if topic in ids and place.get("from_seq") else {})
+            for topic, place in self._places.items()
+        }
 
     def _keep(self, event: Event) -> None:
-        self._last_id = event.id or self._last_id
         told = msgspec.json.decode(event.data)
-        topic, wanted = told.get("topic"), self._wanted
-        if event.name in ("record", "tombstone", "caught-up") and topic is not None:
+        topic = told.get("topic")
+        if event.name in ("record", "tombstone", "caught-up"):
             seq = told.get("to_seq", told.get("gap_to", told.get("head_seq", 0)))
-            wanted[topic] = {"from_seq": 0 if told.get("reason") == "recreated" else seq}
+            if told.get("reason") == "recreated":
+                self._log_ids.pop(topic, None)
+                seq = 0
+            self._places[topic] = {"from_seq": seq}
         elif event.name == "topic-deleted":
-            wanted.pop(topic, None)
-            self.over = not wanted
+            self._places.pop(topic, None)
+            self._log_ids.pop(topic, None)
+            self.over = not self._places
 
 
 def _show(event: Event, as_json: bool, text: bool, *, many: bool) -> None:

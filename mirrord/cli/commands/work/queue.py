@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,8 +45,8 @@ def show_queue(target: Target, name: str) -> None:
         return
     told = answer.object()
     if "queue" not in told:
-        raise click.ClickException(f"{name} is a log, not a queue; mirrord topics set cannot change that")
-    facts = [(word.replace("_", " "), count(number)) for word, number in told["queue"].items()]
+        raise click.ClickException(f"{name} is a log, not a queue, and stays one")
+    facts = [(word.replace("_", " "), str(value)) for word, value in told["queue"].items()]
     facts += [(word, str(told["config"][word])) for word in _SETTINGS if told["config"].get(word) is not None]
     show(table(name, ["", ""], facts))
 
@@ -127,6 +128,9 @@ def work(
     MIRRORD_DELIVERIES in its environment. Exit code 0 acknowledges the job, anything else gives it back; the lease is
     kept while it runs. Without COMMAND each job is printed, as one line of JSON, and acknowledged.
     """
+    command = command[1:] if command[:1] == ("--",) else command
+    if command and shutil.which(command[0]) is None:
+        raise click.UsageError(f"{command[0]}: there is no such command")
     with target.api() as api, target.open(target.places[0]) as stream:
         patience = Patience(target.doors, name)
         Worker(api, stream, name, worker, lease, retry_delay).work(command, patience, most)

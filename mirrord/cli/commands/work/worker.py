@@ -54,9 +54,9 @@ class Worker:
         done = 0
         while most is None or done < most:
             try:
-                for job in self._jobs():
+                for told in self._jobs():
                     patience.answered()
-                    self._do(job, command)
+                    self._do(told, command)
                     done += 1
                     if done == most:
                         return
@@ -64,21 +64,22 @@ class Worker:
             except (PeerUnreachable, Unavailable, Throttled) as error:
                 patience.wait(str(error), error.retry_after_s)
 
-    def _jobs(self) -> Iterator[Job]:
+    def _jobs(self) -> Iterator[bytes]:
         reader = EventReader()
         asked = call.work(self._queue, self._name, max_jobs=1, lease_ms=self._lease_ms)
         with self._stream.stream(asked, _SILENCE_S) as pieces:
             for piece in pieces:
                 for event in reader.feed(piece):
                     if event.name == "job":
-                        yield msgspec.json.decode(event.data, type=Job)
+                        yield event.data
                     elif event.name == "error":
                         fault = msgspec.json.decode(event.data, type=_Fault)
                         raise Unavailable(fault.error or fault.message or str(fault.code))
 
-    def _do(self, job: Job, command: Sequence[str]) -> None:
+    def _do(self, told: bytes, command: Sequence[str]) -> None:
+        job = msgspec.json.decode(told, type=Job)
         if not command:
-            click.echo(bytes(msgspec.json.encode(job)))
+            click.echo(told)
             sys.stdout.flush()
             self._settle(job, ok=True)
             return
