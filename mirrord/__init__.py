@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .client.groups.reader import GroupReader as GroupReader
     from .client.queues.job import Job as Job
     from .client.queues.queue import Queue as Queue
+    from .client.queues.queue import QueueCounts as QueueCounts
     from .client.queues.worker import Worker as Worker
     from .client.records.follow import Follow as Follow
     from .client.records.record import Cursor as Cursor
@@ -40,7 +41,7 @@ _WHERE = {
     "client.groups.group": ("Group", "GroupState"),
     "client.groups.reader": ("Delivery", "GroupReader"),
     "client.queues.job": ("Job",),
-    "client.queues.queue": ("Queue",),
+    "client.queues.queue": ("Queue", "QueueCounts"),
     "client.queues.worker": ("Worker",),
     "client.records.follow": ("Follow",),
     "client.records.record": ("Cursor", "Page", "Record", "Tombstone"),

@@ -14,7 +14,8 @@ from .groups import call as calls_of_groups
 from .groups.group import Group
 from .nodes import Nodes
 from .patience import Manner
-from .records.follow import Follow, View
+from .queues.queue import QueueCounts
+from .records.follow import LATEST, Follow, View
 from .records.record import Cursor, Page, Record, Tombstone, page
 from .sending.buffer import Bounds
 from .sending.producer import Producer, append
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
     from .sending.appended import Appended
 
 After = Cursor | str | int | None
-
-
-class QueueCounts(Struct, frozen=True):
-    """How many jobs a queue has: to be had, leased, and given up on since the start."""
-
-    ready: int
-    in_flight: int
-    dead_lettered: int
 
 
 class TopicState(Struct, frozen=True):
@@ -155,13 +148,17 @@ class Topic:
         wait_for_topic: bool = False,
         on_gap: Callable[[Tombstone], object] | None = None,
     ) -> Follow[Any]:
-        """``async for`` every record after a cursor (None: from the oldest), and then each new one.
+        """``async for`` every record after a cursor (None: from the oldest; "latest": only what comes from the first
+        step on), and then each new one. A name such as ``chat:*`` is all topics that begin so.
 
         Where records are missing that this reader should have had, a Tombstone comes out; with ``on_gap`` it goes
         there instead. A topic that is not there raises TopicNotFound, or is waited for.
         """
         view = View(match, without, strands=self._nodes.several)
-        return Follow(self._nodes, self.name, view, cursor_of(after), on_gap=on_gap, wait_for_topic=wait_for_topic)
+        begin: Cursor | Literal["latest"] | None = LATEST if after == LATEST else cursor_of(after)
+        if begin == LATEST and self.name.endswith("*"):
+            raise InvalidRequest("many topics have no one end; follow them from the oldest, or watch them")
+        return Follow(self._nodes, self.name, view, begin, on_gap=on_gap, wait_for_topic=wait_for_topic)
 
     def group(self, name: str) -> Group:
         """A group of readers who share the topic's records among them."""

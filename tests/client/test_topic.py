@@ -260,3 +260,23 @@ async def test_all_topics_of_a_prefix(url: str, name: str) -> None:
         place = str(follow.cursor)
         await client.topic(f"{name}:a").append("a3")
         assert (await anext(client.topic(f"{name}:*").follow(place, on_gap=print))).data == "a3"
+
+
+@under_both
+async def test_only_what_comes(url: str, name: str) -> None:
+    """From the end of the topic on, which a prefix does not have."""
+    async with Client(url) as client, anyio.create_task_group() as tasks:
+        topic = client.topic(name)
+        await topic.append("old")
+        follow = topic.follow("latest", on_gap=print)
+
+        async def write() -> None:
+            while not seen:
+                await topic.append("new")
+
+        seen: list[str] = []
+        tasks.start_soon(write)
+        seen.append((await anext(follow)).data)
+        assert seen == ["new"]
+        with pytest.raises(InvalidRequest):
+            client.topic("t*").follow("latest")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 
+from ...errors import NotAQueue
 from .. import call as topics
 from ..call import Draft
 from ..nodes import Nodes
@@ -21,6 +22,19 @@ from .job import Job, JobRow, Lessor
 from .worker import Worker
 
 MOST_SEQS = 1000  # in one ack
+
+
+class QueueCounts(Struct, frozen=True):
+    """How many jobs a queue has: to be had, leased, and given up on since the node's start. ``home`` grants leases."""
+
+    ready: int
+    in_flight: int
+    dead_lettered: int
+    home: str | None = None
+
+
+class _State(Struct):
+    queue: QueueCounts | None = None
 
 
 class _Claimed(Struct):
@@ -60,9 +74,12 @@ class Queue:
         who = node or f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
         return Worker(self._nodes, Lessor(self._nodes, self.name, who), max_jobs, lease_ms)
 
-    async def counts(self) -> Mapping[str, int]:
-        """``ready``, ``in_flight`` and ``dead_lettered``. Raises TopicNotFound."""
-        return dict((await self._nodes.ask(topics.topic(self.name), Manner.READ)).object()["queue"])
+    async def counts(self) -> QueueCounts:
+        """How many jobs there are. Raises TopicNotFound, NotAQueue."""
+        told = (await self._nodes.ask(topics.topic(self.name), Manner.READ)).read_as(_State)
+        if told.queue is None:
+            raise NotAQueue(f"{self.name} is a log, not a queue", {"topic": self.name})
+        return told.queue
 
     async def ack(self, *jobs: Job) -> list[Job]:
         """These jobs are done, up to 1000 in one commit; those that were not ours any more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import anyio
 from msgspec import UNSET, Struct, structs
@@ -17,6 +17,7 @@ from ..patience import Manner
 from .record import Cursor, Page, Record, Tombstone, page
 
 WAIT_MS = 25_000  # of one long-poll; a node would wait 30 s at most
+LATEST: Final = "latest"
 LOOK_AGAIN_S = 1.0  # for a topic that is not there yet
 E = TypeVar("E", Record, Record | Tombstone)
 log = logging.getLogger("mirrord.client")
@@ -64,7 +65,7 @@ class Follow(Generic[E]):
         nodes: Nodes,
         topic: str,
         view: View,
-        after: Cursor | None,
+        after: Cursor | Literal["latest"] | None,
         *,
         on_gap: Callable[[Tombstone], object] | None = None,
         wait_for_topic: bool = False,
@@ -75,9 +76,10 @@ class Follow(Generic[E]):
         self._on_gap = on_gap
         self._wait_for_topic = wait_for_topic
         self._from_the_oldest = after is None
+        self._from_the_end = after == LATEST
         self._ready: deque[Record | Tombstone] = deque()
-        self._vector = dict(after.vector) if after is not None else {}
-        self._read_to = after if after is not None else Cursor()  # of what was fetched
+        self._read_to = after if isinstance(after, Cursor) else Cursor()  # of what was fetched
+        self._vector = dict(self._read_to.vector)
         self._told_to = self._read_to  # of what came out
         self._url = ""
 
@@ -110,8 +112,11 @@ class Follow(Generic[E]):
 
     async def _fetch(self) -> None:
         """One page into ``_ready``, waiting for something to come."""
-        question = call.diff(self._topic, self._view.query(self._read_to, WAIT_MS))
         try:
+            if self._from_the_end:
+                self._read_to = await self._end()
+                self._from_the_end = False
+            question = call.diff(self._topic, self._view.query(self._read_to, WAIT_MS))
             answer = await self._nodes.ask(question, Manner.READ)
         except TopicNotFound:
             if not self._wait_for_topic:
@@ -125,6 +130,11 @@ class Follow(Generic[E]):
         self._url = answer.url
         self._told_to, self._read_to = self._read_to, found.cursor
         self._from_the_oldest = False
+
+    async def _end(self) -> Cursor:
+        """Behind everything that is there now."""
+        told = (await self._nodes.ask(call.topic(self._topic), Manner.READ)).object()
+        return Cursor(int(told["head_seq"]), str(told["log_id"]))
 
     def _wanted(self, found: Page, url: str) -> list[Record | Tombstone]:
         elsewhere = self._view.strands and self._url != url and bool(self._url or self._vector)
