@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import trio
@@ -32,6 +32,7 @@ from ..wire import (
     frame,
 )
 from .lane import Lane
+from .order import Order, weight_of
 from .piece import Piece
 
 TOPICS_PER_FRAME = 32
@@ -133,7 +134,8 @@ class Feed:
                 yield buffers
             now = self._clock.monotonic()
             beat_at, held_until = now, now + self.request.heartbeat_ms / 1000 if self.request.hold else now
-            ready = dict.fromkeys(self._lanes)
+            ready = Order()
+            self._line_up(self._lanes, ready)
             while self.closed is None:
                 held = self._clock.monotonic() < held_until and not self._changed
                 if ready and not held:
@@ -144,11 +146,10 @@ class Feed:
                     yield buffers
                 if ready and not held:
                     # One frame of one lane, which then goes to the end: a topic in catch-up holds up no other.
-                    name = next(iter(ready))
-                    del ready[name]
+                    name = ready.take()
                     pieces = self._next_of(name)
                     if pieces:
-                        ready[name] = None
+                        self._line_up((name,), ready)
                     for piece in pieces:
                         sent_at = self._clock.monotonic()
                         yield frame(piece.header, piece.body)
@@ -180,16 +181,23 @@ class Feed:
             for rewound in lane.rewinds_of_caller():
                 yield frame(rewound)
 
-    async def _hear(self, tokens: list[Any], ready: dict[str, None]) -> list[Buffers]:
+    def _line_up(self, names: Iterable[str], ready: Order) -> None:
+        """These lanes have more to send; under pressure the line is theirs by the priority of their topics."""
+        now_ms = self._clock.wall_ms()
+        for name in names:
+            ready.add(name, weight_of(self._lanes[name].topic.priority(now_ms)))
+
+    async def _hear(self, tokens: list[Any], ready: Order) -> list[Buffers]:
         """What the bells mean: lanes with more to send, topics that came or went, a change by the caller."""
         told: list[Buffers] = []
         for token in tokens:
             if token is TOPICS:
                 told += await self._topics_changed(ready)
             elif token is CHANGED:
-                ready.update(dict.fromkeys(self._lanes))
+                self._line_up(self._lanes, ready)
             elif token in self._lanes:
-                ready[token] = self._moved[token] = None
+                self._moved[token] = None
+                self._line_up((token,), ready)
         forks, self._forks = self._forks, []
         return told + [frame(fork) for fork in forks]
 
@@ -283,7 +291,7 @@ class Feed:
             self._digest ^= lane.digest
         return _in_frames(infos, event)
 
-    async def _topics_changed(self, ready: dict[str, None]) -> list[Buffers]:
+    async def _topics_changed(self, ready: Order) -> list[Buffers]:
         """Topics that came, and those that were dropped or made anew (a new log id under the old name)."""
         registry, told = self._registry, list[Buffers]()
         if registry.went != self._went:
@@ -297,7 +305,7 @@ class Feed:
         fresh = [n for n in self._wanted(registry.came_since(self._came)) if n not in self._lanes]
         self._came = registry.creations
         lanes = await self._open_lanes(fresh)
-        ready.update(dict.fromkeys(fresh))
+        self._line_up(fresh, ready)
         return told + self._tell_topics(lanes, "created")
 
     def statistics(self) -> dict[str, Any]:
