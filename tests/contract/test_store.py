@@ -20,17 +20,20 @@ from mirrord.storage.store import (
     DropIdempotency,
     DropLog,
     DropMark,
+    DropMasks,
     DropPack,
     DropTopic,
     Gap,
     HeadRow,
     IdempotencyRow,
+    MaskRow,
     Pack,
     Part,
     PutGap,
     PutHead,
     PutIdempotency,
     PutMark,
+    PutMask,
     PutMeta,
     PutPack,
     PutStrand,
@@ -127,7 +130,7 @@ def gap(first: int, last: int, seq: int = 0, sid: int = 10) -> Gap:
 
 def test_rows_read_back_as_they_were_put(store: WritableStore) -> None:
     """Every kind of row survives the way in and out, unchanged, and a second put replaces it."""
-    head = HeadRow(1, 9, 4_096, 2, 7, 70, 1_234)
+    head = HeadRow(1, 9, 4_096, 2, 7, 70, 1_234, b"taken")
     vector = VectorRow(10, 9, b"h" * 16, 3, 99)
     used = IdempotencyRow(1, "k", 1, 2, 2, b"digest", 5)
     store.commit(
@@ -240,6 +243,20 @@ def test_a_dropped_pack_takes_its_parts_and_tags(store: WritableStore) -> None:
     assert (store.packs_with_tag(1, "a", 9), store.packs_with_tag(1, "b", 9)) == ([], [1])
 
 
+def test_packs_are_found_by_the_beginning_of_a_tag(store: WritableStore) -> None:
+    """A literal prefix, whatever stands behind it in the order of texts; packs with too many tags may hold any."""
+    tags = {1: ["chat-4"], 2: ["chat-42:a", "chat-42:b"], 3: ["chat-420:"], 4: ["chat-42:"], 5: ["x"], 6: [MANY_TAGS]}
+    store.commit([chunk(seq, seq, tags=tuple(names)) for seq, names in tags.items()], sync=False)
+    for prefix, found in (("chat-42:", [2, 4, 6]), ("chat-42", [2, 3, 4, 6]), ("", [1, 2, 3, 4, 5, 6]), ("y", [6])):
+        assert store.packs_with_tag(1, prefix, 99, prefix=True) == found
+        assert store.packs_with_tag(1, prefix, 2, after=2, prefix=True) == [seq for seq in found if seq > 2][:2]
+    odd = ["\ud7ff", "\ue000", "a\U0010ffff", "a\U0010ffffb", "b"]
+    store.commit([chunk(10 + i, 10 + i, tags=(tag,)) for i, tag in enumerate(odd)], sync=False)
+    for prefix in ("\ud7ff", "a\U0010ffff", "a"):
+        wanted = [10 + i for i, tag in enumerate(odd) if tag.startswith(prefix)]
+        assert [seq for seq in store.packs_with_tag(1, prefix, 99, prefix=True) if seq >= 10] == wanted
+
+
 def test_order_within_a_transaction_is_meant(store: WritableStore) -> None:
     """Put then drop leaves nothing, drop then put leaves the row: for packs, gaps, keys and marks."""
     used = IdempotencyRow(1, "k", 1, 1, 1, b"", 5)
@@ -269,6 +286,10 @@ def test_order_within_a_transaction_is_meant(store: WritableStore) -> None:
         PutVector(VectorRow(10, 1 << 64, b"", 0, 0)),
         PutGap(Gap(1, 10, 5, 4, "expired", None, None)),
         PutMark("\ud800", b"no Unicode"),
+        PutMask(MaskRow(1, 0, b"x" * 129, b"", 0)),
+        PutMask(MaskRow(1, MAX_SEQ, b"x", b"", 0)),
+        PutMask(MaskRow(1, 0, b"x", b"", 1 << 63)),
+        DropMasks(0, 1),
         chunk(9, 9, tags=("\ud800",)),
         DropPack(1, 2, 3),
         DropPack(1, 1, 2),

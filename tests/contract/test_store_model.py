@@ -21,14 +21,17 @@ from mirrord.storage.store import (
     DropIdempotency,
     DropLog,
     DropMark,
+    DropMasks,
     DropPack,
     Gap,
     IdempotencyRow,
+    MaskRow,
     Pack,
     Part,
     PutGap,
     PutIdempotency,
     PutMark,
+    PutMask,
     PutPack,
     PutStrand,
     PutTopic,
@@ -50,11 +53,12 @@ class Model:
         self.gaps: dict[tuple[int, int, int], Gap] = {}
         self.keys: dict[tuple[int, str], IdempotencyRow] = {}
         self.marks: dict[str, bytes] = {}
+        self.masks: dict[tuple[int, int], MaskRow] = {}
 
     def copy(self) -> Model:
         other = Model()
         other.packs, other.gaps = dict(self.packs), dict(self.gaps)
-        other.keys, other.marks = dict(self.keys), dict(self.marks)
+        other.keys, other.marks, other.masks = dict(self.keys), dict(self.marks), dict(self.masks)
         return other
 
     def apply(self, change: Change) -> bool:
@@ -79,8 +83,12 @@ class Model:
                 self.marks[reader] = value
             case DropMark(reader):
                 self.marks.pop(reader, None)
+            case PutMask(mask):
+                self.masks[mask.tid, mask.block] = mask
+            case DropMasks(tid, before):
+                self.masks = {k: mask for k, mask in self.masks.items() if k[0] != tid or k[1] >= before}
             case DropLog(tid):
-                for table in (self.packs, self.gaps, self.keys):
+                for table in (self.packs, self.gaps, self.keys, self.masks):
                     for key in [key for key in table if key[0] == tid]:
                         del table[key]  # type: ignore[attr-defined]
         return True
@@ -97,6 +105,8 @@ class Model:
             "gaps": [gap for gap in gaps if gap.last >= 5],
             "in log": [gap for gap in in_log if gap.seq_to >= 5 and gap.seq_from <= 9],
             "tagged": [(put.pack.tid, put.pack.seq) for put in puts if {"a", ""} & set(put.tags)],
+            "prefixed": [(p.pack.tid, p.pack.seq) for p in puts if {"a", "ab", ""} & set(p.tags) and p.pack.seq > 2],
+            "masks": [self.masks[key] for key in sorted(self.masks)],
             "keys": self.keys,
             "marks": sorted(self.marks.items()),
         }
@@ -112,6 +122,8 @@ def answers(store: Store) -> dict[str, Any]:
         "gaps": [gap for tid in TIDS for sid in (0, *sids) for gap in store.gaps(tid, sid, 5, 99)],
         "in log": [gap for tid in TIDS for gap in store.seq_gaps(tid, 5, 9, 99)],
         "tagged": [(tid, seq) for tid in TIDS for seq in store.packs_with_tag(tid, "a", 99)],
+        "prefixed": [(t, seq) for t in TIDS for seq in store.packs_with_tag(t, "a", 99, after=2, prefix=True)],
+        "masks": [mask for tid in TIDS for mask in store.masks(tid)],
         "keys": {(t, k): row for t in TIDS for k in "xyz" if (row := store.idempotency(t, k)) is not None},
         "marks": store.marks(""),
     }
@@ -119,6 +131,7 @@ def answers(store: Store) -> dict[str, Any]:
 
 slots = st.integers(0, 4).map(lambda slot: 1 + SLOT * slot)
 tids = st.sampled_from(TIDS)
+masks = st.builds(MaskRow, tids, st.integers(0, 3), st.just(b"\x05"), st.just(b"\x01"), st.integers(0, 9))
 
 
 @st.composite
@@ -128,7 +141,7 @@ def packs(draw: st.DrawFn) -> PutPack:
     first = draw(slots)
     part = Part(tid, first, first + draw(st.integers(0, SLOT - 1)))  # a topic's strand has the topic's number
     body = draw(st.binary(max_size=30))
-    tags = tuple(draw(st.sets(st.sampled_from(["", "a", "b"]))))
+    tags = tuple(draw(st.sets(st.sampled_from(["", "a", "ab", "b"]))))
     return PutPack(Pack(tid, seq, last, 1, 2, 3, body), (part,), tags)
 
 
@@ -154,6 +167,8 @@ changes = st.one_of(
     st.builds(DropGap, tids, st.integers(0, 2), slots),
     keys(),
     st.builds(DropIdempotency, tids, st.integers(0, 10)),
+    st.builds(PutMask, masks),
+    st.builds(DropMasks, tids, st.integers(0, 4)),
     st.builds(PutMark, st.sampled_from(["r", "s"]), st.binary(max_size=3)),
     st.builds(DropMark, st.sampled_from(["r", "s"])),
     st.builds(DropLog, tids),
