@@ -15,7 +15,7 @@ import trio
 from msgspec import Struct, to_builtins
 
 from .actors.bell import Bell
-from .actors.rounds import Rounds
+from .actors.rounds import Crowd
 from .actors.supervisor import Death, Supervisor
 from .clock import Clock
 from .config.model import Config
@@ -75,7 +75,6 @@ class Node:
         self.journal = outside.journal(outside.store, outside.clock)
         self.supervisor = Supervisor(outside.clock, outside.rng, self._died)
         self.settled = trio.Event()
-        self._rounds = Rounds()
         self.draining = False
         self.drain_bell = Bell()  # rung once: long polls answer at once
         self.started_at = outside.clock.monotonic()
@@ -100,7 +99,7 @@ class Node:
             self.life, outside.clock, outside.store, self.journal, Shelf(config.store.warm_tail_bytes),
             Sources(last_tid, last_sid, outside.rng),
             Sizes(config.store.pack_bytes, limits.max_strands_per_topic or 1 << 62, config.store.trail_bytes),
-            self.settled, self._rounds, Quota(limits.max_total_bytes),
+            self.settled, Crowd(self.journal.rounds), Quota(limits.max_total_bytes),
         )  # fmt: skip
         wants = [want for plan in links_of(config, self.name) for want in plan.wants]
         return Registry(
@@ -169,10 +168,6 @@ class Node:
             new_life=self.life.reason or "",
             origin=self.life.origin_id.hex(),
         )
-        with self._rounds.counted():
-            await self._live(task_status)
-
-    async def _live(self, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.journal.run)
             await nursery.start(self.supervisor.run)

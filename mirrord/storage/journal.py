@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 import trio
 from msgspec import Struct
 
+from ..actors.rounds import Crowd, Rounds
 from ..clock import Clock
 from ..errors import ActorDied, MirrordError, ShuttingDown, StorageFailed, Throttled
 from .store import Change
@@ -75,6 +76,8 @@ class Journal:
         self._at_desk = False
         self._fault: BaseException | None = None  # what a commit on the event loop died of
         self._bell = -1
+        self.rounds = Rounds()  # of the event loop, counted while ``run`` runs
+        self._crowd = Crowd(self.rounds)
 
     def submit(self, turn: Turn) -> None:
         """Put a turn in line; it is committed whether or not anybody waits for it.
@@ -86,7 +89,9 @@ class Journal:
         if turn.size and self._open and self._open_bytes + turn.size > self._settings.waiting_bytes:
             raise Throttled("the disk cannot keep up; try again", retry_after_s=1.0)
         turn.came_s = self._clock.monotonic()
-        mine = not self._at_desk and turn.size <= AT_ONCE_BYTES and self.take_desk(sync=turn.sync)
+        # Turns of many topics in one round share a transaction, on the thread: better than one after the other here.
+        lone = self._at_desk or (self._crowd.lone() and turn.size <= AT_ONCE_BYTES)
+        mine = lone and not self._at_desk and self.take_desk(sync=turn.sync)
         self._open[turn] = None
         self._open_bytes += turn.size
         if not self._at_desk:
@@ -179,17 +184,21 @@ class Journal:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._running = True
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._thread)
-                task_status.started()
-                try:
-                    await self._answer()
-                finally:
-                    self._stopped = True
-                    self._wake()
+            with self.rounds.counted():
+                await self._run(task_status)
         finally:
             self._end()
             os.close(self._bell)
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._thread)
+            task_status.started()
+            try:
+                await self._answer()
+            finally:
+                self._stopped = True
+                self._wake()
 
     def _hand_over(self, turn: Turn) -> None:
         self._inbox.put(turn)

@@ -8,7 +8,7 @@ from typing import Protocol
 import trio
 from msgspec import Struct, field
 
-from ..actors.rounds import Rounds
+from ..actors.rounds import Crowd, Rounds
 from ..clock import Clock
 from ..storage.life import Life
 from ..storage.store import Change, Store
@@ -58,5 +58,5 @@ class Ground(Struct, frozen=True):
     sources: Sources
     sizes: Sizes
     settled: trio.Event  # set once peers had their second to tell positions in our strands
-    rounds: Rounds = field(default_factory=Rounds)
+    asks: Crowd = field(default_factory=lambda: Crowd(Rounds()))  # what is asked of all topics, by rounds of the loop
     quota: Quota = field(default_factory=Quota)

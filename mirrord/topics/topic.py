@@ -13,7 +13,6 @@ from msgspec import structs
 
 from ..actors.bell import Bell
 from ..actors.mailbox import Envelope, Mailbox
-from ..actors.rounds import Crowd
 from ..config.topic import TopicConfig, effective_priority
 from ..errors import ChunkCorrupt, MirrordError, StoreCorrupt
 from ..records.gap import DELETED, LOST
@@ -64,7 +63,6 @@ class Topic:
         ] = {}  # strand -> number of the commit that moved it last, newest at the end
         self._move_no = 0
         self._memory = Memory()
-        self._crowd = Crowd(ground.rounds)
 
     # ---- life ------------------------------------------------------------------------------------
 
@@ -114,7 +112,7 @@ class Topic:
         rounds of the event loop (decision 0023). Whether it was; else it takes the usual way. The law stands that only
         this topic's turn decides: no turn is in flight while the task sleeps at its mailbox, and nothing here waits."""
         ground, sync = self._ground, self.config.durability == "fsync"
-        if not self._crowd.lone() or not _is_small(envelope.message) or not ground.settled.is_set():
+        if not ground.asks.lone() or not _is_small(envelope.message) or not ground.settled.is_set():
             return False
         if not ground.journal.take_desk(sync=sync):
             return False
@@ -394,6 +392,8 @@ def _is_small(message: Message) -> bool:
 
 
 def _writes_own_strand(message: Message) -> bool:
+    if isinstance(message, Commit):
+        return bool(message.tells)
     return isinstance(message, Append) or (isinstance(message, Erase) and message.travels)
 
 
