@@ -5,24 +5,28 @@ Each replaces one pure rule or one step by its broken variant, from here; the pr
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
 from msgspec import Struct
 
+from ..errors import MirrordError
 from ..links import inlet
 from ..links.board import covers
 from ..node import Node
+from ..routers.memory import Memory
+from ..routers.position import Position
 from ..storage import life
-from ..storage.inline import InlineJournal
-from ..storage.store import Change, PutIdempotency, PutPack, PutVector
+from ..storage.journal import Journal
+from ..storage.store import Change, PutIdempotency, PutMark, PutPack, PutVector
+from ..storage.turns import Turn
 from ..topics.log import rules, turn
 
 Swap = tuple[Any, str, Callable[..., Any]]  # where, the name there, the broken variant
 
-_commit: Callable[..., Awaitable[None]] = InlineJournal.commit
+_submit: Callable[[Journal, Turn], None] = Journal.submit
 
 
 class Safeguard(Struct, frozen=True):
@@ -39,31 +43,49 @@ class Safeguard(Struct, frozen=True):
         return self.breaks in failures if self.breaks else bool(list(failures))
 
 
-def _in_two(later: type) -> Callable[..., Awaitable[None]]:
+class _First(Turn):
+    """What is committed by itself, before the rest of a turn."""
+
+    __slots__ = ("_journal", "_rest")
+
+    def __init__(self, journal: Journal, changes: Sequence[Change], rest: Turn) -> None:
+        super().__init__(changes, sync=rest.sync, urgent=rest.urgent, size=rest.size, priority=rest.priority)
+        self._journal, self._rest = journal, rest
+
+    def settle(self, error: MirrordError | None) -> None:
+        super().settle(error)
+        try:
+            if error is not None:
+                raise error
+            _submit(self._journal, self._rest)
+        except MirrordError as refused:
+            self._rest.settle(refused)
+
+
+def _in_two(later: type) -> Callable[..., None]:
     """A journal that commits one kind of change by itself, after the rest."""
 
-    async def commit(
-        journal: InlineJournal, changes: Sequence[Change], *, sync: bool, urgent: bool, size: int, then: Any = None
-    ) -> None:
-        second = [change for change in changes if isinstance(change, later)]
-        first = [change for change in changes if not isinstance(change, later)]
+    def submit(journal: Journal, turn: Turn) -> None:
+        second = [change for change in turn.changes if isinstance(change, later)]
+        first = [change for change in turn.changes if not isinstance(change, later)]
         if second and any(isinstance(change, PutPack) for change in first):
-            await _commit(journal, first, sync=sync, urgent=urgent, size=size)
-            first = second
-        else:
-            first = list(changes)
-        await _commit(journal, first, sync=sync, urgent=urgent, size=size, then=then)
+            turn.changes = second
+            turn = _First(journal, first, turn)
+        _submit(journal, turn)
 
-    return commit
+    return submit
 
 
-async def _then_first(
-    journal: InlineJournal, changes: Sequence[Change], *, sync: bool, urgent: bool, size: int, then: Any = None
-) -> None:
+def _then_first(journal: Journal, turn: Turn) -> None:
     """A journal that lets everybody see what it is about to commit."""
-    if then is not None:
-        then()
-    await _commit(journal, changes, sync=sync, urgent=urgent, size=size)
+    if turn.then is not None:
+        turn.then()
+    _submit(journal, turn)
+
+
+async def _forgets(_memory: Memory, _dest: Any, position: Position) -> Position:
+    """A router that goes by its own store alone."""
+    return position
 
 
 SAFEGUARDS = {
@@ -84,15 +106,27 @@ SAFEGUARDS = {
         breaks="always_chained",
     ),
     "one-transaction": Safeguard(
-        "chunk and vector change in one transaction", "crash", ((InlineJournal, "commit", _in_two(PutVector)),)
+        "chunk and vector change in one transaction", "crash", ((Journal, "submit", _in_two(PutVector)),)
     ),
     "idempotency-in-commit": Safeguard(
         "a key is committed with the records that it stands for",
         "keys",
-        ((InlineJournal, "commit", _in_two(PutIdempotency)),),
+        ((Journal, "submit", _in_two(PutIdempotency)),),
+    ),
+    "router-position": Safeguard(
+        "a router's position is committed with the copies",
+        "routers",
+        ((Journal, "submit", _in_two(PutMark)),),
+        breaks="finally_copied_once",
+    ),
+    "router-memory": Safeguard(
+        "a life that lost its tail reads its old copies before it copies what comes back",
+        "routers",
+        ((Memory, "learn", _forgets),),
+        breaks="finally_copied_once",
     ),
     "serve-only-durable": Safeguard(
-        "nothing is readable or served before it is committed", "disk", ((InlineJournal, "commit", _then_first),)
+        "nothing is readable or served before it is committed", "disk", ((Journal, "submit", _then_first),)
     ),
     "new-life": Safeguard(
         "another boot or another file begins a new life",
@@ -108,7 +142,7 @@ SAFEGUARDS = {
         "the caller compares what it is told with its own hashes", "memory", ((inlet, "contradicts", lambda *_: False),)
     ),
     "late-cover": Safeguard(
-        "a cover is applied late", "late", ((covers, "applies_late", lambda _after, cover, _others: (cover.last, [])),)
+        "a cover is applied late", "late", ((covers, "applies_late", lambda _after, offer, _others: (offer.cover.last, [])),)
     ),
     "patience": Safeguard(
         "a node that is behind or unreachable is waited for", "late", ((covers, "patience_is_over", lambda *_: True),)
