@@ -51,9 +51,9 @@ CONTRACT = {
     ("PUT", "/v0/topics/{name}"): {"admin"},
     ("PATCH", "/v0/topics/{name}"): {"admin"},
     ("GET", "/v0/routers"): {"read"},
-    ("GET", "/v0/routers/{router}"): {"read"},
-    ("DELETE", "/v0/routers/{router}"): {"delete"},
-    ("PUT", "/v0/routers/{router}"): {"admin"},
+    ("GET", "/v0/routers/{name}"): {"read"},
+    ("DELETE", "/v0/routers/{name}"): {"delete"},
+    ("PUT", "/v0/routers/{name}"): {"admin"},
     ("POST", "/v0/watch"): {"read"},
     ("GET", "/v0/watch/{wid}"): set(),
     ("GET", "/v0/metrics"): {"read"},
@@ -70,7 +70,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One node with keys: ``root``, ``SCOPES`` of every combination, ``limited`` to names ``in:*``, ``reader``."""
     file = tmp_path_factory.mktemp("keyed") / "mirrord.toml"
     file.write_text(KEYED)
-    lines = "\n".join(f"{scope}-only:{scope}\nnot-{scope}:{'+'.join({*SCOPES} - {scope})}" for scope in SCOPES)
+    lines = "\n".join(f"{scope}-only:{scope}\nnot-{scope}:{'+'.join({*SCOPES} - {scope, 'peer'})}" for scope in SCOPES)
     file.with_name("keys.txt").write_text(KEYS.format(scopes=lines))
     daemon = Daemon(file, "keyed")
     yield daemon
@@ -151,6 +151,15 @@ def test_what_concerns_all_names_is_not_for_a_limited_key(api: Api, endpoint: En
     """What names topics in free text, or moves whole links, is for keys that may know of all."""
     if endpoint.unlimited:
         refused(call(api, endpoint, "limited"), 403, "forbidden")
+
+
+@every_endpoint
+def test_a_peer_may_pass_on_what_concerns_the_home_of_a_queue_and_nothing_else(api: Api, endpoint: Endpoint) -> None:
+    """It has let its own caller through; for everything else its key opens feeds only."""
+    allowed = endpoint.by_peers or "peer" in endpoint.scopes or not endpoint.scopes
+    assert (call(api, endpoint, "peer-only").status_code != 403) == allowed
+    if endpoint.by_peers:
+        assert re.fullmatch("/v0/topics/{name}/(claim|ack|nack|extend|work)", endpoint.path)
 
 
 def test_the_table_says_what_the_reference_says() -> None:

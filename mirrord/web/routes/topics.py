@@ -64,14 +64,20 @@ async def append(node: Node, request: Request, name: str) -> Response:
     key_name = body.idempotency_key or _header_key(request, node)
     key = Key(key_name, xxh3_128_digest(encode_body(body.records))) if key_name else None
     topic, created = await topic_to_append(node, request, name, body)
+    done = await hand_over(node, topic, body, key)
+    with_seqs = "return_seqs" not in request.query or flag(request.query_args(), "return_seqs", True)
+    fsync_ms = node.journal.fsync_ms if topic.config.durable else 0.0
+    return Response(201 if created else 200, appended(name, done, created, with_seqs, began, fsync_ms))
+
+
+async def hand_over(node: Node, topic: Topic, body: AppendBody, key: Key | None) -> Appended:
+    """Have the topic append; with ``disable_backpressure`` wait while there is too much at once, instead of a 429."""
     message = Append(body.records, key)
     if body.disable_backpressure:
         done: Appended = await topic.mailbox.insist(message, node.config.limits.max_wait_ms / 1000)
     else:
         done = await topic.mailbox.ask(message)
-    with_seqs = "return_seqs" not in request.query or flag(request.query_args(), "return_seqs", True)
-    fsync_ms = node.journal.fsync_ms if topic.config.durable else 0.0
-    return Response(201 if created else 200, appended(name, done, created, with_seqs, began, fsync_ms))
+    return done
 
 
 def appended(name: str, done: Appended, created: bool, with_seqs: bool, began: float, fsync_ms: float) -> bytes:

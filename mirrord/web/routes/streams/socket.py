@@ -16,10 +16,10 @@ from ....streams.dialect import MESSAGES
 from ....streams.place import Place
 from ....streams.streams import From, start_of
 from ....streams.watcher import Pace, Prefix, Watcher
-from ....topics.messages import Append, Appended, Key
+from ....topics.messages import Key
 from ...message import Request
 from ..bodies import check_drafts
-from ..topics import appended, topic_to_append
+from ..topics import appended, hand_over, topic_to_append
 from .orders import (
     Order,
     PingOrder,
@@ -156,11 +156,13 @@ class _Conversation:
     async def _publish(self, order: Publish) -> None:
         began, node, name = perf_counter(), self._node, order.topic
         self._request.principal.require("write", name)
+        if order.inline_config() is not None:
+            self._request.principal.require("admin", name)
         check_drafts(order, node.config.limits)
         key_name = order.idempotency_key
         key = Key(key_name, xxh3_128_digest(encode_body(order.records))) if key_name else None
         topic, created = await topic_to_append(node, self._request, name, order)
-        done: Appended = await topic.mailbox.ask(Append(order.records, key))
+        done = await hand_over(node, topic, order, key)
         fsync_ms = node.journal.fsync_ms if topic.config.durable else 0.0
         answer = appended(name, done, created, order.return_seqs, began, fsync_ms)
         head = told("ack", order.request_id)[:-1] + (b"," if order.return_seqs else b',"seqs":null,')
