@@ -80,3 +80,11 @@ def configuration(
         lines += ["[[links]]", f'pull = "{puller}"', f'from = "{source}"', f"topics = [{names}]"]
         lines += [f"gap_patience = {gap_patience_ms}"]
     return "\n".join(lines) + "\n"
+
+
+def routers(sources: Sequence[str], dest: str) -> str:
+    """Routers of every node, each copying what was written on it: more of the TOML file."""
+    lines: list[str] = []
+    for source in sources:
+        lines += [f"[routers.{source}]", f'source = "{source}"', f'dest = "{dest}"', 'forward = "origin"']
+    return "\n".join(lines) + "\n"

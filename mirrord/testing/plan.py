@@ -32,10 +32,14 @@ MENUS: dict[str, tuple[str, ...]] = {
     "clock": ("clock", "clock", "power"),
     "clone": ("clone", "kill", "cut"),
     "mixed": (*LINE, *NODE, *DISK),
+    "routers": ("kill-before", "kill-after", "kill-before", "kill-after", "power", "wipe", "cut", "delay"),
 }
+_DRAWN = tuple(menu for menu in MENUS if menu != "routers")  # routers are laid over the others
 _CAPPED = ("caps", "late")
 _SHAPES = {"late": ("mesh", "mesh", "random", "star"), "fork": ("mesh",)}
 TOPICS = ("orders", "events")
+COPIES = "copies"  # where every node's routers copy what was written on it, in runs with routers
+_NEVER_ROUTED = frozenset({"fork", "memory", "backup", "clone", "delete", "caps", "late", "mixed"})
 
 
 class Write(Struct, frozen=True):
@@ -70,6 +74,12 @@ class Plan(Struct, frozen=True):
     faults: tuple[Fault, ...]
     heal_at: float
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The topics of routers; none in a run without."""
+        names = tuple(name for name, _ in self.topics)
+        return tuple(name for name in names if name != COPIES) if COPIES in names else ()
+
     def __str__(self) -> str:
         return f"seed {self.seed}: {self.menu}, {self.shape} of {len(self.nodes)}, {len(self.writes)} writes"
 
@@ -77,7 +87,8 @@ class Plan(Struct, frozen=True):
 def plan_of(seed: int, menu: str | None = None) -> Plan:
     """What happens in the run of this seed. The menu is drawn from the seed unless it is named."""
     rng = Random(f"plan {seed}")
-    drawn = rng.choice((*MENUS, "mixed", "mixed", "mixed"))
+    drawn = rng.choice((*_DRAWN, "mixed", "mixed", "mixed"))
+    routed = menu == "routers" or (not menu and drawn not in _NEVER_ROUTED and Random(f"routers {seed}").random() < 0.5)
     menu = menu or drawn
     nodes, shape = _cluster(menu, rng)
     pulls = links(shape, nodes, rng)
@@ -92,6 +103,8 @@ def plan_of(seed: int, menu: str | None = None) -> Plan:
     keyed = 0.8 if menu == "keys" else 0.15
     most = 1 if menu == "fork" else 5  # branches whose chunks have the same bounds are told apart by hashes alone
     writes = _writes(nodes, [name for name, _ in topics], heal_at, keyed, most, rng)
+    if routed:
+        topics = (*topics, (COPIES, Random(f"copies {seed}").choice(("disk", "fsync"))))
     faults = _faults(menu, nodes, pulls, heal_at, rng)
     if menu == "late":
         faults = scenes.slow_starts(late, pulls, heal_at, rng)

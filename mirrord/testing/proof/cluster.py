@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from ..graphs import Link
-from ..plan import Plan
+from ..plan import COPIES, Plan
 from ..world.story import Story, Told
 from .dump import Dump
 from .logs import Finding, check_log
+from .routers import check_routers
 
 Halts = Mapping[str, set[tuple[str, str, int]]]  # node: (peer, topic, strand) that stand still there
 
@@ -35,6 +36,7 @@ def check(end: End) -> list[Finding]:
     found += _nothing_lost(end)
     found += _nothing_doubled(end)
     found += _halts_have_reasons(end)
+    found += check_routers(plan, end.story, end.dumps)
     return found
 
 
@@ -106,7 +108,7 @@ def _is_refused(told: Told) -> bool:
 def _nothing_doubled(end: End) -> Iterator[Finding]:
     for node, dump in end.dumps.items():
         for topic, _ in end.plan.topics:
-            for text, times in dump.texts(topic).items():
+            for text, times in dump.texts(topic).items() if topic != COPIES else ():
                 told = end.story.told.get(int(text.strip('"').split(".")[0]))
                 if told is None:
                     yield "always_as_written", f"{node} holds {text}, which nobody wrote"

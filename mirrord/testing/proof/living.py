@@ -40,6 +40,8 @@ def is_settled(world: World) -> bool:
     halts = halts_of(world)
     if not all(_has_all(world, puller, source, halts[puller]) for puller, source in world.plan.links):
         return False
+    if any(router["state"] != "caught-up" for node in nodes for router in node.routers.statistics()):
+        return False
     words = {link["state"] for node in nodes for link in node.switchboard.describe()}
     return words <= {"caught-up", "halted"} and not _lag_faults(world, halts)
 

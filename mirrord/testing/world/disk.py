@@ -9,6 +9,7 @@ import trio
 from ...records.chunk import chunks_in, records
 from ...storage.memory import MemoryStore
 from ...storage.store import Change, DropLog, DropPack, Gap, PutGap, PutPack, PutStrand
+from ..plan import COPIES
 
 PACK_BYTES = 700  # so that small packs are merged within a run
 
@@ -71,9 +72,13 @@ class SimDisk(MemoryStore):
     # ---- what it holds ----------------------------------------------------------------------------------------------
 
     def texts(self) -> set[str]:
-        """The data of every record."""
+        """The data of every record that a client wrote, so not of routers' copies."""
         return {
-            text for row in self.topics() for pack in self.packs(row.tid, 1, 1 << 40) for text in texts_of(pack.body)
+            text
+            for row in self.topics()
+            if row.name != COPIES
+            for pack in self.packs(row.tid, 1, 1 << 40)
+            for text in texts_of(pack.body)
         }
 
     def sid(self, topic: str, strand: int) -> tuple[int, int] | None:

@@ -225,7 +225,7 @@ class Place:
         since = [(at, how) for at, who, how in self._story.struck if who == self.name]
         may = any(at >= seen_at for at, how in since if how not in ("power", "memory", "clock"))
         newest = next(
-            (how for at, how in reversed(since) if at >= seen_at and how not in ("power", "delete", "clock")), ""
+            (how for at, how in reversed(since) if at > seen_at and how not in ("power", "delete", "clock")), ""
         )
         must = newest in ("backup", "clone", "wipe")
         may = may or any(how == "memory" for _, how in since)

@@ -12,8 +12,8 @@ from ...errors import MirrordError
 from ...storage.memory.store import Fault as DiskFault
 from ...topics.log.log import Identities
 from ..faults import Fault
-from ..graphs import configuration
-from ..plan import DISK, LINE, Plan, Write
+from ..graphs import configuration, routers
+from ..plan import COPIES, DISK, LINE, Plan, Write
 from .clients import write
 from .disk import SimDisk
 from .gaps import GapWatch
@@ -41,7 +41,7 @@ class World:
     def __init__(self, plan: Plan, story: Story) -> None:
         self.plan, self.story = plan, story
         text = configuration(plan.nodes, plan.links, plan.topics, plan.caps, SETTINGS, PATIENCE_MS)
-        self.config = parse(text)
+        self.config = parse(text + routers(plan.sources, COPIES))
         self.net = FakeNet(plan.nodes, Random(f"net {plan.seed}"))
         topics = [name for name, _ in plan.topics]
         self.places = {
