@@ -19,9 +19,6 @@ BEARER = b"Bearer "
 Handle = Callable[[Request], Awaitable[Response | Stream]]
 
 
-_UNCOUNTED = (EVERYBODY, NOBODY, PEER)
-
-
 class Gate:
     """What stands in front of every handler. With no keys in the ring everybody may do everything."""
 
@@ -89,7 +86,7 @@ class Gate:
     @contextmanager
     def counted(self, principal: Principal) -> Iterator[None]:
         """While a request of it is answered. Raises Throttled beyond [limits] max_in_flight_per_key."""
-        most = self._most_in_flight if principal not in _UNCOUNTED else 0
+        most = self._most_in_flight if principal.is_key else 0
         if most and principal.in_flight >= most:
             raise Throttled.beyond("max_in_flight_per_key", most)
         principal.in_flight += 1

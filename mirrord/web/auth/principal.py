@@ -30,6 +30,11 @@ class Principal:
         self.revoked = False
         """The key was taken out of the configuration while something of it still runs."""
 
+    @property
+    def is_key(self) -> bool:
+        """Whether it is one caller of several: bounds per key are for those only."""
+        return self not in (EVERYBODY, PEER, NOBODY)
+
     def may(self, scope: Scope) -> bool:
         """Whether it has the scope."""
         return scope in self.scopes

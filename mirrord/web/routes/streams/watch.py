@@ -28,7 +28,7 @@ from ....streams.streams import From
 from ....streams.watcher import Pace, Prefix, Watcher
 from ....topics.read.face import View
 from ....topics.topic import Topic
-from ...auth.principal import EVERYBODY, Principal
+from ...auth.principal import Principal
 from ...message import ClientGone, Request, Response, Stream, Writer
 from ..bodies import Count, Match, decode, decoder, flag
 from ..topics import DEFAULT_LIMIT, reply
@@ -144,7 +144,7 @@ async def stream(node: Node, request: Request, wid: str) -> Stream:
 
 def counted(principal: Principal) -> Principal | None:
     """Whose open connections are counted: with no keys there is one bound for all."""
-    return None if principal is EVERYBODY else principal
+    return principal if principal.is_key else None
 
 
 class _Streaming:

@@ -19,7 +19,7 @@ from ....streams.dialect import HEARTBEAT, RETRY
 from ....topics.topic import Topic
 from ...message import Request, Response, Stream, Writer
 from ..queues import call_of, check_worker, elsewhere, job_text, lease_ms_of, queue_of
-from .watch import EVENT_STREAM, HEADERS
+from .watch import EVENT_STREAM, HEADERS, counted
 
 HEARTBEAT_S = 15.0
 UNSENT_BYTES = 64 << 10
@@ -35,14 +35,14 @@ async def work(node: Node, request: Request, name: str) -> Response | Stream:
     check_accepts(request)
     topic = await queue_of(node, name)
     home = elsewhere(node, request, topic)
-    node.streams.check_seat(request.principal)
+    node.streams.check_seat(counted(request.principal))
     if home is not None:
         return await _passed_on(node, request, home, topic)
     most = min(max(_number(args.get("max", ""), 1), 1), node.config.limits.max_claim)
     attach = Attach(Claimant(worker, most, lease_ms_of(node, topic, lease_ms)))
 
     async def write(writer: Writer) -> None:
-        with node.streams.seat(request.principal):
+        with node.streams.seat(counted(request.principal)):
             await _Working(node, request, topic, writer).run(attach)
 
     return Stream(write, 200, EVENT_STREAM, HEADERS)
@@ -139,7 +139,7 @@ async def _passed_on(node: Node, request: Request, home: Home, topic: Topic) -> 
 
     async def write(writer: Writer) -> None:
         async with opened, aclosing(more) as pieces:
-            with node.streams.seat(request.principal):
+            with node.streams.seat(counted(request.principal)):
                 await _pipe(node, pieces, writer)
 
     return Stream(write, 200, EVENT_STREAM, HEADERS)
