@@ -26,6 +26,7 @@ from .turns import FIRST, LAST, Turn
 from .writer import JournalSettings, Outcome, WritableStore, Writer
 
 LONGEST_SLEEP_S = 60.0
+SETTLED_AT_ONCE = 16  # turns whose waiters and readers are woken together; the next ones follow them, by priority
 AT_ONCE_BYTES = 48 << 10  # what may be written on the event loop: some 100 us
 QUICK_SYNC_MS = 0.5  # a disk whose syncs take less is waited for on the event loop too
 SLOW_MS = 5.0  # a commit that took longer on the event loop: the disk is busy, so the thread waits for it instead
@@ -242,7 +243,12 @@ class Journal:
             await trio.lowlevel.wait_readable(self._bell)
             os.eventfd_read(self._bell)
             while self._outbox:
-                self._settle(self._outbox.popleft())
+                outcomes = self._outbox.popleft()
+                if len(outcomes) > SETTLED_AT_ONCE:
+                    self._outbox.appendleft(outcomes[SETTLED_AT_ONCE:])
+                self._settle(outcomes[:SETTLED_AT_ONCE])
+                if self._outbox:
+                    await trio.lowlevel.checkpoint()  # whom the first ones wake goes before the last ones are told
 
     async def _thread(self) -> None:
         """What the thread raises comes out of ``run``, which it never outlives: it cannot be abandoned."""

@@ -16,7 +16,7 @@ import trio.testing
 from mirrord.clock import SystemClock
 from mirrord.errors import ActorDied, ShuttingDown, StorageFailed, StoreCorrupt, Throttled
 from mirrord.storage.inline import InlineJournal
-from mirrord.storage.journal import AT_ONCE_BYTES, Journal
+from mirrord.storage.journal import AT_ONCE_BYTES, SETTLED_AT_ONCE, Journal
 from mirrord.storage.memory import Fault, MemoryStore
 from mirrord.storage.sqlite import Settings, SqliteStore, open_sqlite
 from mirrord.storage.store import DropPack, PutMark
@@ -287,3 +287,26 @@ class TrioClock:
 
     def monotonic(self) -> float:
         return trio.current_time()
+
+
+async def test_who_waits_for_a_low_priority_is_woken_after_those_of_a_high_one() -> None:
+    """Of many topics that were committed together, the readers of the important ones run first."""
+    store = GatedStore()
+    journal = Journal(store, SystemClock())
+    seen: list[int] = []
+
+    async def read(priority: int) -> None:
+        await journal.commit([PutMark(str(priority), b"")], sync=False, urgent=True, size=1, priority=priority)
+        seen.append(priority)
+
+    async with running(journal), trio.open_nursery() as nursery:
+        nursery.start_soon(read, 1000)
+        await trio.to_thread.run_sync(store.entered.acquire)
+        for priority in range(-1000, 1000, 20):
+            nursery.start_soon(read, priority)
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(3):
+            store.gate.release()
+    assert len(seen) == 101
+    places = {priority: place for place, priority in enumerate(seen)}
+    assert all(abs(place - at) < SETTLED_AT_ONCE for at, place in enumerate(places[p] for p in sorted(seen)[::-1]))
