@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...records.chunk import COUNT, FIRST, KIND, RECORDS, TEXT_LEN, TS_LAST, Header
+from ...records.run import Run
 from ...storage.store import MANY_TAGS, Pack, Part, PutPack
 
 
@@ -41,6 +42,23 @@ class PackBuilder:
             self.many = True
         elif tags:
             self.tags.update(dict.fromkeys(tags))
+
+    def add_run(self, sid: int, piece: memoryview, run: Run) -> None:
+        """Put many chunks of one strand at the end, at once."""
+        last, parts = run.first + run.records - 1, self.parts
+        if parts and parts[-1].sid == sid and parts[-1].last == run.first - 1:
+            parts[-1] = Part(sid, parts[-1].first, last)
+        else:
+            parts.append(Part(sid, run.first, last))
+        self.bodies.append(piece)
+        self.size += len(piece)
+        self.text += run.text_bytes
+        self.records += run.records
+        self.ts = max(self.ts, run.ts_last)
+        if run.tags is None:
+            self.many = True
+        else:
+            self.tags.update(run.tags)
 
     def close(self, tid: int) -> PutPack:
         """The pack as it is committed."""

@@ -28,6 +28,7 @@ from ...records.chunk import (
     Header,
 )
 from ...records.gap import CONTROL, SOURCE_TRIM, Cover, takes_a_seq
+from ...records.run import Run, run_from
 from ...records.strand import Descriptor, Identity, Position
 from ...storage.store import MASK_BITS, Change, DropMasks, Gap, Pack, PutGap, PutHead, PutMask, PutStrand, PutVector
 from ..erasure.masks import Masks
@@ -186,12 +187,17 @@ class Turn:
             if verdict is rules.NEXT and strand is self.log.own:
                 mine[header[STRAND]] = None
             elif verdict is rules.NEXT and rules.chains(strand.hash, header) and header[STRAND] not in forks:
+                if header[KIND] == RECORDS and not header[FLAGS] & STRIPPED:
+                    run = self._take_run(strand, buffer, at, header)
+                    moved[header[STRAND]] = strand.last
+                    taken += run.records
+                    at = run.end
+                    continue
                 chunks.check_hash(view, at, size, header)
                 if header[KIND] == RECORDS:
-                    if header[FLAGS] & STRIPPED:
-                        if not may_lack:
-                            raise ProtocolViolation(f"strand {header[STRAND]:016x}: a stripped chunk came unasked")
-                        self._take_mask(chunks.missing(view, at, header))
+                    if not may_lack:
+                        raise ProtocolViolation(f"strand {header[STRAND]:016x}: a stripped chunk came unasked")
+                    self._take_mask(chunks.missing(view, at, header))
                     self._take(strand, view[at : at + size], header, chunks.tags_of(buffer, at, header))
                 else:
                     self._take_control(strand, packed := buffer[at : at + size], header)
@@ -260,6 +266,21 @@ class Turn:
         log.head += count
         log.count += count
         log.bytes += header[TEXT_LEN]
+
+    def _take_run(self, strand: Strand, buffer: bytes, at: int, header: Header) -> Run:
+        """The chunk, and those behind it that follow without a doubt, as one piece of a pack."""
+        log, pack, most = self.log, self._pack, self.sizes.pack_bytes
+        if pack is None or (pack.size + chunks.size_of(header) > most and pack.bodies):
+            self._close_pack()
+            pack = self._pack = PackBuilder(log.head + 1)
+        run = run_from(buffer, at, header, most - pack.size)
+        pack.add_run(strand.sid, memoryview(buffer)[at : run.end], run)
+        log.head += run.records
+        log.count += run.records
+        log.bytes += run.text_bytes
+        strand.last, strand.hash, strand.ts = strand.last + run.records, run.hash, run.ts_last
+        self._touched[strand.sid] = strand
+        return run
 
     def _put(
         self, seq: int, strand: Strand, piece: bytes | memoryview, header: Header, tags: Sequence[str] | None
