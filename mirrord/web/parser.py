@@ -220,9 +220,9 @@ def _parse_target(target: bytes) -> Target:
     raw_path, _, query = target.partition(b"?")
     try:
         path = (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode()
+        return Target(raw_path, path, query.decode())
     except UnicodeDecodeError:
-        raise InvalidRequest("the path is not UTF-8 when its %-codes are read") from None
-    return Target(raw_path, path, query.decode())
+        raise InvalidRequest("the path or query is not UTF-8 when its %-codes are read") from None
 
 
 # The same few paths are asked for again and again.

@@ -126,7 +126,7 @@ def decode_append(request: Request, limits: Limits) -> AppendBody:
         return _read_json(request.body, _append_json)
     try:
         found = _append_packed.decode(request.body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"the body cannot be read: {error}") from error
     except RecursionError as error:
         raise InvalidRequest("the body is nested too deeply") from error
