@@ -27,7 +27,7 @@ MAX_DEPTH = 12
 
 SECTIONS = ("cluster", "nodes", "topics", "links", "routers", "limits", "store", "mirroring", "auth", "tls")
 SECTIONS_NOT_YET = frozenset({"jobs", "schedules", "locks", "presence"})
-TOPIC_KEYS_NOT_YET = frozenset({"home", "mirror_deletes", "mirror_groups", "compression"})
+TOPIC_KEYS_NOT_YET = frozenset({"home", "mirror_deletes", "compression"})
 STORE_KEYS_NOT_YET = frozenset({"url"})
 
 _NODE_OPTIONS = options_of(NodeConfig) | {

@@ -70,6 +70,9 @@ class TopicConfig(Struct, frozen=True):
         str | None,
         Option("text", "the node that grants a queue's leases; default: the one that created it", example='"fra"'),
     ] = None
+    mirror_groups: Annotated[
+        bool, Option("flag", "whether reader groups of one name go on at other nodes where this one stands")
+    ] = False
     idempotency_check: Annotated[
         bool, Option("flag", "refuse an idempotency key that is used again with another payload")
     ] = True

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct, field
 
 from ..topics.erasure.masks import Masks
+from ..topics.log.vectors import Vector
 
 BLOCK_BITS = 8  # records whose state is stored together: what a commit rewrites is bounded by the blocks it touches
 MOST_GONE = 1000  # losses that are remembered until somebody reads
@@ -36,6 +37,10 @@ class Group(Struct, eq=False):
     consumers: dict[str, int] = field(default_factory=dict)  # how many records each holds
     gone: list[int] = field(default_factory=list)  # lost while pending, and not told yet
     removed: int | None = None  # how many records had gone from the log when losses were looked for last
+    told_to: int = 0  # up to here peers were told that it is done with everything
+    tell_from_ms: int = 0
+    place_moved: bool = False  # what the mark with the cursor says changed
+    vector: Vector | None = None  # of other nodes, as it was when pending records were looked through for it
     last_at_ms: int = 0
     touched: set[int] = field(default_factory=set)  # blocks that changed since they were stored
 
@@ -116,6 +121,11 @@ class Group(Struct, eq=False):
             self._let_go(seq, self.holders[seq])
             self.gone.append(seq)
         del self.gone[:-MOST_GONE]
+
+    def finish(self, seqs: Iterable[int]) -> None:
+        """Another node's group is done with these."""
+        for seq in seqs:
+            self._let_go(seq, self.holders[seq])
 
     def take_gone(self) -> list[int]:
         """What was lost since this was asked last."""

@@ -12,12 +12,14 @@ import trio
 from ..actors.mailbox import Envelope, Mailbox
 from ..clock import Clock
 from ..errors import MirrordError, TopicNotFound
+from ..topics.log import vectors
 from ..topics.messages import Commit as CommitMarks
 from ..topics.messages import Sweep
 from ..topics.topic import Topic
 from . import marks
 from .group import Group
 from .messages import Message
+from .mirror import TELL_EVERY_MS, tell_in_ms
 from .turn import Bounds, GroupTurn
 
 MOST_AT_ONCE = 256
@@ -42,9 +44,10 @@ class TopicGroups:
         self._read_back()
         while True:
             envelopes: list[Envelope[Message]] = []
-            with trio.move_on_after(IDLE_S):
+            untold_s = self._untold_s()
+            with trio.move_on_after(IDLE_S if untold_s is None else untold_s):
                 envelopes = await self.mailbox.batch(MOST_AT_ONCE)
-            if envelopes:
+            if envelopes or untold_s is not None:
                 await self._take_turn(envelopes)
             elif not self.mailbox.statistics().waiting:
                 self._left(self)
@@ -54,19 +57,35 @@ class TopicGroups:
         tid = self.topic.tid
         self._groups = marks.groups(tid, self.topic.reads.marks(marks.prefix(tid)))
         self._log_id = self.topic.log_id_hex
+        self._tell_later()
+
+    def _tell_later(self) -> None:
+        """After a birth or a refusal, so that a disk that refuses is not asked without a pause."""
+        for group in self._groups.values():
+            group.tell_from_ms = self._clock.wall_ms() + TELL_EVERY_MS
+
+    def _untold_s(self) -> float | None:
+        """Seconds until peers are to be told of a group that came further; None: of none."""
+        if not self.topic.config.mirror_groups:
+            return None
+        now_ms = self._clock.wall_ms()
+        waits = [tell_in_ms(group, now_ms) for group in self._groups.values() if group.committed_to > group.told_to]
+        return min(waits) / 1000 if waits else None
 
     async def _take_turn(self, envelopes: list[Envelope[Message]]) -> None:
         try:
             await self._make_current()
         except MirrordError as error:
+            self._tell_later()
             _refuse(envelopes, error)
             return
-        turn = GroupTurn(self.topic.tid, self._groups, self.topic, self._bounds, self._clock.wall_ms())
+        turn = self._turn()
         answers = [(envelope, _decided(turn, envelope.message)) for envelope in envelopes]
+        tells = turn.tells()
         changes = turn.changes()
         try:
             if changes:
-                await self.topic.mailbox.ask(CommitMarks(tuple(changes), self._log_id))
+                await self.topic.mailbox.ask(CommitMarks(tuple(changes), self._log_id, tuple(tells)))
         except MirrordError as error:  # nothing of the turn is kept
             self._read_back()
             _refuse(envelopes, error)
@@ -77,9 +96,16 @@ class TopicGroups:
             else:
                 envelope.answer(answer)
 
+    def _turn(self) -> GroupTurn:
+        topic, elsewhere = self.topic, None
+        if topic.config.mirror_groups:
+            elsewhere = vectors.joined(topic.tid, topic.reads.marks(vectors.elsewhere(topic.tid)))
+        return GroupTurn(topic.tid, self._groups, topic, self._bounds, self._clock.wall_ms(), elsewhere)
+
     async def _make_current(self) -> None:
         """What has expired is not handed out, and a log that was deleted or put back took its marks along."""
         if self.topic.about.deleted:
+            self._groups, self._log_id = {}, ""
             raise TopicNotFound(f"topic {self.topic.topic!r} was deleted", {"topic": self.topic.topic})
         if self.topic.has_expired():
             await self.topic.mailbox.ask(Sweep())

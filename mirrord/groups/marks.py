@@ -20,12 +20,13 @@ def prefix(tid: int) -> str:
 def changes(tid: int, group: Group) -> Iterator[Change]:
     """Store what changed since this was asked last; only blocks that were touched are written anew."""
     key = prefix(tid) + group.name
-    yield PutMark(key, msgpack.packb([VERSION, group.cursor, group.created_ms]))
+    yield PutMark(key, msgpack.packb([VERSION, group.cursor, group.created_ms, group.told_to]))
     for block in sorted(group.touched):
         runs = [[first, last, d.consumer, d.at_ms, d.times] for first, last, d in group.runs(block)]
         mark = f"{key}/{block:08x}"
         yield PutMark(mark, msgpack.packb(runs)) if runs else DropMark(mark)
     group.touched.clear()
+    group.place_moved = False
 
 
 def dropped(tid: int, group: Group) -> Iterator[Change]:
@@ -45,8 +46,8 @@ def groups(tid: int, marks: Iterable[tuple[str, bytes]]) -> dict[str, Group]:
         if block:
             runs.setdefault(name, []).extend(msgpack.unpackb(value))
         else:
-            _, cursor, created_ms = msgpack.unpackb(value)[:3]
-            found[name] = Group(name, created_ms, cursor)
+            _, cursor, created_ms, told_to = msgpack.unpackb(value)[:4]
+            found[name] = Group(name, created_ms, cursor, told_to=told_to)
     for name, some in runs.items():
         found[name].restore(some)
     return found

@@ -5,15 +5,16 @@ given reads of the committed log.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, assert_never
 
 from msgspec import Struct, structs
 
 from ..errors import GroupNotFound, InvalidRequest, Throttled
 from ..storage.store import Change
+from ..topics.log.vectors import Vector
 from ..topics.read.face import View
-from ..topics.read.reading import LogReads, read
+from ..topics.read.reading import Found, LogReads, read
 from . import marks
 from .group import Delivery, Group
 from .messages import (
@@ -34,9 +35,11 @@ from .messages import (
     Start,
     Tell,
 )
+from .mirror import MOST_PAGES, done_elsewhere, is_done, news, without_origin
 
 MOST_READS = 64  # of the log, for one message that takes over: scattered records must not hold the node up
 SMALL_HOLE = 64
+Elsewhere = Mapping[str, Vector]  # by group: how far other nodes are done with each strand
 _BEGIN = len('{"$seq":')  # every record's text begins so
 
 
@@ -57,9 +60,17 @@ class GroupLog(LogReads, Protocol):
 class GroupTurn:
     """All that waited, decided one after the other."""
 
-    def __init__(self, tid: int, groups: dict[str, Group], log: GroupLog, bounds: Bounds, now_ms: int) -> None:
+    def __init__(
+        self,
+        tid: int,
+        groups: dict[str, Group],
+        log: GroupLog,
+        bounds: Bounds,
+        now_ms: int,
+        elsewhere: Elsewhere | None,
+    ) -> None:
         self._tid, self._groups, self._log = tid, groups, log
-        self._bounds, self._now_ms = bounds, now_ms
+        self._bounds, self._now_ms, self._elsewhere = bounds, now_ms, elsewhere
         self._changed: dict[str, Group] = {}
         self._drops: list[Change] = []
 
@@ -82,6 +93,14 @@ class GroupTurn:
                 return self._list(message)
             case _:
                 assert_never(message)
+
+    def tells(self) -> list[tuple[str, bytes]]:
+        """What peers are to be told of groups that are mirrored. To be asked before ``changes``."""
+        if self._elsewhere is None:
+            return []
+        told = [(group, news(group, self._log, self._now_ms)) for group in self._groups.values()]
+        self._changed |= {group.name: group for group, _ in told if group.place_moved}
+        return [content for _, content in told if content is not None]
 
     def changes(self) -> list[Change]:
         """What must be committed before anybody is answered."""
@@ -115,12 +134,29 @@ class GroupTurn:
             if full_is_fine:
                 return [], None
             raise _too_many("max_pending_per_group", self._bounds.pending, "commit or reclaim what is pending")
-        found = read(self._log, group.cursor, None, structs.replace(view, limit=min(view.limit, max(room, 1))))
+        found = self._fresh(group, structs.replace(view, limit=min(view.limit, max(room, 1))))
         if found.next_from_seq != group.cursor:
             group.hand_out(consumer, [seq_of(text) for text in found.records], self._now_ms)
             group.cursor = found.next_from_seq
             self._changed[group.name] = group
         return [with_deliveries(text, 1) for text in found.records], found.tombstone
+
+    def _fresh(self, group: Group, view: View) -> Found:
+        """The next page of what no group of this name is done with."""
+        vector = self._vector(group)
+        if not vector:
+            return read(self._log, group.cursor, None, view)
+        cursor, wider = group.cursor, structs.replace(view, origin=True)
+        for _ in range(MOST_PAGES):
+            found = read(self._log, cursor, None, wider)
+            texts = [text for text in found.records if not is_done(vector, text)]
+            if texts or found.tombstone is not None or found.caught_up:
+                break
+            cursor = found.next_from_seq
+        return structs.replace(found, records=texts if view.origin else list(map(without_origin, texts)))
+
+    def _vector(self, group: Group) -> Vector | None:
+        return None if self._elsewhere is None else self._elsewhere.get(group.name)
 
     def _reclaim(self, message: Reclaim) -> Reclaimed:
         group = self._find(message.group)
@@ -171,7 +207,12 @@ class GroupTurn:
 
     def _lose(self, group: Group) -> Group:
         """Pending records that were deleted or that retention took meanwhile: nobody can be given them again."""
-        log = self._log
+        log, vector = self._log, self._vector(group)
+        if vector != group.vector and vector:
+            finished = list(done_elsewhere(group, log, vector))
+            group.finish(finished)
+            group.vector = vector
+            self._changed |= {group.name: group} if finished else {}
         if group.removed == log.removed:
             return group
         group.removed = log.removed
@@ -196,7 +237,8 @@ class GroupTurn:
             return self._lose(group), False
         if len(self._groups) >= self._bounds.groups:
             raise _too_many("max_groups_per_topic", self._bounds.groups, "delete groups that nobody uses")
-        group = Group(name, self._now_ms, self._place(start))
+        place = self._place(start)
+        group = Group(name, self._now_ms, place, told_to=place)
         self._groups[name] = self._changed[name] = group
         return group, True
 

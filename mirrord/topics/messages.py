@@ -72,6 +72,7 @@ class Commit(Struct, frozen=True):
 
     changes: tuple[Change, ...]
     log_id: str | None = None  # hex; the log that they are of: another one by then refuses them with TopicNotFound
+    tells: tuple[tuple[str, bytes], ...] = ()  # control chunks for peers: content word, JSON
 
 
 class Miss(Struct, frozen=True):

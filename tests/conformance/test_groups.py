@@ -46,7 +46,9 @@ def seqs(page: dict[str, Any]) -> list[int]:
 
 def test_a_read_has_all_of_a_record_and_of_the_group(api: Api, topic: str) -> None:
     """Records as diff shows them, how often they were handed out, and where the group stands."""
-    api.told("POST", f"/v0/topics/{topic}", {"records": [{"data": {"a": 1}, "tag": "x", "node": "w", "meta": {"m": 1}}]})
+    api.told(
+        "POST", f"/v0/topics/{topic}", {"records": [{"data": {"a": 1}, "tag": "x", "node": "w", "meta": {"m": 1}}]}
+    )
     page = Group(api, topic).read(include_tags=True, include_origin=True)
     record = page["records"][0]
     assert {k: record[k] for k in ("$seq", "$node", "$tag", "data", "meta", "deliveries")} == {
@@ -89,9 +91,7 @@ def test_the_default_is_to_leave_alone_what_was_given_a_minute_ago(group: Group)
     assert seqs(group.reclaim()) == []
 
 
-@pytest.mark.parametrize(
-    ("start", "first"), [("earliest", 1), ({"seq": 2}, 3), (3, 4), ("latest", None)], ids=str
-)
+@pytest.mark.parametrize(("start", "first"), [("earliest", 1), ({"seq": 2}, 3), (3, 4), ("latest", None)], ids=str)
 def test_where_a_group_begins(group: Group, start: Any, first: int | None) -> None:
     """At what is retained, after a seq, or with what comes."""
     assert seqs(group.read(start=start))[:1] == ([first] if first else [])
@@ -116,7 +116,9 @@ def test_state_list_and_delete(group: Group) -> None:
     second = group.api.told("GET", path, page_size=2, cursor=first["next_cursor"])
     assert [g["group"] for g in first["groups"] + second["groups"]] == ["g", "ga", "h"]
     assert "next_cursor" not in second
-    assert first["groups"][0] == {k: state[k] for k in ("group", "cursor", "committed_to", "pending", "lag", "created_ms")}
+    assert first["groups"][0] == {
+        k: state[k] for k in ("group", "cursor", "committed_to", "pending", "lag", "created_ms")
+    }
     assert [g["group"] for g in group.api.told("GET", path, prefix="ga")["groups"]] == ["ga"]
     assert group.api.told("DELETE", group.path)["deleted"] is True
     assert group.api.told("DELETE", group.path)["deleted"] is False
@@ -204,7 +206,9 @@ def test_what_is_not_there(api: Api, group: Group, topic: str) -> None:
                      nobody.post("reclaim", consumer="a")):  # fmt: skip
         assert refused(response, 404, "group_not_found") == {"topic": group.topic, "group": "nobody"}
     for method, path in (("GET", ""), ("GET", "/g"), ("DELETE", "/g"), ("POST", "/g/read")):
-        response = api.request(method, f"/v0/topics/none-{topic}/groups{path}", json={"consumer": "a"} if method == "POST" else None)
+        response = api.request(
+            method, f"/v0/topics/none-{topic}/groups{path}", json={"consumer": "a"} if method == "POST" else None
+        )
         refused(response, 404, "topic_not_found")
 
 

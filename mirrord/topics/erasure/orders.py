@@ -14,10 +14,11 @@ import msgpack
 import msgspec
 
 from ...errors import ChunkCorrupt, ProtocolViolation
-from ...records.chunk import header_at, records
+from ...records.chunk import STRAND, header_at, records
 from ...storage.store import Change, DropMark, PutMark, Store, marks_of_log
 from ..log.log import Strand
 from ..log.turn import Turn
+from ..log.vectors import GROUP, heard
 from .eraser import Eraser
 
 ERASE = "erase"
@@ -78,14 +79,17 @@ class Orders:
 
     def follow(self, packed: bytes) -> None:
         """Do what a control chunk says. Raises ProtocolViolation."""
+        header = header_at(packed, 0)
         try:
-            found = records(packed, 0, header_at(packed, 0))
+            found = records(packed, 0, header)
         except ChunkCorrupt as error:
             raise ProtocolViolation("a control chunk cannot be read") from error
         for record in found:
             if record.tag == ERASE:
                 for number, ranges in ranges_of(record.data).items():
                     self._erase(number, ranges)
+            elif record.tag == GROUP:
+                self._turn.marks.append(heard(self._turn.log.tid, header[STRAND], record.data))
 
     def _erase(self, number: int, ranges: tuple[Range, ...]) -> None:
         strand = self._turn.log.strands.get(number)

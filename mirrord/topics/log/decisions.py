@@ -187,6 +187,8 @@ class Decisions:
         if message.log_id is not None and message.log_id != log.about.log_id.hex():
             raise TopicNotFound(f"topic {log.name!r} is another log by now", {"topic": log.name})
         self._turn.marks += message.changes
+        for content, text in message.tells:
+            self._turn.tell(content, text)
 
     # ---- configuration and lives -----------------------------------------------------------------
 
