@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import binascii
+from base64 import b64decode
 from typing import Any, TypeVar
 
 import msgspec
@@ -77,6 +79,16 @@ def error_in(url: str, status: int, raw: bytes, retry_after: str | None) -> Mirr
 def not_mirrord(url: str, what: str) -> ProtocolViolation:
     """The complaint about a URL at which something else listens."""
     return ProtocolViolation(f"{url} gave {what} that is not mirrord's; check the address and the port")
+
+
+def payload(data: Any) -> Any:
+    """A record's ``data`` as it was written: ``{"$bin": "<base64>"}`` is how JSON shows bytes."""
+    if type(data) is dict and len(data) == 1 and isinstance(data.get("$bin"), str):
+        try:
+            return b64decode(data["$bin"], validate=True)
+        except binascii.Error:
+            return data
+    return data
 
 
 def _decoded(answer: Answer, shape: type[T]) -> T:

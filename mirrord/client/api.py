@@ -185,7 +185,7 @@ def _request(url: str, call: Call, timeout_s: float) -> dict[str, Any]:
         "url": url + call.path,
         "params": dict(call.query) or None,
         "content": call.body,
-        "headers": {"content-type": "application/json"} if call.body is not None else None,
+        "headers": {"content-type": call.content_type} if call.body is not None else None,
         "timeout": httpx.Timeout(timeout_s + call.wait_ms / 1000, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
     }
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType, structs
 
 LONGEST_WAIT_MS = 30_000  # a node cuts longer waits down to this
 ALL_DEFAULTS: Mapping[str, Any] = {}
@@ -20,13 +20,28 @@ class Draft(Struct, frozen=True, omit_defaults=True):
     """A record that is to be written; the node numbers and dates it.
 
     ``data`` and ``meta`` are anything that is JSON: plain values, msgspec structs, dataclasses, or JSON text as
-    ``msgspec.Raw``, which goes out as the bytes that it is.
+    ``msgspec.Raw``, which goes out as the bytes that it is. ``data`` may also be ``bytes``, which stay bytes.
     """
 
     data: Any
     tag: str | UnsetType = UNSET
     node: str | UnsetType = UNSET
     meta: Any = UNSET
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether it travels as msgpack, for JSON has no bytes."""
+        return isinstance(self.data, bytes | bytearray | memoryview)
+
+    def written(self, packed: bool) -> Raw:
+        """As it stands in a body of msgpack (``packed``) or JSON. Raises TypeError for what neither can say."""
+        if not packed:
+            return Raw(msgspec.json.encode(self))
+        plain = {word: msgspec.json.decode(value) for word, value in self._texts() if isinstance(value, Raw)}
+        return Raw(msgspec.msgpack.encode(structs.replace(self, **plain) if plain else self))
+
+    def _texts(self) -> tuple[tuple[str, Any], ...]:
+        return (("data", self.data), ("meta", self.meta))
 
 
 class Call(Struct, frozen=True):
@@ -37,6 +52,7 @@ class Call(Struct, frozen=True):
     query: Mapping[str, str] = ALL_DEFAULTS
     body: bytes | None = None
     wait_ms: int = 0
+    content_type: str = "application/json"
 
 
 class DiffQuery(Struct, frozen=True, omit_defaults=True):
@@ -56,7 +72,7 @@ class DiffQuery(Struct, frozen=True, omit_defaults=True):
 
 
 class _Append(Struct, frozen=True, omit_defaults=True):
-    records: Sequence[Draft | Raw]
+    records: Sequence[Raw]
     node: str | UnsetType = UNSET
     idempotency_key: str | UnsetType = UNSET
 
@@ -104,15 +120,33 @@ def delete_topic(name: str, *, if_empty: bool = False, forget: bool = False) -> 
 
 def append(
     name: str,
-    records: Sequence[Draft | Raw],
+    records: Sequence[Draft],
     *,
     node: str | None = None,
     key: str | None = None,
     return_seqs: bool = False,
 ) -> Call:
     """Write 1 to 10 000 records as one. With an idempotency ``key`` a repeat is written once."""
+    packed = any(draft.is_binary for draft in records)
+    texts = [draft.written(packed) for draft in records]
+    return append_written(name, texts, packed, node=node, key=key, return_seqs=return_seqs)
+
+
+def append_written(
+    name: str,
+    records: Sequence[Raw],
+    packed: bool,
+    *,
+    node: str | None = None,
+    key: str | None = None,
+    return_seqs: bool = False,
+) -> Call:
+    """The same for records that are written already, all in msgpack or all in JSON."""
     body = _Append(records, node if node else UNSET, key if key else UNSET)
-    return Call("POST", topic_path(name), {"return_seqs": _word(return_seqs)}, msgspec.json.encode(body))
+    query = {"return_seqs": _word(return_seqs)}
+    if packed:
+        return Call("POST", topic_path(name), query, msgspec.msgpack.encode(body), content_type="application/msgpack")
+    return Call("POST", topic_path(name), query, msgspec.json.encode(body))
 
 
 def diff(name: str, query: DiffQuery) -> Call:

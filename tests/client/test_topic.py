@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import anyio
+import anyio.abc
 import pytest
+from msgspec import Raw
 
 from mirrord import Client, Cursor, Draft, Record, Tombstone
 from mirrord.errors import (
@@ -280,3 +282,19 @@ async def test_only_what_comes(url: str, name: str) -> None:
         assert seen == ["new"]
         with pytest.raises(InvalidRequest):
             client.topic("t*").follow("latest")
+
+
+@under_both
+async def test_bytes_stay_bytes(url: str, name: str) -> None:
+    """A payload of bytes comes back as those bytes, beside others that are JSON, from append and producer alike."""
+    async with Client(url) as client:
+        topic = client.topic(name)
+        every = bytes(range(256))
+        wrote: list[object] = [every, {"a": 1}, b"", Raw(b'{"b":  2}'), "text"]
+        await topic.append(*wrote, tag="t", meta={"m": 1})
+        async with topic.producer(linger_ms=100) as producer:
+            receipts = [await producer.send(data) for data in (1, every, bytearray(b"x"), 2)]
+        assert [receipt.seq for receipt in receipts] == [6, 7, 8, 9]
+        page = await topic.read()
+        assert [r.data for r in page.records] == [every, {"a": 1}, b"", {"b": 2}, "text", 1, every, b"x", 2]
+        assert [(r.tag, r.meta) for r in page.records[:2]] == [("t", {"m": 1})] * 2

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..answer import payload
 from ..call import Call
 from ..nodes import Nodes
 from ..patience import Manner
@@ -85,7 +86,7 @@ class Job:
         self.queue = lessor.queue
         self.seq, self.lease_id, self.deadline_ms = row.seq, row.lease_id, row.deadline_ms
         self.ts_ms, self.tag, self.deliveries = row.ts_ms, row.tag, row.deliveries
-        self.data, self.meta = row.data, row.meta
+        self.data, self.meta = payload(row.data), row.meta
         self.settled = False
         """Acknowledged, or given back."""
         self.lost = False

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ...errors import InvalidRequest
-from ..answer import Answer
+from ..answer import Answer, payload
 
 T = TypeVar("T")
 NO_VECTOR: Mapping[str, int] = {}
@@ -68,7 +68,8 @@ class GapOrigin(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True):
-    """One record of a topic. ``ts_ms``: when its origin committed it, since the epoch."""
+    """One record of a topic. ``ts_ms``: when its origin committed it, since the epoch. ``data`` is what JSON says, or
+    the ``bytes`` that were written."""
 
     topic: str
     log_id: str
@@ -147,8 +148,9 @@ class Row(Struct, rename={word: f"${word}" for word in ("seq", "node", "tag", "o
 
     def record(self, topic: str, log_id: str) -> Record:
         """The same for users."""
+        data = payload(self.data)
         return Record(
-            self.topic or topic, log_id, self.seq, self.ts_ms, self.node, self.data, self.tag, self.meta, self.origin
+            self.topic or topic, log_id, self.seq, self.ts_ms, self.node, data, self.tag, self.meta, self.origin
         )
 
 

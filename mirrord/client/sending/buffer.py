@@ -33,10 +33,12 @@ class Bounds(Struct, frozen=True):
 
 
 class Waiting(Struct, frozen=True):
-    """A record as JSON text, and who wants to know of it."""
+    """A record as its body will have it, and who wants to know of it."""
 
     text: bytes
     receipt: Receipt
+    packed: bool = False
+    """``text`` is msgpack, not JSON: no batch has both."""
 
 
 class Buffer:
@@ -70,7 +72,7 @@ class Buffer:
         count = size = 0
         for record in islice(self._waiting, self._bounds.batch_records):
             size += len(record.text)
-            if count and size > self._bounds.batch_bytes:
+            if count and (size > self._bounds.batch_bytes or record.packed != self._waiting[0].packed):
                 break
             count += 1
         taken = [self._waiting.popleft() for _ in range(count)]

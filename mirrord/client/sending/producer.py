@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any
 
 import anyio
-import msgspec
 from anyio.abc import TaskGroup
 from msgspec import UNSET, Raw
 
@@ -77,14 +76,15 @@ class Producer:
     async def send(self, data: Any, *, tag: str | None = None, node: str | None = None, meta: Any = None) -> Receipt:
         """Hand over one record; waits while the buffer is full. The receipt can be awaited, or left alone.
 
-        Raises what halted the producer; TypeError when ``data`` is nothing that JSON has.
+        Raises what halted the producer; TypeError when ``data`` is nothing that JSON has, nor ``bytes``.
         """
-        text = msgspec.json.encode(Draft(data, tag or UNSET, node or UNSET, meta if meta is not None else UNSET))
+        draft = Draft(data, tag or UNSET, node or UNSET, meta if meta is not None else UNSET)
+        text = bytes(draft.written(draft.is_binary))
         self._check()
         if self._door.locked() or not self._buffer.has_room(len(text)):
             async with self._door:  # the first who waits is the first who comes in
                 await self._room(len(text))
-        record = Waiting(text, Receipt())
+        record = Waiting(text, Receipt(), draft.is_binary)
         self._buffer.add(record)
         if len(self._buffer) == 1 or self._buffer.full_batch:
             self._more.ring()
@@ -154,7 +154,7 @@ class Producer:
     async def _deliver(self, batch: Sequence[Waiting]) -> None:
         """Until the node has kept it. A batch that it refuses is halved until the culprit is alone."""
         try:
-            answer = await append(self._nodes, self._topic, [Raw(record.text) for record in batch])
+            answer = await self._append(batch)
         except _ABOUT_A_RECORD as error:
             if len(batch) == 1:
                 self._settle(batch, None, error)
@@ -163,6 +163,12 @@ class Producer:
                 await self._deliver(half)
         else:
             self._settle(batch, answer, None)
+
+    async def _append(self, batch: Sequence[Waiting]) -> Appended:
+        key = secrets.token_hex(16)
+        texts = [Raw(record.text) for record in batch]
+        asked = call.append_written(self._topic, texts, batch[0].packed, key=key)
+        return Appended.of(await self._nodes.ask(asked, Manner.WRITE, key))
 
     def _settle(self, batch: Sequence[Waiting], answer: Appended | None, error: MirrordError | None) -> None:
         for i, record in enumerate(batch):
@@ -180,7 +186,7 @@ class Producer:
 
 
 async def append(
-    nodes: Nodes, topic: str, records: Sequence[Draft | Raw], *, node: str | None = None, key: str | None = None
+    nodes: Nodes, topic: str, records: Sequence[Draft], *, node: str | None = None, key: str | None = None
 ) -> Appended:
     """One append, repeated until its fate is known. Without a ``key`` it gets one of its own."""
     key = key or secrets.token_hex(16)
