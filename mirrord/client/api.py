@@ -171,7 +171,8 @@ def trust(ca: str | None = None, cert: str | None = None, cert_key: str | None =
 
 def _settings(url: str, key: str | None, trust: ssl.SSLContext | None) -> dict[str, Any]:
     """A node is reached as its URL says: proxies and netrc of the environment are for the outside world."""
-    headers = {"user-agent": "mirrord", "accept": "application/json"}
+    # Packing an answer costs a node more than sending it, so httpx's own wish for gzip is not ours.
+    headers = {"user-agent": "mirrord", "accept": "application/json", "accept-encoding": "identity"}
     if key:
         headers["authorization"] = f"Bearer {key}"
     # Without a context httpx reads all authorities of the world from disk, also for http://.
@@ -204,8 +205,16 @@ def _answer(url: str, reply: httpx.Response) -> Answer:
 
 
 def _unreachable(url: str, error: httpx.HTTPError | httpx.StreamError) -> MirrordError:
-    why = "no answer in time" if isinstance(error, httpx.TimeoutException) else str(error) or type(error).__name__
+    why = "no answer in time" if isinstance(error, httpx.TimeoutException) else _why(error)
     return PeerUnreachable(
         f"{url} does not answer ({why}); check that the node is up and the address is right",
         {"sent": not isinstance(error, _NEVER_SENT)},
     )
+
+
+def _why(error: BaseException) -> str:
+    """The first words in what led to the error: under trio a certificate's are some way down."""
+    at: BaseException | None = error
+    while at is not None and not str(at):
+        at = at.__cause__ or at.__context__
+    return str(at) if at is not None else type(error).__name__
