@@ -19,15 +19,19 @@ OPERATIONS: Operations = {
 }  # fmt: skip
 REF = "#/components/schemas/{name}"
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,254}$"
+NAMES_PATTERN = r"^([A-Za-z0-9][A-Za-z0-9._:-]{0,254}|([A-Za-z0-9][A-Za-z0-9._:-]{0,254})?\*)$"
 ROUTER_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._:>-]{0,254}$"
 PARAMETERS: dict[str, dict[str, Any]] = {
     "name": {"type": "string", "pattern": NAME_PATTERN, "description": "a topic"},
+    "names": {"type": "string", "pattern": NAMES_PATTERN, "description": "a topic, or a prefix and *"},
     "group": {"type": "string", "pattern": NAME_PATTERN, "description": "a reader group"},
     "router": {"type": "string", "pattern": ROUTER_PATTERN, "description": "a router"},
     "wid": {"type": "string", "description": "a watch session"},
     "peer": {"type": "string", "description": "a node of the configuration"},
     "feed_no": {"type": "integer", "description": "of the feed's hello"},
 }
+
+_PLACES = {"/v0/routers/{name}": "router", "/v0/topics/{name}/diff": "names"}
 
 
 class Routed(Protocol):
@@ -73,7 +77,9 @@ def _schemas(operations: list[Operation]) -> tuple[dict[Any, dict[str, Any]], di
     """The schema of every type that is named, and what they refer to."""
     kinds: list[Any] = []
     for one in operations:
-        kinds += [one.body, *(kind for _, kind in one.answers), *(query.kind for query in one.query)]
+        kinds += [one.body, *(query.kind for query in one.query)]
+        for _, kind in one.answers:
+            kinds += kind if isinstance(kind, tuple) else [kind]
     wanted = [kind for kind in dict.fromkeys(kinds) if kind is not None]
     found, components = msgspec.json.schema_components(wanted, ref_template=REF)
     return dict(zip(wanted, found, strict=True)), components
@@ -107,7 +113,7 @@ def _tag(path: str) -> str:
 
 
 def _parameter(name: str, path: str) -> dict[str, Any]:
-    schema = dict(PARAMETERS["router" if path.startswith("/v0/routers/") else name])
+    schema = dict(PARAMETERS[_PLACES.get(path, name)])
     return {"name": name, "in": "path", "required": True, "description": schema.pop("description"), "schema": schema}
 
 
@@ -121,7 +127,8 @@ def _argument(query: Query, schemas: Mapping[Any, dict[str, Any]]) -> dict[str, 
 def _answers(operation: Operation, schemas: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
     told = {}
     for status, kind in operation.answers:
-        schema = schemas[kind] if kind is not None else {}
+        choices = kind if isinstance(kind, tuple) else (kind,)
+        schema = schemas.get(kind, {}) if len(choices) == 1 else {"anyOf": [schemas[each] for each in choices]}
         content = {each: {"schema": schema if each.startswith("application/") else {}} for each in operation.kinds}
         told[str(status)] = {"description": _first_line(kind), "content": content}
     return told

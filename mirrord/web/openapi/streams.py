@@ -33,6 +33,9 @@ Events = Annotated[str, Meta(description="event frames; see docs/HTTP.md")]
 _TOKEN = Query("token", str, "the key, for clients that cannot send headers")
 
 OPERATIONS: Operations = {
+    ("GET", "/v0/ws"): Operation(
+        summary="a WebSocket: subscribe, unsubscribe, publish, ping as JSON messages", answers=((101, None),), kinds=()
+    ),
     ("POST", "/v0/watch"): Operation(
         summary="make a session",
         body=WatchBody,

@@ -80,6 +80,25 @@ class Page(Struct, kw_only=True):
     performance: ReadTimes
 
 
+class PrefixTombstone(Tombstone, kw_only=True):
+    """A loss in one of the topics."""
+
+    topic: str
+
+
+class PrefixPage(Struct, kw_only=True):
+    """Records of all topics that a prefix means, and where to go on; ``topics``: how many there are."""
+
+    topic: str
+    topics: Seq
+    records: list[Record]
+    next_cursor: str
+    caught_up: bool
+    tombstones: list[PrefixTombstone]
+    lag: Seq
+    performance: ReadTimes
+
+
 class Configured(Told, kw_only=True):
     """The configuration as it is now."""
 
@@ -215,10 +234,10 @@ OPERATIONS: Operations = {
         errors=(*WRITES, BatchTooLarge, RecordTooLarge, IdempotencyConflict, TopicFull),
     ),
     ("POST", f"{TOPIC}/diff"): Operation(
-        summary="read after a cursor",
+        summary="read after a cursor: one topic, or all that a prefix such as chat:* means",
         body=DiffBody,
         body_optional=True,
-        answers=ok(Page),
+        answers=ok((Page, PrefixPage)),
         errors=(*WRITES, ChunkCorrupt),
     ),
     ("PUT", TOPIC): Operation(
