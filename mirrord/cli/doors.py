@@ -12,6 +12,8 @@ from msgspec import Struct
 from ..clock import Clock, SystemClock
 
 if TYPE_CHECKING:  # httpx takes a quarter of a second to import: only commands that speak to a node do
+    import ssl
+
     import httpx
 
     from ..client.api import Api
@@ -30,8 +32,8 @@ class Doors(Struct, frozen=True):
     token: Callable[[], str] = _token
     stdin_fd: int = 0
 
-    def api(self, url: str, key: str | None) -> Api:
-        """A connection to one node."""
+    def api(self, url: str, key: str | None, trust: ssl.SSLContext | None = None) -> Api:
+        """A connection to one node. ``trust``: for https; None: the system's authorities."""
         from ..client.api import Api
 
-        return Api(url, key=key, transport=self.transport)
+        return Api(url, key=key, transport=self.transport, trust=trust)

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ..errors import InvalidRequest
 from .doors import Doors
 
 if TYPE_CHECKING:
+    import ssl
+
     from ..client.api import Api
 
 DEFAULT_URL = "http://127.0.0.1:4001"
@@ -27,6 +29,22 @@ class Place(Struct, frozen=True):
     url: str
 
 
+class Trust(Struct, frozen=True):
+    """PEM files for https: whose certificates are believed (none: the system's), and who we say that we are."""
+
+    ca: str | None = None
+    cert: str | None = None
+    cert_key: str | None = None
+
+    def context(self) -> ssl.SSLContext | None:
+        """The same as TLS takes it; None when no file is named. Raises ConfigError."""
+        if self.ca is None and self.cert is None:
+            return None
+        from ..client.api import trust
+
+        return trust(self.ca, self.cert, self.cert_key)
+
+
 class Target(Struct, frozen=True):
     """The nodes that the options name, and how to speak to them."""
 
@@ -34,22 +52,45 @@ class Target(Struct, frozen=True):
     places: tuple[Place, ...]
     key: str | None
     as_json: bool
+    trust: Trust = Trust()
 
     def api(self) -> Api:
         """The one node meant. Raises UsageError when the options name several."""
         if len(self.places) > 1:
             names = ", ".join(place.name for place in self.places)
-            raise click.UsageError(
-                f"this command speaks to one node; name one of {names} with --node or --url"
-            )
+            raise click.UsageError(f"this command speaks to one node; name one of {names} with --node or --url")
         return self.open(self.places[0])
 
     def open(self, place: Place) -> Api:
         """A connection to one of the places. Raises UsageError when its URL is none."""
         try:
-            return self.doors.api(place.url, self.key)
+            return self.doors.api(place.url, self.key, self.trust.context())
         except InvalidRequest as error:
             raise click.UsageError(str(error)) from None
+
+
+def trusts(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options --ca, --cert and --cert-key."""
+    for option, variable, meaning in (
+        ("--cert-key", "MIRRORD_CERT_KEY", "The key of --cert, when that file does not hold it"),
+        ("--cert", "MIRRORD_CERT", "The certificate to show to nodes that ask everybody for one"),
+        ("--ca", "MIRRORD_CA", "Believe https nodes by this CA; default: that of --file, or the system's"),
+    ):
+        decorate = click.option(
+            option, type=click.Path(), envvar=variable, metavar="PEM", help=f"{meaning} [{variable}]."
+        )
+        command = decorate(command)
+    return command
+
+
+def trust_of(file: str | None, given: Trust) -> Trust:
+    """What was given, with the CA of a configuration file where none was. Raises ConfigError."""
+    if file is None or given.ca is not None:
+        return given
+    from ..config.load import load
+
+    cas = [node.tls.ca for node in load(file).nodes.values() if node.tls.ca]
+    return structs.replace(given, ca=cas[0]) if cas else given
 
 
 def places_of(file: str) -> tuple[Place, ...]:
@@ -64,22 +105,17 @@ def place_named(name: str, places: tuple[Place, ...]) -> Place:
     for place in places:
         if place.name == name:
             return place
-    raise click.UsageError(
-        f"there is no node {name!r}; the file has {', '.join(place.name for place in places)}"
-    )
+    raise click.UsageError(f"there is no node {name!r}; the file has {', '.join(place.name for place in places)}")
 
 
 def speaks_to_a_node(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options --url, --key, --json, --file and --node, and pass them as one Target."""
 
-    @click.option(
-        "--url", "urls", multiple=True, metavar="URL", help=f"The node [MIRRORD_URL or {DEFAULT_URL}]."
-    )
-    @click.option(
-        "--file", "file", type=click.Path(), metavar="TOML", help="Take the node's URL from this file."
-    )
+    @click.option("--url", "urls", multiple=True, metavar="URL", help=f"The node [MIRRORD_URL or {DEFAULT_URL}].")
+    @click.option("--file", "file", type=click.Path(), metavar="TOML", help="Take the node's URL from this file.")
     @click.option("--node", "node", metavar="NAME", help="Which node of --file.")
     @click.option("--key", envvar="MIRRORD_KEY", metavar="KEY", help="The API key [MIRRORD_KEY].")
+    @trusts
     @click.option("--json", "as_json", is_flag=True, help="Print what the node answers, unchanged.")
     @click.pass_context
     @functools.wraps(command)
@@ -91,10 +127,14 @@ def speaks_to_a_node(command: Callable[..., Any]) -> Callable[..., Any]:
         file: str | None,
         node: str | None,
         key: str | None,
+        ca: str | None,
+        cert: str | None,
+        cert_key: str | None,
         as_json: bool,
         **rest: Any,
     ) -> Any:
-        target = Target(ctx.obj, _places(urls, file, node), key, as_json)
+        trust = trust_of(file, Trust(ca, cert, cert_key))
+        target = Target(ctx.obj, _places(urls, file, node), key, as_json, trust)
         return command(target, *args, **rest)
 
     return with_target

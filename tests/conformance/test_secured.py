@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import httpx
 import pytest
 
 from ..certificates import Authority
-from .daemon import Daemon, free_ports, until
+from .daemon import ROOT, Daemon, free_ports, until
 
 PAIR = """
 [cluster]
@@ -150,6 +152,29 @@ def test_nodes_that_know_each_other_by_certificate(folder: Path, pairs: list[Pai
     refused = pair.fra.post("/v0/feed", headers={"authorization": "Bearer iad-key"})
     assert refused.json()["error"]["code"] == "unauthorized"
     assert "client certificate" in refused.json()["error"]["message"]
+
+
+def test_the_command_line_speaks_tls(folder: Path, pairs: list[Pair]) -> None:
+    """With the file it knows whom to believe; with a URL it is told; else it does not send its key to anybody."""
+    authority = Authority(folder / "certs")
+    authority.sign("fra")
+    trust = ssl.create_default_context(cafile=str(authority.ca))
+    pair = Pair(folder, trust, fra=TLS.format("fra"), iad='tls = {ca = "certs/ca.crt"}')
+    pairs.append(pair)
+    pair.append("m:1")
+    url = str(pair.fra.base_url)
+
+    def topics(*where: str) -> subprocess.CompletedProcess[str]:
+        command = (sys.executable, "-m", "mirrord", "topics", "--key", "root", "--json", *where)
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert '"m:1"' in topics("--file", str(pair.file), "--node", "fra").stdout
+    assert '"m:1"' in topics("--url", url, "--ca", str(authority.ca)).stdout
+    unknown = topics("--url", url)
+    assert unknown.returncode != 0
+    assert "CERTIFICATE_VERIFY_FAILED" in unknown.stderr
+    plain = topics("--url", url.replace("https", "http"))
+    assert "use https://" in plain.stderr
 
 
 def test_a_node_without_our_certificate_pulls_nothing(folder: Path, pairs: list[Pair]) -> None:

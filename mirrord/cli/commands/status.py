@@ -38,10 +38,11 @@ def status(ctx: click.Context, target: Target) -> None:
 
 
 async def _look(target: Target) -> Survey:
+    trust = target.trust.context()
     async with contextlib.AsyncExitStack() as stack:
         apis = {
             place.name: await stack.enter_async_context(
-                AsyncApi(place.url, key=target.key, timeout_s=LOOK_TIMEOUT_S)
+                AsyncApi(place.url, key=target.key, timeout_s=LOOK_TIMEOUT_S, trust=trust)
             )
             for place in target.places
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 
@@ -18,7 +19,7 @@ from ..cluster.board import Run, changes, tables
 from ..cluster.harness import GRACE_S, LOG_NAME, Harness, Settings, make_room, stop_on_signal
 from ..cluster.survey import LOOK_TIMEOUT_S, Survey, look
 from ..main import FAILED
-from ..target import Place
+from ..target import Place, Trust, trust_of
 
 LOOK_EVERY_S = 0.5
 Show = Callable[[Survey, Survey | None], None]
@@ -40,7 +41,7 @@ def up(ctx: click.Context, file: str, no_restart: bool, grace_s: float) -> None:
     """Run every node of FILE as its own process on this machine, with one live table of nodes, links and lag.
 
     Ctrl-C stops them all and leaves nothing behind; a second Ctrl-C does not wait. A node's output goes to
-    mirrord.log in its data_dir.
+    mirrord.log in its data_dir. Nodes with keys are looked at with MIRRORD_KEY.
     """
     config = load(file)
     for warning in topology.warnings(config):
@@ -65,17 +66,19 @@ async def _up(config: Config, harness: Harness) -> int:
 async def _watch(config: Config, harness: Harness) -> None:
     """Look at all nodes again and again, and show what is seen."""
     places = [Place(node.name, node.url) for node in config.nodes.values()]
+    trust = trust_of(config.file, Trust()).context()
+    key = os.environ.get("MIRRORD_KEY")
+    apis = {p.name: AsyncApi(p.url, key=key, timeout_s=LOOK_TIMEOUT_S, trust=trust) for p in places}
     with _shown(harness) as show:
-        await watch(places, SystemClock(), show)
+        await watch(places, apis, SystemClock(), show)
 
 
-async def watch(places: list[Place], clock: Clock, show: Show) -> None:
+async def watch(places: list[Place], apis: dict[str, AsyncApi], clock: Clock, show: Show) -> None:
     """Hand each survey, and the one before, to ``show``; runs until cancelled."""
     before: Survey | None = None
     async with contextlib.AsyncExitStack() as stack:
-        apis = {
-            p.name: await stack.enter_async_context(AsyncApi(p.url, timeout_s=LOOK_TIMEOUT_S)) for p in places
-        }
+        for api in apis.values():
+            await stack.enter_async_context(api)
         while True:
             survey = await look(places, apis, clock.monotonic())
             show(survey, before)

@@ -18,7 +18,7 @@ from ...doors import Doors
 from ...figures import count
 from ...main import FAILED
 from ...screen import show, table
-from ...target import Place, Target, place_named, places_of
+from ...target import Place, Target, Trust, place_named, places_of, trust_of, trusts
 from ..topics import all_pages
 
 if TYPE_CHECKING:
@@ -51,11 +51,12 @@ class _Verdict(Struct, frozen=True):
     help="Give them so long to become equal.",
 )
 @click.option("--key", envvar="MIRRORD_KEY", metavar="KEY", help="The API key [MIRRORD_KEY].")
+@trusts
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
 @click.pass_context
 def verify(
     ctx: click.Context, a: str, b: str, file: str | None, only: tuple[str, ...], deep: bool, wait_s: float,
-    key: str | None, as_json: bool,
+    key: str | None, ca: str | None, cert: str | None, cert_key: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Prove that the nodes A and B hold the same records. A and B are URLs, or names of nodes with --file.
 
@@ -63,7 +64,7 @@ def verify(
     """
     doors: Doors = ctx.obj
     places = (_place(a, file), _place(b, file))
-    target = Target(doors, places, key, as_json)
+    target = Target(doors, places, key, as_json, trust_of(file, Trust(ca, cert, cert_key)))
     with target.open(places[0]) as one, target.open(places[1]) as other:
         verdict = _settled(doors, lambda: _verdict(one, other, only, deep), wait_s)
     names = (places[0].name, places[1].name)
@@ -148,9 +149,7 @@ def _asked(api: Api, known: Digest, at: dict[str, int]) -> Digest:
 
 
 def _tell(names: tuple[str, str], verdict: _Verdict) -> None:
-    what = (
-        f"{count(verdict.topics)} topic{'' if verdict.topics == 1 else 's'}, {count(verdict.records)} records"
-    )
+    what = f"{count(verdict.topics)} topic{'' if verdict.topics == 1 else 's'}, {count(verdict.records)} records"
     if not verdict.findings:
         click.echo(click.style("equal", fg="green") + f": {names[0]} and {names[1]} hold the same ({what})")
         return
