@@ -122,10 +122,12 @@ class Applied(Struct, frozen=True):
 
 
 class Configure(Struct, frozen=True):
-    """Replace the topic's configuration; ``put`` when a person asked for it."""
+    """Replace the topic's configuration; ``put`` when a person asked for it. With ``fields`` only these change, of a
+    topic that is there."""
 
     config: TopicConfig
     put: bool
+    fields: tuple[str, ...] = ()
 
 
 class Created(Struct, frozen=True):

@@ -18,6 +18,7 @@ from mirrord.errors import (
     StorageFailed,
     TopicExistsIncompatible,
     TopicNotEmpty,
+    TopicNotFound,
 )
 from mirrord.records.gap import Cover
 from mirrord.storage.memory import Fault, MemoryStore
@@ -280,6 +281,21 @@ async def test_a_dropped_log_keeps_its_vector() -> None:
         assert everything(topic) == ["there 5/4", 2]
     async with rig.run() as registry:
         assert everything(await registry.find("orders")) == ["there 5/4", 2]
+
+
+async def test_changes_of_single_fields_do_not_undo_each_other() -> None:
+    """PATCHes that were read from the same configuration all count; one that comes after a DELETE revives nothing."""
+    rig = Rig()
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders")
+        async with trio.open_nursery() as nursery:
+            for fields in ({"cap_records": 7}, {"ttl_ms": 60_000}, {"durability": "fsync", "durable": True}):
+                nursery.start_soon(topic.mailbox.ask, Configure(config(**fields), put=True, fields=tuple(fields)))
+        assert topic.config == config(cap_records=7, ttl_ms=60_000, durability="fsync")
+        await topic.mailbox.ask(DropTopic(forget=False, if_empty=False))
+        with pytest.raises(TopicNotFound):
+            await topic.mailbox.ask(Configure(config(cap_records=1), put=True, fields=("cap_records",)))
+        assert topic.about.deleted
 
 
 async def test_types_are_for_ever() -> None:

@@ -193,22 +193,26 @@ class Decisions:
     # ---- configuration and lives -----------------------------------------------------------------
 
     def _configure(self, message: Configure) -> None:
-        log, about = self._log, self._log.about
-        if about.config.type != message.config.type and not about.deleted:
+        log, about, config = self._log, self._log.about, message.config
+        if message.fields:
+            if about.deleted:
+                raise TopicNotFound(f"topic {log.name!r} was deleted", {"topic": log.name})
+            config = structs.replace(about.config, **{name: getattr(config, name) for name in message.fields})
+        if about.config.type != config.type and not about.deleted:
             detail = {
                 "topic": log.name,
                 "existing_type": about.config.type,
-                "requested_type": message.config.type,
+                "requested_type": config.type,
             }
             raise TopicExistsIncompatible(detail=detail)
         if (
-            "ephemeral" in {about.config.durability, message.config.durability}
-            and about.config.durability != message.config.durability
+            "ephemeral" in {about.config.durability, config.durability}
+            and about.config.durability != config.durability
         ):
             raise Conflict(
                 "a topic cannot become ephemeral, nor stop being so: delete it first (its log lives elsewhere)"
             )
-        changed = structs.replace(about, config=message.config, put=about.put or message.put, deleted=False)
+        changed = structs.replace(about, config=config, put=about.put or message.put, deleted=False)
         self._rewrite(changed)
 
     def _created(self, message: Created) -> None:

@@ -209,9 +209,15 @@ async def patch(node: Node, request: Request, name: str) -> Response:
     topic = await _existing(node, name)
     changed = fields | {field: getattr(DEFAULT, field) for field in OPTIONS if fields.get(field, 0) is None}
     config = _with_declared(node, name, changed, topic_config(changed, topic.config))
-    if config != topic.config:
-        await topic.mailbox.ask(Configure(config, put=True))
+    if decided := _decided_by(changed):
+        await topic.mailbox.ask(Configure(config, put=True, fields=decided))
     return _configured(topic, False, began)
+
+
+def _decided_by(fields: dict[str, Any]) -> tuple[str, ...]:
+    """The fields of a configuration that these decide; another PATCH may be on its way for the others."""
+    both = {"durable", "durability"}
+    return tuple((fields.keys() & OPTIONS.keys()) | (both if both & fields.keys() else set()))
 
 
 def _with_declared(node: Node, name: str, fields: dict[str, Any], config: TopicConfig) -> TopicConfig:
