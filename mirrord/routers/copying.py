@@ -28,6 +28,7 @@ from ..records.chunk import (
     vias,
 )
 from ..records.gap import EVICTED, EXPIRED, LOST
+from ..records.selector import Selector
 from ..storage.store import Gap, Pack
 from ..topics.erasure.masks import Masks
 from ..topics.read.face import Face
@@ -52,6 +53,8 @@ class Source(Protocol):
     last_gap: int
 
     def packs(self, seq: int, max_bytes: int) -> list[Pack]: ...
+
+    def tagged(self, match: Selector, seq: int) -> int | None: ...
 
     def next_gap(self, seq: int) -> Gap | None: ...
 
@@ -124,7 +127,13 @@ class Rule:
         return gap.last - gap.first + 1
 
     def _walk(self, source: Source, cursor: int, until: int, known: dict[int, int], found: Batch) -> int:
-        packs = source.packs(cursor + 1, READ_BYTES)
+        wanted, most_bytes = self._definition.selector, READ_BYTES
+        if wanted is not None and until - cursor > self._most:  # far enough for the index of tags to be worth it
+            begin, most_bytes = source.tagged(wanted, cursor + 1), 1
+            if begin is None or begin > until:
+                return until
+            cursor = max(cursor, begin - 1)
+        packs = source.packs(cursor + 1, most_bytes)
         for pack in packs:
             if pack.seq > until:
                 return until
@@ -155,6 +164,8 @@ class Rule:
         origin = source.face(strand).origin
         begin = max(cursor + 1 - seq, known.get(strand, 0) + 1 - first, 0)
         if begin >= count or (self._own_only and origin != self._me) or not self._may_match(body, at, header):
+            found.scanned += 1
+            found.full = found.scanned >= MOST_SCANNED
             return last
         wanted, skip = self._definition.selector, source.masks.has
         routed = vias(body, at, header)

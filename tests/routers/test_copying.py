@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from mirrord.records import chunk as chunks
 from mirrord.records.chunk import Copy, Draft, Via
-from mirrord.records.selector import selector
+from mirrord.records.selector import Selector, selector
 from mirrord.routers.copying import Rule, old_copies
 from mirrord.routers.definition import Definition
 from mirrord.routers.position import Position
@@ -49,6 +49,13 @@ class Written:
 
     def packs(self, seq: int, max_bytes: int) -> list[Pack]:
         return [pack for pack in self.found if pack.last >= seq][: 1 + max_bytes % 3]
+
+    def tagged(self, match: Selector, seq: int) -> int | None:
+        def may(pack: Pack) -> bool:
+            header = chunks.header_at(pack.body, 0)
+            return any(map(match.matches, chunks.tags_of(pack.body, 0, header) or ()))
+
+        return next((pack.seq for pack in self.found if pack.last >= seq and may(pack)), None)
 
     def next_gap(self, seq: int) -> Gap | None:
         return next((gap for gap in self.gaps if gap.seq_from >= seq), None)
