@@ -125,7 +125,7 @@ class Node:
 
     def _make_streams(self) -> Streams:
         outside, limits = self._outside, self.config.limits
-        fans = Fans(outside.clock, self.journal.flush, lambda topic: topic.config.priority or 0)
+        fans = Fans(outside.clock, self.journal.flush)
         rules = StreamRules(
             limits.max_watch_sessions, limits.session_ttl_ms / 1000, limits.max_sse, limits.max_sse_per_key,
             limits.max_prefix_topics,

@@ -25,12 +25,12 @@ LEAST_REST_S, MOST_REST_S = 0.0005, 0.05
 
 
 class Fans:
-    """An actor. ``sync`` returns when everything committed before is safe from power loss; ``weight`` orders topics."""
+    """An actor. ``sync`` returns when everything committed before is safe from power loss."""
 
     name = "streams"
 
-    def __init__(self, clock: Clock, sync: Callable[[], Awaitable[None]], weight: Callable[[Topic], float]) -> None:
-        self._clock, self._sync, self._weight = clock, sync, weight
+    def __init__(self, clock: Clock, sync: Callable[[], Awaitable[None]]) -> None:
+        self._clock, self._sync = clock, sync
         self._fans: dict[FanKey, Fan] = {}
         self._keys: dict[Fan, FanKey] = {}
         self._proving: set[Fan] = set()
@@ -92,7 +92,8 @@ class Fans:
         ready = [fan for fan in resting if fan.rest_until_s <= now]
         for fan in ready:
             del resting[fan]
-        return sorted((fan for fan in ready if fan in self._keys), key=lambda fan: -self._weight(fan.topic))
+        now_ms = self._clock.wall_ms()
+        return sorted((fan for fan in ready if fan in self._keys), key=lambda fan: -fan.topic.priority(now_ms))
 
     async def _round(self, fans: list[Fan], resting: dict[Fan, None], nursery: trio.Nursery) -> None:
         for fan in fans:
