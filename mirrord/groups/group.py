@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct, field
 
 from ..topics.erasure.masks import Masks
-from ..topics.log.vectors import Vector
+from ..topics.vectors import Vector
 
 BLOCK_BITS = 8  # records whose state is stored together: what a commit rewrites is bounded by the blocks it touches
 MOST_GONE = 1000  # losses that are remembered until somebody reads

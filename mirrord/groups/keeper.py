@@ -12,7 +12,7 @@ import trio
 from ..actors.mailbox import Envelope, Mailbox
 from ..clock import Clock
 from ..errors import MirrordError, TopicNotFound
-from ..topics.log import vectors
+from ..topics import vectors
 from ..topics.messages import Commit as CommitMarks
 from ..topics.messages import Sweep
 from ..topics.topic import Topic

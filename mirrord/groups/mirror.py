@@ -10,9 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from ..records.chunk import COUNT, FIRST, STRAND, chunks_in
-from ..topics.log.vectors import Vector, tell
 from ..topics.read.face import View
 from ..topics.read.reading import LogReads, read
+from ..topics.vectors import Vector, tell
 from .group import Group
 
 TELL_EVERY_MS = 1000  # a group's place is told so often at most: the last word counts

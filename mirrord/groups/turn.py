@@ -4,17 +4,16 @@ given reads of the committed log.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol, assert_never
 
 from msgspec import Struct, structs
 
 from ..errors import GroupNotFound, InvalidRequest, Throttled
 from ..storage.store import Change
-from ..topics.log.vectors import Vector
 from ..topics.read.face import View
 from ..topics.read.reading import Found, LogReads, read
+from ..topics.vectors import Vector
 from . import marks
 from .group import Delivery, Group
 from .messages import (
@@ -36,11 +35,9 @@ from .messages import (
     Tell,
 )
 from .mirror import MOST_PAGES, done_elsewhere, is_done, news, without_origin
+from .texts import seq_of, texts_of, with_deliveries
 
-MOST_READS = 64  # of the log, for one message that takes over: scattered records must not hold the node up
-SMALL_HOLE = 64
 Elsewhere = Mapping[str, Vector]  # by group: how far other nodes are done with each strand
-_BEGIN = len('{"$seq":')  # every record's text begins so
 
 
 class Bounds(Struct, frozen=True):
@@ -170,29 +167,12 @@ class GroupTurn:
         """The first of these that fit, from now on the consumer's, and how many seqs were looked at. Those that the log
         has not any more are let go."""
         seqs = seqs[: view.limit]
-        texts, looked_at = self._texts(seqs, view)
+        texts, looked_at = texts_of(self._log, seqs, view)
         group.take_over(consumer, texts, self._now_ms)
         group.lose([seq for seq in seqs[:looked_at] if seq not in texts])
         if looked_at:
             self._changed[group.name] = group
         return [with_deliveries(text, group.holders[seq].times) for seq, text in texts.items()], looked_at
-
-    def _texts(self, seqs: list[int], view: View) -> tuple[dict[int, str], int]:
-        """Records by seq, as far as ``view.max_bytes`` and MOST_READS go; and how many of the seqs were looked at."""
-        texts: dict[int, str] = {}
-        wanted, room, cursor, reads = set(seqs), view.max_bytes, 0, 0
-        for first, last in spans(seqs):
-            cursor = first - 1
-            while cursor < last and room > 0 and reads < MOST_READS:
-                some = structs.replace(view, limit=last - cursor, max_bytes=room)
-                found = read(self._log, cursor, None, some, until=last)
-                here = {seq: text for text in found.records if (seq := seq_of(text)) in wanted}
-                texts.update(here)
-                room -= sum(map(len, here.values()))
-                cursor, reads = max(found.next_from_seq, cursor + 1), reads + 1
-            if cursor < last:
-                break
-        return texts, bisect_right(seqs, cursor)
 
     # ---- letting go ------------------------------------------------------------------------------
 
@@ -294,30 +274,6 @@ class GroupTurn:
     def _state(self, group: Group, consumers: list[ConsumerState]) -> GroupState:
         lag = max(0, self._log.head - group.cursor)
         return GroupState(group.name, group.cursor, group.committed_to, group.pending, lag, group.created_ms, consumers)
-
-
-def seq_of(text: str) -> int:
-    """The seq of a record's text."""
-    return int(text[_BEGIN : text.index(",", _BEGIN)])
-
-
-def with_deliveries(text: str, times: int) -> str:
-    """A record's text that tells how often it was handed out, this time included."""
-    return f'{text[:-1]},"deliveries":{times}}}'
-
-
-def spans(seqs: list[int]) -> Iterator[tuple[int, int]]:
-    """Seqs in order as ranges to be read: small holes are read over, large ones are not."""
-    first = last = 0
-    for seq in seqs:
-        if last and seq - last <= SMALL_HOLE:
-            last = seq
-            continue
-        if last:
-            yield first, last
-        first = last = seq
-    if last:
-        yield first, last
 
 
 def _too_many(limit: str, most: int, what_to_do: str) -> Throttled:

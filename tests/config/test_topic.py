@@ -44,6 +44,7 @@ def test_the_defaults_are_those_of_the_reference() -> None:
         "leases_durable": False,
         "home": None,
         "idempotency_check": True,
+        "mirror_groups": False,
     }
 
 

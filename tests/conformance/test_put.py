@@ -13,6 +13,7 @@ DEFAULTS = {
     "durability": "disk", "priority": None, "auto_priority": True, "auto_create": True,
     "idempotency_window_ms": 120_000, "dedupe_node": True, "lease_ms": 30_000, "claim_jitter_ms": 0,
     "max_deliveries": 0, "dead_letter": None, "leases_durable": False, "idempotency_check": True,
+    "mirror_groups": False,
     "home": None,
 }  # fmt: skip
 

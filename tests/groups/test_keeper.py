@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from mirrord.errors import GroupNotFound, InvalidRequest, StorageFailed, Throttled, TopicNotFound
-from mirrord.groups import keeper, turn
+from mirrord.groups import keeper, texts
 from mirrord.groups.messages import After, Drop, ListGroups, Read, Seek, Tell
 from mirrord.groups.turn import Bounds
 from mirrord.storage.memory import Fault, MemoryStore
@@ -308,8 +308,8 @@ async def test_every_table_has_a_bound() -> None:
 
 async def test_scattered_records_are_taken_over_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few bytes, many holes: each call takes what fits, the cursor leads on, and every record comes once."""
-    monkeypatch.setattr(turn, "MOST_READS", 8)
-    monkeypatch.setattr(turn, "SMALL_HOLE", 8)
+    monkeypatch.setattr(texts, "MOST_READS", 8)
+    monkeypatch.setattr(texts, "SMALL_HOLE", 8)
     async with GroupRig().opened() as rig:
         await rig.append(*(json.dumps("x" * 40 + str(i)) for i in range(900)))
         got = seqs(await rig.read("ann", limit=900))

@@ -19,7 +19,7 @@ from mirrord.records.chunk import Draft
 from mirrord.records.gap import CONTROL
 from mirrord.records.strand import Position
 from mirrord.storage.memory import Fault
-from mirrord.topics.log import vectors
+from mirrord.topics import vectors
 from mirrord.topics.messages import Apply, Configure, Introduce
 from mirrord.topics.topic import Topic
 

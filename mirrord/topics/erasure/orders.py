@@ -18,7 +18,7 @@ from ...records.chunk import STRAND, header_at, records
 from ...storage.store import Change, DropMark, PutMark, Store, marks_of_log
 from ..log.log import Strand
 from ..log.turn import Turn
-from ..log.vectors import GROUP, heard
+from ..vectors import GROUP, heard
 from .eraser import Eraser
 
 ERASE = "erase"

@@ -12,9 +12,9 @@ import msgpack
 import msgspec
 from msgspec import Struct
 
-from ...errors import ProtocolViolation
-from ...names import is_topic
-from ...storage.store import PutMark, marks_of_log
+from ..errors import ProtocolViolation
+from ..names import is_topic
+from ..storage.store import PutMark, marks_of_log
 
 GROUP = "group"
 Vector = dict[int, int]  # strand -> oseq: done with everything up to it
