@@ -39,7 +39,7 @@ keys = ["file:keys.txt"]
 """
 KEYS = "root\niad-key:peer:m:\nelsewhere:peer:x\n"
 TLS = 'tls = {{cert = "certs/{0}.crt", key = "certs/{0}.key", ca = "certs/ca.crt", client_ca = "certs/ca.crt"}}'
-ROOT = {"authorization": "Bearer root"}
+WITH_ROOT = {"authorization": "Bearer root"}
 
 
 class Pair:
@@ -57,7 +57,7 @@ class Pair:
         scheme = "http" if trust is None else "https"
         self.fra, self.iad = (
             httpx.Client(
-                base_url=f"{scheme}://127.0.0.1:{port}", headers=ROOT, trust_env=False, timeout=30.0,
+                base_url=f"{scheme}://127.0.0.1:{port}", headers=WITH_ROOT, trust_env=False, timeout=30.0,
                 verify=trust if trust is not None else True,
             )
             for port in ports
