@@ -282,14 +282,20 @@ def chunks_in(body: bytes) -> Iterator[tuple[int, int, Header]]:
     """``(offset, size, header)`` of each chunk of a pack. Raises ChunkCorrupt when the bytes are not chunks."""
     at, end = 0, len(body)
     while at < end:
-        if end - at < HEADER_LEN:
-            raise ChunkCorrupt("a pack ends inside a chunk header")
-        header = header_at(body, at)
-        size = header[_HLEN] + header[TAGS_LEN] + header[BODY_LEN]
-        if size <= 0 or at + size > end:
-            raise ChunkCorrupt("a pack ends inside a chunk")
+        size, header = chunk_at(body, at)
         yield at, size, header
         at += size
+
+
+def chunk_at(body: bytes, at: int) -> tuple[int, Header]:
+    """Size and header of the chunk of a pack that begins there. Raises ChunkCorrupt when the bytes are none."""
+    if len(body) - at < HEADER_LEN:
+        raise ChunkCorrupt("a pack ends inside a chunk header")
+    header = header_at(body, at)
+    size = header[_HLEN] + header[TAGS_LEN] + header[BODY_LEN]
+    if size <= 0 or at + size > len(body):
+        raise ChunkCorrupt("a pack ends inside a chunk")
+    return size, header
 
 
 def tags_of(buffer: bytes | memoryview, at: int, header: Header) -> tuple[str, ...] | None:

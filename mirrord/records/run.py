@@ -27,12 +27,13 @@ from .chunk import (
     check_hash,
     check_shape,
     header_at,
+    size_of,
     tags_of,
 )
 
 
 class Run(Struct):
-    """Bytes ``begin..end`` of a buffer: ``records`` of a strand from ``first`` on, in one chain that ends in ``hash``."""
+    """Bytes ``begin..end`` of a buffer: ``records`` of a strand from ``first`` on, in a chain that ends in ``hash``."""
 
     begin: int
     end: int
@@ -88,3 +89,19 @@ def _add_tags(run: Run, buffer: bytes, at: int, header: Header) -> None:
         run.tags.update(dict.fromkeys(tags))
 
 
+def stretch_from(body: bytes, at: int, header: Header, most_bytes: int) -> tuple[int, int]:
+    """Where the chunks end that lie behind the one at ``at`` and go on in its strand, and the oseq behind them. For
+    what was checked when it was taken; ``most_bytes`` end it early, never before the first.
+    """
+    end, strand, following = at + size_of(header), header[STRAND], header[FIRST] + header[COUNT]
+    length, most = len(body), at + most_bytes
+    while end + HEADER_LEN <= length:
+        header = header_at(body, end)
+        if header[STRAND] != strand or header[FIRST] != following:
+            break
+        size = size_of(header)
+        if end + size > most or end + size > length:
+            break
+        following += header[COUNT]
+        end += size
+    return end, following

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from msgspec import Struct
 from xxhash import xxh3_64_intdigest
 
-from ...records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, chunks_in
+from ...records.chunk import COUNT, FIRST, STRAND, chunk_at
 from ...records.gap import CONTROL, LOST, Cover
+from ...records.run import stretch_from
 from ...records.strand import Identity, Position
 from ...storage.store import Pack
 from ...topics.log.log import Strand
@@ -24,6 +25,9 @@ from .piece import FORKED, GAP, PASS, SEND, Piece
 from .remains import Remains
 
 CONTROLS = 256  # control chunks that are sent at once
+
+
+MOST_RUNS = 64  # of bytes in a frame; more are joined: copying costs less than handing them to the kernel one by one
 
 
 class Sent(Struct):
@@ -233,7 +237,8 @@ class Lane:
             if room <= 0:
                 break
         if body:
-            pieces.append(Piece(Chunks(self.no), tuple(body)))
+            runs = (b"".join(body),) if len(body) > MOST_RUNS else tuple(body)
+            pieces.append(Piece(Chunks(self.no), runs))
         return bool(body)
 
     def _walk_pack(self, pack: Pack, pieces: list[Piece], body: list[bytes | memoryview], room: int) -> int:
@@ -241,8 +246,9 @@ class Lane:
         if gone := self.topic.gone(pack.seq, pack.last):
             return self._walk_remains(pack, gone, pieces, body, room)
         view, seq = memoryview(pack.body), pack.seq
-        start = end = taken = 0
-        for at, size, header in chunks_in(pack.body):
+        start = end = taken = at = 0
+        while at < len(view):
+            size, header = chunk_at(pack.body, at)
             if taken and taken + size > room:
                 break
             number, first, count = header[STRAND], header[FIRST], header[COUNT]
@@ -253,9 +259,10 @@ class Lane:
                     if end > start:
                         body.append(view[start:end])
                     start = at
-                end = at + size
-                taken += size
-                self.sent_to(number, first + count - 1)
+                end, following = stretch_from(pack.body, at, header, room - taken)
+                taken += end - at
+                size, count = end - at, following - first
+                self.sent_to(number, following - 1)
             elif verdict is GAP:
                 if end > start:
                     body.append(view[start:end])
@@ -269,8 +276,8 @@ class Lane:
                     self.cover_to(pieces, number, first - 1)
             elif verdict is FORKED:
                 pieces.append(self.forked(number))
-            if header[KIND] == RECORDS:
-                seq += count
+            seq += count
+            at += size
         else:
             seq = pack.last + 1
         if end > start:

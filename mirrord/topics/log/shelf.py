@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from itertools import pairwise
+
+from msgspec.structs import replace
 
 from ...storage.store import Pack
+
+SMALL_BYTES = 2048
+JOINED = 32
+"""So many small packs in a row become one: who reads the tail pays by packs."""
 
 
 class Shelf:
@@ -17,26 +24,66 @@ class Shelf:
         self._used = 0
         self._packs: dict[int, list[Pack]] = {}
         self._lasts: dict[int, list[int]] = {}
-        self._order: deque[Pack] = deque()
-        self._trimmed = 0  # packs in the order that are not held any more
+        self._small: dict[int, int] = {}  # how many small packs a topic's newest are, in a row
+        self._order: deque[tuple[int, int]] = deque()  # topic and last seq of what was put; some are gone since
+        self._held = 0
 
     def put(self, pack: Pack) -> None:
         """A pack that was just committed at the head of its topic."""
-        self._packs.setdefault(pack.tid, []).append(pack)
-        self._lasts.setdefault(pack.tid, []).append(pack.last)
-        self._order.append(pack)
+        tid = pack.tid
+        packs = self._packs.get(tid)
+        if packs is None:
+            packs, self._lasts[tid] = [], []
+            self._packs[tid] = packs
+        packs.append(pack)
+        self._lasts[tid].append(pack.last)
+        self._order.append((tid, pack.last))
+        self._held += 1
         self._used += len(pack.body)
-        while self._used > self._room:
-            self._evict(self._order.popleft())
+        small = self._small.get(tid, 0) + 1 if len(pack.body) < SMALL_BYTES else 0
+        self._small[tid] = small
+        if small >= JOINED:
+            self._join(tid)
+        while self._used > self._room and self._order:
+            self._evict(*self._order.popleft())
+        if len(self._order) > 2 * self._held + JOINED:
+            self._order = deque(one for one in self._order if self._holds(*one))
 
-    def _evict(self, pack: Pack) -> None:
-        packs = self._packs.get(pack.tid)
-        if packs and packs[0] is pack:  # else the topic was cleared meanwhile, and its bytes with it
-            packs.pop(0)
-            self._lasts[pack.tid].pop(0)
-            self._used -= len(pack.body)
+    def _join(self, tid: int) -> None:
+        packs, lasts = self._packs[tid], self._lasts[tid]
+        tail = packs[-JOINED:]
+        first = tail[0]
+        if any(one.last + 1 != other.seq for one, other in pairwise(tail)):
+            self._small[tid] = 1  # seqs that no pack holds lie between them
+            return
+        packs[-JOINED:] = [
+            replace(
+                first, last=tail[-1].last, records=sum(p.records for p in tail), bytes=sum(p.bytes for p in tail),
+                ts_last=max(p.ts_last for p in tail), body=b"".join([p.body for p in tail]),
+            )
+        ]  # fmt: skip
+        lasts[-JOINED:] = [tail[-1].last]
+        self._small[tid] = 0
+        self._held -= JOINED - 1
+
+    def _evict(self, tid: int, last: int) -> None:
+        packs = self._packs.get(tid)
+        if packs and packs[0].last <= last:  # else it was joined or trimmed, or the topic was cleared
+            self._used -= len(packs.pop(0).body)
+            self._lasts[tid].pop(0)
+            self._held -= 1
             if not packs:
-                del self._packs[pack.tid], self._lasts[pack.tid]
+                self._forget(tid)
+
+    def _holds(self, tid: int, last: int) -> bool:
+        lasts = self._lasts.get(tid)
+        at = bisect_left(lasts, last) if lasts else 0
+        return lasts is not None and at < len(lasts) and lasts[at] == last
+
+    def _forget(self, tid: int) -> None:
+        self._packs.pop(tid, None)
+        self._lasts.pop(tid, None)
+        self._small.pop(tid, None)
 
     def trim(self, tid: int, before_seq: int) -> None:
         """Forget packs that end before this seq: they are gone from the store."""
@@ -45,25 +92,18 @@ class Shelf:
             return
         gone = bisect_left(self._lasts[tid], before_seq)
         self._used -= sum(len(pack.body) for pack in packs[:gone])
-        self._trimmed += gone
-        if 2 * self._trimmed > len(self._order):  # now and then, so that the dead hold no memory
-            dead = set(map(id, packs[:gone]))
-            self._order = deque(p for p in self._order if id(p) not in dead and self._holds(p))
-            self._trimmed = 0
+        self._held -= gone
         del packs[:gone], self._lasts[tid][:gone]
+        self._small[tid] = min(self._small[tid], len(packs))
         if not packs:
-            del self._packs[tid], self._lasts[tid]
-
-    def _holds(self, pack: Pack) -> bool:
-        packs = self._packs.get(pack.tid)
-        return packs is not None and pack.seq >= packs[0].seq
+            self._forget(tid)
 
     def clear(self, tid: int) -> None:
         """Forget a topic."""
-        for pack in self._packs.pop(tid, ()):
-            self._used -= len(pack.body)
-        self._lasts.pop(tid, None)
-        self._order = deque(p for p in self._order if p.tid != tid)
+        packs = self._packs.get(tid, ())
+        self._used -= sum(len(pack.body) for pack in packs)
+        self._held -= len(packs)
+        self._forget(tid)
 
     def read(self, tid: int, seq: int, max_bytes: int) -> list[Pack] | None:
         """As ``Store.packs``; None when this part of the log is not here."""

@@ -77,8 +77,8 @@ class Turn:
     # ---- own records -----------------------------------------------------------------------------
 
     def append(self, drafts: list[Draft]) -> tuple[int, int]:
-        """Number new records of this node; ``(first seq, last seq)``. All that is appended in a turn shares a commit time
-        and, as far as it fits, a chunk: what peers fetch costs by chunks."""
+        """Number new records of this node; ``(first seq, last seq)``. All that is appended in a turn shares a commit
+        time and, as far as it fits, a chunk: what peers fetch costs by chunks."""
         log = self.log
         if self._drafts and isinstance(self._drafts[0], Copy) != isinstance(drafts[0], Copy):
             self._write_drafts()  # a chunk is of what writers sent, or of what routers made
@@ -94,7 +94,7 @@ class Turn:
         return first_seq, log.head
 
     def _write_drafts(self) -> None:
-        """What was appended since becomes chunks: before anything else happens to the log, and at the latest at the end."""
+        """What was appended since becomes chunks: before anything else happens to the log, at the latest at the end."""
         drafts, log = self._drafts, self.log
         if not drafts:
             return
