@@ -25,7 +25,7 @@ from mirrord.storage.life import Surroundings
 from mirrord.storage.memory import MemoryStore
 from mirrord.testing.plan import MENUS
 from mirrord.testing.without import SAFEGUARDS
-from mirrord.web.routes.table import ENDPOINTS
+from mirrord.web.routes.table import ENDPOINTS, SOCKETS, Endpoint, Socket
 from mirrord.web.routes.table import LATER as LATER_ROUTES
 
 ROOT = Path(__file__).parents[2]
@@ -93,8 +93,16 @@ def _nobody(_: object) -> None:
 
 
 def routes() -> str:
-    """Every route of this version."""
-    return _table(("method", "path"), [(e.method, f"`{e.path}`") for e in ENDPOINTS])
+    """Every route of this version, and what a key needs for it."""
+    rows = [(e.method, f"`{e.path}`", _needs(e)) for e in (*ENDPOINTS, *SOCKETS)]
+    return _table(("method", "path", "needs"), rows)
+
+
+def _needs(endpoint: Endpoint | Socket) -> str:
+    without = {"key": "any key", "probe": "none, unless `probe_auth`", "all": "none"}[endpoint.without_scope]
+    notes = [" and ".join(f"`{scope}`" for scope in endpoint.scopes) or without]
+    notes += ["all names"] * endpoint.unlimited + ["`?token=`"] * endpoint.token
+    return "; ".join(notes)
 
 
 def later_routes() -> str:
