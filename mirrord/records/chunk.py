@@ -167,14 +167,27 @@ def _body(drafts: Sequence[Draft], ts_delta_ms: int = 0) -> tuple[bytes, int]:
 
 
 def _routed_body(drafts: Sequence[Draft]) -> tuple[bytes, int]:
-    """The same for a chunk with the flag ROUTED: each record tells where it came from."""
+    """The same for a chunk with the flag ROUTED: each record tells where it came from. Labels and ways are few, so each
+    is packed once."""
     parts: list[bytes | Raw] = []
     text_len = 0
+    heads: dict[tuple[str | None, str | None], bytes] = {}
+    ways: dict[tuple[tuple[str, ...], int, str], tuple[bytes, bytes]] = {}
     for draft in drafts:
-        parts += (b"\x96\x00" + _pack(draft.tag) + _pack(draft.node) + _text(draft.meta), _head(draft.data))
+        data, meta, labels = draft.data, draft.meta, (draft.tag, draft.node)
+        head = heads.get(labels)
+        if head is None:
+            head = heads[labels] = b"\x96\x00" + _pack(draft.tag) + _pack(draft.node)
+        parts += (head, _text(meta), _head(data), data)
+        text_len += len(data) + len(meta)
         via = draft.via if isinstance(draft, Copy) else None
-        parts += (draft.data, _pack(None if via is None else [via.path, via.strand, via.oseq, via.router]))
-        text_len += draft.text_bytes
+        if via is None:
+            parts.append(b"\xc0")
+            continue
+        way = ways.get(key := (via.path, via.strand, via.router))
+        if way is None:
+            way = ways[key] = (b"\x94" + _pack(via.path) + _pack(via.strand), _pack(via.router))
+        parts += (way[0], _pack(via.oseq), way[1])
     return b"".join(parts), text_len
 
 

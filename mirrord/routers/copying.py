@@ -167,16 +167,27 @@ class Rule:
             found.scanned += 1
             found.full = found.scanned >= MOST_SCANNED
             return last
-        wanted, skip = self._definition.selector, source.masks.has
-        routed = vias(body, at, header)
+        rule, routed, unlabelled = self._definition, vias(body, at, header), None if origin == self._me else origin
+        gone = source.masks.within(seq, last) if source.masks else 0
+        straight, others = (source.topic,), strand != self._own
         found.scanned += count - begin
         for i, (_, tag, label, meta, data) in enumerate(rows(body, at, header)[begin:], begin):
-            if (wanted is not None and not wanted.matches(tag)) or skip(seq + i):
+            if (rule.selector is not None and not rule.selector.matches(tag)) or gone >> i & 1:
                 continue
-            path = self._path(source.topic, routed[i] if routed else None)
+            path = self._path(source.topic, routed[i]) if routed else straight
             if path is None:
                 continue
-            self._copy(found, Via(path, strand, first + i, self._definition.name), tag, label, meta, data, origin)
+            draft = Copy(
+                Raw(data.encode()) if type(data) is str else data,
+                tag if rule.preserve_tag else None,
+                (unlabelled if label is None else label) if rule.preserve_node else None,
+                NO_TEXT if meta is None else Raw(meta.encode()),
+                Via(path, strand, first + i, rule.name),
+            )
+            found.copies.append(draft)
+            found.others = found.others or others
+            found.size += len(draft.data) + len(draft.meta)
+            found.longest_path = max(found.longest_path, len(path))
             if len(found.copies) >= self._most or found.size >= MOST_BYTES:
                 found.full = True
                 return seq + i
@@ -196,25 +207,6 @@ class Rule:
         if via is None:
             return (source,)
         return None if self._definition.dest in via.path else (*via.path, source)
-
-    def _copy(
-        self, found: Batch, via: Via, tag: str | None, label: str | None, meta: str | None, data: str | bytes,
-        origin: str,
-    ) -> None:  # fmt: skip
-        rule = self._definition
-        if label is None and origin != self._me:
-            label = origin  # what readers of the source see as $node; our own name needs no label here
-        draft = Copy(
-            data if isinstance(data, bytes) else Raw(data.encode()),
-            tag if rule.preserve_tag else None,
-            label if rule.preserve_node else None,
-            Raw(meta.encode()) if meta is not None else NO_TEXT,
-            via,
-        )
-        found.copies.append(draft)
-        found.others = found.others or via.strand != self._own
-        found.size += draft.text_bytes
-        found.longest_path = max(found.longest_path, len(via.path))
 
 
 def old_copies(packs: Sequence[Pack], after: int, router: str, ours: Set[int]) -> tuple[dict[int, int], int]:
