@@ -46,9 +46,10 @@ def test_bytes_inside_a_value_are_spelled_out(value: Any, raw: bytes) -> None:
     assert json.loads(text) == [value, {"k": {"$bin": json.loads(msgspec.json.encode(raw))}}]
 
 
-@given(raw=st.binary(max_size=70_000) | st.integers(0, 70_000).map(bytes))
-def test_data_of_bytes_stays_bytes(raw: bytes) -> None:
+@given(raw=st.binary(max_size=300), more=st.integers(0, 70_000))
+def test_data_of_bytes_stays_bytes(raw: bytes, more: int) -> None:
     """Opaque payloads are kept as they came, with no base64 and no JSON."""
+    raw += bytes(more)
     assert draft(raw) == raw
     assert type(draft(raw)) is bytes
 
