@@ -13,7 +13,8 @@ from mirrord.groups import keeper, texts
 from mirrord.groups.messages import After, Drop, ListGroups, Read, Seek, Tell
 from mirrord.groups.turn import Bounds
 from mirrord.storage.memory import Fault, MemoryStore
-from mirrord.storage.store import marks_of_log
+from mirrord.storage.store import PutMark, marks_of_log
+from mirrord.topics.messages import Commit as CommitMarks
 from mirrord.topics.messages import Configure, Delete, Erase
 from mirrord.topics.read.face import View
 
@@ -172,6 +173,17 @@ async def test_a_keeper_ends_when_nobody_uses_it(autojump_clock: trio.testing.Mo
         assert (await rig.state()).pending == 2
 
 
+async def test_a_request_that_comes_as_a_keeper_ends_is_answered(
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001
+) -> None:
+    """Whoever asks in the very moment gets an answer, not the end of the one asked."""
+    async with GroupRig().opened() as rig:
+        await rig.append("1")
+        for _ in range(30):
+            assert (await rig.read()).cursor == 1
+            await trio.sleep(keeper.IDLE_S)
+
+
 # ---- what becomes of the log -------------------------------------------------------------------------
 
 
@@ -190,6 +202,18 @@ async def test_a_topic_takes_its_groups_along() -> None:
         assert (seqs(handed), handed.created, handed.tombstone) == ([1], True, None)
         with pytest.raises(GroupNotFound):
             await rig.groups.ask("t", Tell("nobody"))
+
+
+async def test_a_place_in_a_log_that_is_gone_is_not_committed() -> None:
+    """What was decided against a log that was deleted meanwhile is refused, and nothing of it is kept."""
+    async with GroupRig().opened() as rig:
+        await rig.append("1")
+        topic = await rig.registry.find("t")
+        mark = PutMark(f"{marks_of_log(topic.tid)}group/g", b"x")
+        await topic.mailbox.ask(CommitMarks((mark,), topic.log_id_hex))
+        with pytest.raises(TopicNotFound):
+            await topic.mailbox.ask(CommitMarks((PutMark(mark.reader, b"y"),), "00" * 8))
+        assert rig.store.mark(mark.reader) == b"x"
 
 
 async def test_a_topic_that_was_forgotten_has_another_keeper() -> None:
