@@ -27,7 +27,7 @@ MAX_DEPTH = 12
 
 SECTIONS = ("cluster", "nodes", "topics", "links", "routers", "limits", "store", "mirroring", "auth", "tls")
 SECTIONS_NOT_YET = frozenset({"jobs", "schedules", "locks", "presence"})
-TOPIC_KEYS_NOT_YET = frozenset({"home", "mirror_deletes", "compression"})
+TOPIC_KEYS_NOT_YET = frozenset({"mirror_deletes", "compression"})
 STORE_KEYS_NOT_YET = frozenset({"url"})
 
 _NODE_OPTIONS = options_of(NodeConfig) | {
@@ -90,6 +90,7 @@ def parse(text: str, file: str = "<text>") -> Config:
         file=None if file == "<text>" else file,
     )
     faults.check()
+    _check_homes(faults, config)
     check_links(faults, config)
     check_routers(faults, config)
     faults.check()
@@ -248,6 +249,17 @@ def _topic(faults: Faults, path: Path, values: dict[str, Any]) -> Fields:
         durable = values.pop("durable")
         values.setdefault("durability", "fsync" if durable else "disk")
     return values
+
+
+def _check_homes(faults: Faults, config: Config) -> None:
+    """A queue's home is a node of the file, and one for all nodes."""
+    for name, fields in config.topics.items():
+        home = fields.get("home")
+        if isinstance(home, str) and home not in config.nodes:
+            faults.unknown_node(("topics", name, "home"), home, config.nodes)
+    for node in config.nodes.values():
+        for name in (name for name, fields in node.topics.items() if "home" in fields):
+            faults.add(("nodes", node.name, "topics", name, "home"), f"expected in [topics.{name}]: one for all nodes")
 
 
 def _links(faults: Faults, found: object, nodes: Mapping[str, NodeConfig]) -> tuple[LinkConfig, ...]:

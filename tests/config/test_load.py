@@ -145,8 +145,6 @@ def test_every_mistake_names_file_line_key_and_what_was_expected(text: str, told
     [
         "jobs.x",
         "schedules.x",
-        "nodes.a.topics.x.home",
-        "topics.x.home",
         "topics.x.mirror_deletes",
         "store.url",
     ],
@@ -276,3 +274,10 @@ def test_no_text_breaks_the_loader(parts: list[str]) -> None:
     except ConfigError as error:
         told = str(error)
     assert all(line.startswith("c.toml:") for line in told.splitlines())
+
+
+def test_a_home_is_a_node_of_the_file_and_one_for_all() -> None:
+    """Two homes would grant one record twice; one that is not there would grant nothing."""
+    assert parse(TWO + '[topics.x]\nhome = "iad"').topics["x"] == {"home": "iad"}
+    assert '[topics.x.home] expected one of the nodes fra, iad, found "ia"' in fault(TWO + '[topics.x]\nhome = "ia"')
+    assert "expected in [topics.x]: one for all nodes" in fault(TWO + '[nodes.fra.topics.x]\nhome = "iad"')

@@ -29,6 +29,8 @@ async def feed(node: Node, request: Request) -> Stream:
         frames: Any = node.feeds.serve(asked, writer.unacknowledged)
         try:
             async for buffers in frames:
+                if request.principal.revoked:  # the caller's next try is refused by name
+                    break
                 await writer.send(buffers)
         except ClientGone:
             pass
