@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 from backports import zstd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirrord.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
@@ -18,6 +18,7 @@ from mirrord.web.formats.compression import CODINGS, MOST_FRAMES, STEP_BYTES, de
 MIB = 1 << 20
 PACK = {b"gzip": gzip.compress, b"zstd": zstd.compress}
 every_coding = pytest.mark.parametrize("coding", CODINGS)
+_few = settings(max_examples=25, deadline=None)
 
 
 class Noise(bytes):
@@ -27,7 +28,7 @@ class Noise(bytes):
         return f"Noise({len(self)})"
 
 
-bodies = st.binary(max_size=2000) | st.integers(0, 3 * STEP_BYTES).map(lambda n: Noise(random.Random(n).randbytes(n)))
+bodies = st.binary(max_size=2000) | st.integers(0, STEP_BYTES + 9).map(lambda n: Noise(random.Random(n).randbytes(n)))
 
 
 def inflated(coding: bytes, body: bytes, most: int = 64 * MIB) -> bytes:
@@ -35,6 +36,7 @@ def inflated(coding: bytes, body: bytes, most: int = 64 * MIB) -> bytes:
 
 
 @every_coding
+@_few
 @given(pieces=st.lists(bodies, max_size=3))
 def test_what_we_compress_is_what_others_read(coding: bytes, pieces: list[bytes]) -> None:
     """The standard library's own reader gives the body back, however it lay in pieces."""
@@ -44,6 +46,7 @@ def test_what_we_compress_is_what_others_read(coding: bytes, pieces: list[bytes]
 
 
 @every_coding
+@_few
 @given(parts=st.lists(bodies, min_size=1, max_size=4))
 def test_what_others_compress_is_read(coding: bytes, parts: list[bytes]) -> None:
     """One compressed stream, or several one behind the other."""
@@ -114,6 +117,7 @@ def test_other_codings_are_refused_by_name(coding: bytes) -> None:
 
 
 @every_coding
+@_few
 @given(data=st.data())
 def test_any_bytes_are_read_or_refused(coding: bytes, data: st.DataObject) -> None:
     """Garbage, and good bodies with one byte turned: a named error or some bytes, never another exception."""

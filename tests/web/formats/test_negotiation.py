@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirrord.web.formats.negotiation import coding_for, is_msgpack, wants_msgpack
 
+_fuzz = settings(max_examples=100, deadline=None)
 header_values = st.text(st.sampled_from("applicationmsgkjz*/+;q=.,0159 \t\xff"), max_size=60).map(
     lambda text: text.encode("latin-1")
 )
@@ -77,6 +78,7 @@ def test_what_says_that_it_is_msgpack(kind: bytes, packed: bool) -> None:
     assert is_msgpack(kind) is packed
 
 
+@_fuzz
 @given(value=header_values)
 def test_any_header_is_read(value: bytes) -> None:
     """Nothing that a header can hold breaks the reading of it."""

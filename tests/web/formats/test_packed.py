@@ -10,7 +10,7 @@ from typing import Any
 import msgpack
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
@@ -18,6 +18,7 @@ from mirrord.config.model import Limits
 from mirrord.errors import BatchTooLarge, InvalidRequest, RecordTooLarge
 from mirrord.web.formats.packed import PackedDraft, drafts, from_json, to_json
 
+_fuzz = settings(max_examples=100, deadline=None)
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -32,6 +33,7 @@ def draft(data: Any, limits: Limits = LIMITS, **fields: Any) -> Any:
     return drafts([PackedDraft(Raw(msgpack.packb(data)), **fields)], limits)[0].data
 
 
+@_fuzz
 @given(value=values)
 def test_values_of_json_go_through_both_ways(value: Any) -> None:
     """What JSON can say, msgpack says the same."""
@@ -39,6 +41,7 @@ def test_values_of_json_go_through_both_ways(value: Any) -> None:
     assert msgpack.unpackb(from_json(json.dumps(value).encode())) == value
 
 
+@_fuzz
 @given(value=values, raw=st.binary(max_size=20))
 def test_bytes_inside_a_value_are_spelled_out(value: Any, raw: bytes) -> None:
     """Bytes that are not the whole of ``data`` have a place in JSON too, and do not disturb what is beside them."""
@@ -46,6 +49,7 @@ def test_bytes_inside_a_value_are_spelled_out(value: Any, raw: bytes) -> None:
     assert json.loads(text) == [value, {"k": {"$bin": json.loads(msgspec.json.encode(raw))}}]
 
 
+@_fuzz
 @given(raw=st.binary(max_size=300), more=st.integers(0, 70_000))
 def test_data_of_bytes_stays_bytes(raw: bytes, more: int) -> None:
     """Opaque payloads are kept as they came, with no base64 and no JSON."""
@@ -107,6 +111,7 @@ def test_deep_nesting_is_refused() -> None:
         to_json(b"\x91" * 100_000 + b"\x01")
 
 
+@_fuzz
 @given(body=st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     """What is no msgpack is a named error; what is becomes JSON."""
