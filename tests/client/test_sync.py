@@ -140,3 +140,53 @@ def test_the_same_names(word: str) -> None:
         ):
             here, there = inspect.signature(getattr(ours, name)), inspect.signature(member)
             assert list(here.parameters) == list(there.parameters), f"{word}.{name}"
+
+
+def test_groups_and_queues(url: str, name: str) -> None:
+    """Deliveries and jobs, committed and acknowledged, one by one and together; a block that raises gives back."""
+    with Client(url) as client:
+        topic = client.topic(name)
+        topic.append(*range(4))
+        with topic.group("g").reader("me", page_records=2) as reader:
+            first = next(reader)
+            assert (first.seq, first.data, first.record.node, reader.consumer) == (1, 0, "solo", "me")
+            assert first.commit()
+            assert reader.commit(*(next(reader) for _ in range(3))) == 3
+        assert topic.groups() == ["g"]
+        assert topic.group("g").state().pending == 0
+        topic.group("g").seek("earliest")
+        assert topic.group("g").drop()
+
+        queue = client.queue(f"{name}-q")
+        assert queue.create(lease_ms=10_000)
+        queue.send("a", "b", "c")
+        claimed = queue.claim("w", max_jobs=2)
+        assert [job.data for job in claimed] == ["a", "b"]
+        assert queue.ack(*claimed) == []
+        assert queue.ack(claimed[0]) == [claimed[0]]
+        seen = []
+        with queue.worker("w") as worker:
+            for job in worker:
+                seen.append((job.data, job.it.deliveries))
+                try:
+                    with job:
+                        if job.it.deliveries == 1:
+                            raise ZeroDivisionError
+                except ZeroDivisionError:
+                    continue
+                break
+        assert seen == [("c", 1), ("c", 2)]
+        assert worker.node == "w"
+        assert queue.counts().ready == 0
+
+
+def test_routers_and_configuration(url: str, name: str) -> None:
+    """What is about the topic and the node, by keyword as in async."""
+    with Client(url) as client:
+        assert client.put_router(name, f"{name}-a", f"{name}-b", preserve_tag=False)
+        assert [router.dest for router in client.routers(name)] == [f"{name}-b"]
+        client.topic(f"{name}-a").configure(cap_records=7)
+        assert client.topic(f"{name}-a").state().config["cap_records"] == 7
+        assert client.drop_router(name)
+        assert client.links() == []
+        client.ready()

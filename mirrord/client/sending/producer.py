@@ -79,12 +79,13 @@ class Producer:
         Raises what halted the producer; TypeError when ``data`` is nothing that JSON has, nor ``bytes``.
         """
         draft = Draft(data, tag or UNSET, node or UNSET, meta if meta is not None else UNSET)
-        text = bytes(draft.written(draft.is_binary))
+        packed = draft.is_binary
+        text = bytes(draft.written(packed))
         self._check()
         if self._door.locked() or not self._buffer.has_room(len(text)):
             async with self._door:  # the first who waits is the first who comes in
                 await self._room(len(text))
-        record = Waiting(text, Receipt(), draft.is_binary)
+        record = Waiting(text, Receipt(), packed)
         self._buffer.add(record)
         if len(self._buffer) == 1 or self._buffer.full_batch:
             self._more.ring()
