@@ -71,26 +71,30 @@ class Queue:
         topic = self.topic
         self._log_id, self._accounted = topic.log_id_hex, topic.removed
         leases = Leases(number, self._ground.most_leases)
-        self.books = Books(Stock(topic), Marks(topic.tid, self._log_id), leases, lambda: topic.count)
-        self.foreman = Foreman(self.books)
+        books = self.books = Books(Stock(topic), Marks(topic.tid, self._log_id), leases, lambda: topic.count)
+        self.foreman = Foreman(books)
         self._look_at_clock()
+        kept = books.marks.read(topic.reads.marks(books.marks.prefix))
+        books.dead_lettered = kept.dead_lettered
+        moved = self.foreman.moved = [seq for seq in kept.moved if topic.is_live(seq)]
+        for seq in moved:
+            leases.restore(Lease(seq, "", 0, 0, 0), leaving=True)
+        goes_on = {one.seq for one in kept.leases if books.config.leases_durable and topic.is_live(one.seq)} - set(
+            moved
+        )
+        for lease in kept.leases:
+            if lease.seq in goes_on:
+                lease.until_ms += books.now.ms - books.now.wall_ms
+                leases.restore(lease)
+        over = {one.seq for one in kept.leases} - goes_on
+        self._ends = [*kept.stale, *books.marks.no_leases(over), *books.marks.not_moved(set(kept.moved) - set(moved))]
 
     async def _begin(self) -> None:
         await self.topic.mailbox.ask(Commit(()))  # what an earlier life left on its way stands or is refused by now
         self.foreman.refuse_all(self._why_over())
         self._make_books(self.number)
-        books, topic = self.books, self.topic
-        kept = books.marks.read(topic.reads.marks(books.marks.prefix))
-        for lease in kept.leases:
-            lease.until_ms += books.now.ms - books.now.wall_ms
-            books.leases.restore(lease)
-        books.dead_lettered = kept.dead_lettered
-        moved = self.foreman.moved = [seq for seq in kept.moved if topic.is_live(seq)]
-        books.leases.leaving.update((seq, Lease(seq, "", 0, 0, 0)) for seq in moved)
-        ends = [*kept.stale, *books.marks.not_moved(seq for seq in kept.moved if seq not in moved)]
-        if ends:
-            await topic.mailbox.ask(Commit(tuple(ends)))
-        books.purge()
+        if self._ends:
+            await self.topic.mailbox.ask(Commit(tuple(self._ends)))
         self._letters.set()
 
     # ---- turns -----------------------------------------------------------------------------------
@@ -248,7 +252,7 @@ class Queue:
             await dead.mailbox.ask(Append(drafts, changes=marks))
         except MirrordError:  # it is full, or the disk refuses: they stay, and later claims try again
             self._look_at_clock()
-            books.leases.stay(seqs, books.now.ms, books.now.ms + int(AGAIN_S * 1000))
+            books.leases.stay(seqs, books.stock, books.now.ms, books.now.ms + int(AGAIN_S * 1000))
             return False
         return True
 

@@ -97,7 +97,7 @@ def test_a_log_is_no_queue_and_nothing_is_none(api: Api, topic: str, verb: str) 
 def test_a_claim_shows_the_record_and_its_lease(api: Api, topic: str) -> None:
     """Every field, and no ``$node``; tag and meta only where there is one."""
     api.create(topic, type="queue", lease_ms=60_000)
-    body = {"records": [{"data": {"a":  1}, "tag": "t", "meta": {"m": 2}, "node": "x"}, {"data": None}]}
+    body = {"records": [{"data": {"a": 1}, "tag": "t", "meta": {"m": 2}, "node": "x"}, {"data": None}]}
     api.told("POST", f"/v0/topics/{topic}", body)
     before = api.state(topic)["last_write_ts"]
     told = Desk(api, topic).post("claim", max=5)
@@ -106,7 +106,13 @@ def test_a_claim_shows_the_record_and_its_lease(api: Api, topic: str) -> None:
     full, plain = told["claimed"]
     assert set(full) == {"$seq", "lease_id", "deadline", "$ts", "$tag", "deliveries", "data", "meta"}
     assert set(plain) == {"$seq", "lease_id", "deadline", "$ts", "deliveries", "data"}
-    assert (full["$seq"], full["$tag"], full["data"], full["meta"], full["deliveries"]) == (1, "t", {"a": 1}, {"m": 2}, 1)
+    assert (full["$seq"], full["$tag"], full["data"], full["meta"], full["deliveries"]) == (
+        1,
+        "t",
+        {"a": 1},
+        {"m": 2},
+        1,
+    )
     assert plain["data"] is None
     assert 0 <= full["deadline"] - before - 60_000 < 30_000
 
@@ -136,7 +142,9 @@ def test_a_claim_is_cut_to_a_thousand(api: Api, topic: str) -> None:
     assert [job["$seq"] for job in told["claimed"]] == list(range(1, 1001))
 
 
-@pytest.mark.parametrize(("asked", "given"), [(1, 100), (100, 100), (7000, 7000), (10 * DAY_MS, DAY_MS), (None, 30_000)])
+@pytest.mark.parametrize(
+    ("asked", "given"), [(1, 100), (100, 100), (7000, 7000), (10 * DAY_MS, DAY_MS), (None, 30_000)]
+)
 def test_a_lease_is_as_long_as_asked_within_its_bounds(queue: Desk, asked: int | None, given: int) -> None:
     """100 ms to 24 h; without a word the topic's."""
     began = time.time() * 1000
@@ -389,7 +397,9 @@ def test_dead_letters(api: Api, topic: str) -> None:
     """The claim that would be one too many moves the record, with where it came from, as strings; then it is gone."""
     dead = topic + ".dead"
     api.create(topic, type="queue", max_deliveries=2, dead_letter=dead)
-    body = {"records": [{"data": "poison", "tag": "t", "meta": {"m": 1}}, {"data": "odd", "meta": [1]}, {"data": "good"}]}
+    body = {
+        "records": [{"data": "poison", "tag": "t", "meta": {"m": 1}}, {"data": "odd", "meta": [1]}, {"data": "good"}]
+    }
     api.told("POST", f"/v0/topics/{topic}", body)
     desk = Desk(api, topic)
     for _ in range(2):

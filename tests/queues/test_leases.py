@@ -125,8 +125,10 @@ class Machine(RuleBasedStateMachine):
             self.records.gone |= self.model.settling
             self.leases.left(list(before))
         else:
-            self.leases.stay(list(before), self.now, self.now + delay)
+            self.leases.stay(list(before), self.records, self.now, self.now + delay)
             for seq, lease in before.items():
+                if not self.records.is_live(seq):
+                    continue
                 if lease.number and lease.until_ms >= self.now:
                     self.model.held[seq] = (lease.node, lease.number, lease.until_ms)
                 else:
@@ -147,6 +149,16 @@ class Machine(RuleBasedStateMachine):
         for lease in self._held(node, seqs, "no"):
             self.leases.extend(lease, self.now + lease_ms)
             self.model.held[lease.seq] = (node, lease.number, self.now + lease_ms)
+
+    @rule()
+    def restart(self) -> None:
+        """What was written down is read back into an empty table."""
+        self.commit(True, 0)
+        old, self.leases = self.leases, Leases(self.leases.number)
+        for lease in old.held.values():
+            self.leases.restore(lease)
+        for seq, (due, deliveries) in [*old.delayed.items(), *((s, (0, n)) for s, n in old.freed.items())]:
+            self.leases.restore(Lease(seq, "", 0, due, deliveries))
 
     @rule(seqs=some)
     def vanish(self, seqs: list[int]) -> None:
@@ -173,7 +185,7 @@ class Machine(RuleBasedStateMachine):
         assert len(leases._moments) <= 2 * (len(model.held) + len(model.due)) + 66, "stale moments pile up"
 
 
-Machine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Machine.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
 TestLeases: Any = Machine.TestCase
 
 

@@ -62,7 +62,10 @@ class Books:
 
     def purge(self) -> None:
         """Records went from the topic otherwise than by this queue."""
-        self.crew.ended(self.leases.purge(self.stock))
+        ended, forgotten = self.leases.purge(self.stock)
+        self.crew.ended(ended)
+        seqs = [*(lease.seq for lease in ended), *forgotten]
+        self.keep(self.marks.no_leases(seqs), nobody_waits, nobody_waits)
 
     def keep(
         self, changes: Iterable[Change], tell: Callable[[object], None], refused: Callable[[MirrordError], None]

@@ -65,6 +65,7 @@ class Leases:
         self.freed: dict[int, int] = {}  # seq -> deliveries
         self.leaving: dict[int, Lease] = {}
         self._free: list[int] = []  # heap of the freed
+        self._restored_to = 0  # up to here some are in here although the cursor has not come to them
         self._moments: list[tuple[int, int]] = []  # heap of (ms, seq): ends of leases and of delays
 
     # ---- time ------------------------------------------------------------------------------------
@@ -120,10 +121,18 @@ class Leases:
             else:
                 drawn.ready.append((seq, deliveries))
         room = min(limit - len(drawn.ready), self._most - self.known - len(drawn.ready))
-        if room > 0:
+        while room > 0:
             seqs, self.cursor = supply.after(self.cursor, room)
-            drawn.ready.extend((seq, 0) for seq in seqs)
+            fresh = self._unknown(seqs, drawn) if seqs and seqs[0] <= self._restored_to else seqs
+            drawn.ready.extend((seq, 0) for seq in fresh)
+            room = room - len(fresh) if len(fresh) < len(seqs) else 0
         return drawn
+
+    def _unknown(self, seqs: list[int], drawn: Drawn) -> list[int]:
+        """Those that were not restored: the cursor began before them."""
+        again = {seq for seq, _ in drawn.ready}
+        known = (self.held, self.delayed, self.freed, self.leaving, again)
+        return [seq for seq in seqs if not any(seq in table for table in known)]
 
     def give(self, drawn: tuple[int, int], to: Claimant, now_ms: int) -> Lease:
         """Lease a drawn record."""
@@ -133,13 +142,16 @@ class Leases:
         self._hold(lease)
         return lease
 
-    def restore(self, lease: Lease) -> None:
-        """A lease, or (with number 0) a delay, that outlived a restart."""
-        if lease.number:
+    def restore(self, lease: Lease, *, leaving: bool = False) -> None:
+        """A lease, or (with number 0) a delay, that outlived a restart; or a record that is to leave."""
+        if leaving:
+            self.leaving[lease.seq] = lease
+        elif lease.number:
             self._hold(lease)
         else:
             self._delay(lease.seq, lease.until_ms, lease.deliveries)
         self.number = max(self.number, lease.number)
+        self._restored_to = max(self._restored_to, lease.seq)
 
     # ---- what holders do -------------------------------------------------------------------------
 
@@ -180,16 +192,18 @@ class Leases:
         for seq in seqs:
             self.leaving.pop(seq, None)
 
-    def stay(self, seqs: Iterable[int], now_ms: int, due_ms: int = 0) -> list[Lease]:
+    def stay(self, seqs: Iterable[int], supply: Supply, now_ms: int, due_ms: int = 0) -> list[Lease]:
         """The commit was refused: a lease goes on as it was, what was spent is claimable from ``due_ms`` on. The leases
         that ended meanwhile."""
         ended: list[Lease] = []
         for lease in filter(None, [self.leaving.pop(seq, None) for seq in seqs]):
-            if lease.number and lease.until_ms >= now_ms:
+            live = supply.is_live(lease.seq)
+            if live and lease.number and lease.until_ms >= now_ms:
                 self._hold(lease)
                 continue
-            self._delay(lease.seq, due_ms, lease.deliveries)
             ended.append(lease)
+            if live:
+                self._delay(lease.seq, due_ms, lease.deliveries)
         return ended
 
     def _free_again(self, seq: int, deliveries: int) -> None:
@@ -198,17 +212,19 @@ class Leases:
 
     # ---- what became of the records --------------------------------------------------------------
 
-    def purge(self, supply: Supply) -> list[Lease]:
-        """Records vanished from the topic (deleted, expired, evicted): forget them. The leases that ended by it."""
+    def purge(self, supply: Supply) -> tuple[list[Lease], list[int]]:
+        """Records vanished from the topic (deleted, expired, evicted): forget them. The leases that ended by it, and
+        what else is forgotten."""
         ended = [lease for lease in self.held.values() if not supply.is_live(lease.seq)]
         for lease in ended:
             del self.held[lease.seq]
-        for table in (self.delayed, self.freed):
-            for seq in [seq for seq in table if not supply.is_live(seq)]:
-                del table[seq]
+        forgotten = [seq for seq in (*self.delayed, *self.freed) if not supply.is_live(seq)]
+        for seq in forgotten:
+            self.delayed.pop(seq, None)
+            self.freed.pop(seq, None)
         self._free = list(self.freed)
         heapify(self._free)
-        return ended
+        return ended, forgotten
 
     @property
     def known(self) -> int:

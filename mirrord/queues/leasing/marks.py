@@ -45,7 +45,12 @@ class Marks:
 
     def gone(self, seqs: Iterable[int], dead_lettered: int) -> tuple[Change, ...]:
         """Committed with the deletion of what was moved."""
-        return (*self.not_moved(seqs), PutMark(f"{self._log}dead_lettered", msgpack.packb(dead_lettered)))
+        seqs = tuple(seqs)
+        return (
+            *self.not_moved(seqs),
+            *self.no_leases(seqs),
+            PutMark(f"{self._log}dead_lettered", msgpack.packb(dead_lettered)),
+        )
 
     def not_moved(self, seqs: Iterable[int]) -> Iterator[DropMark]:
         """Forget that they were."""

@@ -46,7 +46,7 @@ class Settler:
             envelope.answer(self._done(done, [*skipped, *(seq for seq in seqs if seq not in gone)]))
 
         def refused(error: MirrordError) -> None:
-            books.crew.ended(books.leases.stay(seqs, books.now.ms))
+            books.crew.ended(books.leases.stay(seqs, books.stock, books.now.ms))
             envelope.refuse(error)
 
         ends = tuple(books.marks.no_leases(seqs)) if books.config.leases_durable else ()
