@@ -80,15 +80,20 @@ class Group(Struct, eq=False):
                 self._release(seq, self.holders[seq])
                 self._hold(seq, delivery)
 
-    def idle(self, min_idle_ms: int, now_ms: int, of: str | None = None) -> list[int]:
-        """Pending records (``of`` one consumer only) that nobody was given for so long, in seq order."""
+    def idle(self, min_idle_ms: int, now_ms: int, most: int, *, after: int = 0, of: str | None = None) -> list[int]:
+        """Pending records behind a seq (``of`` one consumer only) that nobody was given for so long, in seq order, at
+        most so many."""
+        first_ms = self.next_idle_ms(min_idle_ms)
+        if first_ms is None or now_ms < first_ms:
+            return []
         found: list[int] = []
-        for delivery in self.deliveries:
-            if now_ms - delivery.at_ms < min_idle_ms:
-                break
-            if of is None or delivery.consumer == of:
-                found += delivery.seqs
-        return sorted(found)
+        for seq, delivery in self.holders.items():
+            meant = seq > after and (of is None or delivery.consumer == of)
+            if meant and now_ms - delivery.at_ms >= min_idle_ms:
+                found.append(seq)
+                if len(found) == most:
+                    break
+        return found
 
     def next_idle_ms(self, min_idle_ms: int) -> int | None:
         """When (ms since the epoch) the next pending record has been idle for so long; None: nothing is pending."""

@@ -111,7 +111,7 @@ class GroupTurn:
         records: list[str] = []
         told, view = None, message.view
         if message.min_idle_ms is not None:
-            idle = group.idle(message.min_idle_ms, self._now_ms)
+            idle = group.idle(message.min_idle_ms, self._now_ms, view.limit)
             records, _ = self._take_over(group, message.consumer, idle, view)
         size = sum(map(len, records))
         if len(records) < view.limit and (not records or size < view.max_bytes):
@@ -158,7 +158,8 @@ class GroupTurn:
     def _reclaim(self, message: Reclaim) -> Reclaimed:
         group = self._find(message.group)
         self._check_consumer(group, message.consumer)
-        idle = [s for s in group.idle(message.min_idle_ms, self._now_ms, message.of) if s > message.after]
+        most = message.view.limit + 1  # one more tells whether there is more
+        idle = group.idle(message.min_idle_ms, self._now_ms, most, after=message.after, of=message.of)
         records, taken = self._take_over(group, message.consumer, idle, message.view)
         next_after = idle[taken - 1] if 0 < taken < len(idle) else 0
         return Reclaimed(records, group.take_gone(), next_after, group.pending)

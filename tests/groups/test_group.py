@@ -51,15 +51,18 @@ class Plain(RuleBasedStateMachine):
     def wait(self, ms: int) -> None:
         self.now_ms += ms
 
-    @rule(consumer=consumers, min_idle_ms=st.integers(0, 60), most=st.integers(1, 9), of=st.none() | consumers)
-    def take_over(self, consumer: str, min_idle_ms: int, most: int, of: str | None) -> None:
-        idle = self.group.idle(min_idle_ms, self.now_ms, of)
+    @rule(
+        consumer=consumers, min_idle_ms=st.integers(0, 60), most=st.integers(1, 9), of=st.none() | consumers,
+        after=st.sampled_from([0, 0, 30, 300]),
+    )  # fmt: skip
+    def take_over(self, consumer: str, min_idle_ms: int, most: int, of: str | None, after: int) -> None:
+        idle = self.group.idle(min_idle_ms, self.now_ms, most, after=after, of=of)
         assert idle == sorted(
             seq for seq, (who, at, _) in self.held.items()
-            if self.now_ms - at >= min_idle_ms and of in (None, who)
-        )  # fmt: skip
-        self.group.take_over(consumer, idle[:most], self.now_ms)
-        for seq in idle[:most]:
+            if self.now_ms - at >= min_idle_ms and of in (None, who) and seq > after
+        )[:most]  # fmt: skip
+        self.group.take_over(consumer, idle, self.now_ms)
+        for seq in idle:
             self.held[seq] = (consumer, self.now_ms, self.held[seq][2] + 1)
 
     @rule(consumer=consumers, data=st.data())
@@ -158,8 +161,8 @@ def test_a_clock_that_steps_back_makes_nothing_idle() -> None:
     store: dict[str, bytes] = {}
     keep(store, marks.changes(TID, group))
     for one in (group, marks.groups(TID, store.items())["g"]):
-        assert one.idle(1, 500) == []
-        assert one.idle(1, 1001) == [1, 2]
+        assert one.idle(1, 500, 9) == []
+        assert one.idle(1, 1001, 9) == [1, 2]
 
 
 @given(st.lists(st.integers(1, 3000), unique=True, max_size=60))
