@@ -46,7 +46,7 @@ def parse_event_id(text: str) -> EventId:
         raise InvalidRequest("Last-Event-ID is not an id of this watch")
     try:
         seqs = _seqs.decode(_bytes(told))
-    except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
+    except (binascii.Error, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise InvalidRequest("Last-Event-ID is not an id of this watch") from error
     if any(seq < 0 for seq in seqs.values()):
         raise InvalidRequest("Last-Event-ID is not an id of this watch")

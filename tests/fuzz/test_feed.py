@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
+from contextlib import suppress
 
 import msgspec
 from hypothesis import given, settings
@@ -27,6 +28,7 @@ from mirrord.links.wire import (
 from mirrord.records import chunk as chunks
 from mirrord.records.chunk import Copy, Draft, Via
 from mirrord.records.strand import Descriptor
+from mirrord.records.stripped import strip
 
 from .mutation import mutated, pieces
 
@@ -68,6 +70,7 @@ def test_any_frames(data: st.DataObject) -> None:
     assert read(data.draw(pieces(stream))) == read([stream])
 
 
+@_fuzz
 @given(header=st.integers(0, 2**32 - 1), body=st.integers(0, 2**32 - 1))
 def test_a_length_that_lies_takes_no_memory(header: int, body: int) -> None:
     """Four gigabytes are refused when they are announced, not when they are there."""
@@ -89,6 +92,21 @@ def test_any_request_for_a_feed(data: st.DataObject) -> None:
             decode(body)
         except ProtocolViolation:
             continue
+
+
+@_fuzz
+@given(data=st.data())
+def test_any_stripped_chunk(data: st.DataObject) -> None:
+    """A chunk that lost records, with something wrong in it; and one to lose records of that is wrong itself."""
+    gone = data.draw(st.integers(0, 15))
+    whole = strip(PACK, 0, chunks.header_at(PACK, 0), gone)
+    assert _records(whole) == len(DRAFTS) - (gone & 7).bit_count()
+    bad = data.draw(mutated(whole))
+    with suppress(ChunkCorrupt, ProtocolViolation):
+        assert _records(bad) <= len(bad)
+    with suppress(ChunkCorrupt, ProtocolViolation):
+        for at, _, header in chunks.chunks_in(bad):
+            strip(bad, at, header, gone)
 
 
 def _records(body: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode, urlsafe_b64encode
 from contextlib import suppress
 from pathlib import Path
@@ -12,10 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mirrord.config.load import parse
-from mirrord.errors import ConfigError, InvalidRequest
+from mirrord.errors import ConfigError, InvalidRequest, MirrordError
 from mirrord.records.selector import Selector, selector
 from mirrord.streams.cursor import EventId, event_id, parse_event_id
+from mirrord.topics.read.prefix import PrefixCursor, parse_prefix_cursor
 from mirrord.web.auth.keys import KeyLine, KeyRing, key_line
+from mirrord.web.routes.streams import orders
 from mirrord.web.routes.topics import cursor_after, cursor_for
 
 from .mutation import mutated
@@ -27,6 +30,12 @@ anything = st.recursive(
     max_leaves=6,
 )
 encoded = st.binary(max_size=60).map(lambda raw: urlsafe_b64encode(raw).decode())
+DEEP = b64encode(b'{"x":' + b"[" * 10_000).decode()
+ORDERS = [
+    b'{"op":"subscribe","request_id":1,"topics":{"a":{"from_seq":1},"b":{"tail":true}},"match":["tag","Eq","x"]}',
+    b'{"op":"publish","topic":"a","records":[{"data":{"a":1},"tag":"t"}],"request_id":"r"}',
+    b'{"op":"unsubscribe","topics":["a"]}',
+]
 FILES = {path.name: path.read_bytes() for path in sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))}
 
 
@@ -39,6 +48,7 @@ _fuzz = settings(max_examples=150, deadline=None)
 
 @_fuzz
 @given(text=texts | encoded | mutated(b64encode(b'{"after":"a"}')).map(latin))
+@example(text=DEEP)
 def test_any_cursor_of_a_list(text: str) -> None:
     """Whatever comes back as a cursor is a name, or refused."""
     try:
@@ -47,6 +57,31 @@ def test_any_cursor_of_a_list(text: str) -> None:
         return
 
 
+@_fuzz
+@given(text=texts | encoded | mutated(PrefixCursor({"a": (1, "x")}, "a", 2).encode().encode()).map(latin))
+@example(text=DEEP)
+def test_any_cursor_of_a_prefix(text: str) -> None:
+    """Whatever comes back is a place in many topics, or refused."""
+    with suppress(InvalidRequest):
+        found = parse_prefix_cursor(text)
+        assert parse_prefix_cursor(found.encode()) == found
+
+
+@_fuzz
+@given(text=texts | st.sampled_from(ORDERS).flatmap(mutated).map(latin))
+@example(text='{"op":"ping","request_id":' + "[" * 100_000)
+@example(text='{"op":"ping","request_id":"\ud800"}')
+def test_any_message_over_a_websocket(text: str) -> None:
+    """An order, or a refusal that can be sent back with the number that it came with."""
+    told = b'{"op":"error"}'
+    try:
+        orders.parse(text)
+    except MirrordError as error:
+        told = orders.refusal(error, orders.request_id_of(text))
+    assert json.loads(told)["op"] == "error"
+
+
+@_fuzz
 @given(name=texts)
 def test_cursors_come_back(name: str) -> None:
     """What a node gives out, it understands."""
@@ -68,6 +103,7 @@ def test_any_last_event_id(text: str) -> None:
     assert all(seq >= 0 for seq in found.seqs.values())
 
 
+@_fuzz
 @given(seqs=st.dictionaries(st.text(max_size=5), st.integers(0, 1 << 63)), changes=st.integers(0, 999_999_999))
 def test_ids_of_events_come_back(seqs: dict[str, int], changes: int) -> None:
     """What a node gives out, it understands."""

@@ -40,7 +40,7 @@ def parse_prefix_cursor(text: str) -> PrefixCursor:
     """Raises InvalidRequest for what no prefix read of mirrord gave out."""
     try:
         found = _cursor.decode(urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)))
-    except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
+    except (binascii.Error, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise InvalidRequest("cursor is not one that a prefix read gave out; begin without it") from error
     if found.begin < 0 or any(seq < 0 for seq, _ in found.at.values()):
         raise InvalidRequest("cursor is not one that a prefix read gave out; begin without it")

@@ -305,7 +305,7 @@ def cursor_after(args: dict[str, str]) -> str:
         return ""
     try:
         return msgspec.json.decode(b64decode(text, validate=True), type=_Cursor).after
-    except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
+    except (binascii.Error, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise InvalidRequest("cursor is not one that this node gave out; begin without it") from error
 
 
