@@ -253,7 +253,8 @@ def test_an_empty_lease_id_is_no_fence(queue: Desk) -> None:
     "body",
     [
         {"seqs": [1], "lease_ids": []}, {"seqs": [1], "lease_ids": ["lease_1", "lease_2"]},
-        {"seqs": [1], "lease_ids": ["1"]}, {"seqs": [1], "lease_ids": ["lease_"]}, {"seqs": [1], "lease_ids": ["lease_A"]},
+        {"seqs": [1], "lease_ids": ["1"]}, {"seqs": [1], "lease_ids": ["lease_"]},
+        {"seqs": [1], "lease_ids": ["lease_A"]},
         {"seqs": [1], "lease_ids": ["lease_01"]}, {"seqs": [1], "lease_ids": ["lease_0"]},
         {"seqs": [1], "lease_ids": ["lease_-1"]}, {"seqs": [1], "lease_ids": ["lease_ 1"]},
         {"seqs": [1], "lease_ids": [1]}, {"seqs": [1], "lease_ids": "lease_1"}, {"seqs": [-1]}, {"seqs": ["1"]},
@@ -360,7 +361,7 @@ def test_what_expired_is_not_given_out(api: Api, topic: str) -> None:
 
 
 def test_a_full_queue_never_loses_what_is_not_done(api: Api, topic: str) -> None:
-    """``discard = reject``: acks out of order make room, and no seq arithmetic takes the unacknowledged (upstream's S1)."""
+    """``discard = reject``: acks out of order make room; no seq arithmetic takes the unacknowledged (upstream's S1)."""
     api.create(topic, type="queue", cap_records=10, discard="reject")
     api.append(topic, *range(1, 11))
     desk = Desk(api, topic)

@@ -1,4 +1,4 @@
-"""What queue tests stand on: a topic over a store in memory with a queue above it, on time that only moves by waiting."""
+"""What queue tests stand on: a topic over a store in memory, a queue above it, and time that only moves by waiting."""
 
 from __future__ import annotations
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from mirrord.actors.bell import Ear
 from mirrord.errors import HomeUnreachable, NotReady, StorageFailed, TopicNotFound
@@ -19,6 +20,8 @@ from mirrord.topics.messages import Configure, Delete
 
 from ..topics.rig import config
 from .rig import QueueRig, texts
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 class Killed(BaseException):
@@ -72,7 +75,7 @@ class Worker2:
 
 
 @pytest.mark.parametrize("durable", [False, True])
-async def test_a_crash_at_every_commit(autojump_clock: MockClock, durable: bool) -> None:
+async def test_a_crash_at_every_commit(durable: bool) -> None:
     """Small-scope exhaustion of claim, ack, nack and dead letter: whatever moment the process dies at, nothing that was
     acknowledged comes again, and what was delivered too often is among the dead letters exactly once."""
     moments = 0
@@ -101,7 +104,7 @@ async def test_a_crash_at_every_commit(autojump_clock: MockClock, durable: bool)
     assert moments > (20 if durable else 10)
 
 
-async def test_leases_are_lost_by_default(autojump_clock: MockClock) -> None:
+async def test_leases_are_lost_by_default() -> None:
     """After a restart everything is claimable, and a lease of before settles nothing."""
     rig = QueueRig()
     async with rig.queueing():
@@ -117,7 +120,7 @@ async def test_leases_are_lost_by_default(autojump_clock: MockClock) -> None:
         assert (await rig.ack(old.job.seq, numbers=(given[1].number,))).done == 1
 
 
-async def test_durable_leases_go_on(autojump_clock: MockClock) -> None:
+async def test_durable_leases_go_on() -> None:
     """Leases, their deadlines, deliveries and delays outlive the process, with the same numbers."""
     rig = QueueRig(leases_durable=True)
     async with rig.queueing():
@@ -128,7 +131,8 @@ async def test_durable_leases_go_on(autojump_clock: MockClock) -> None:
         await rig.extend(long.job.seq, lease_ms=60_000)
     async with rig.queueing():
         assert rig.counts == (2, 2, 0)
-        assert [(t, g.deliveries) for t, g in zip(*(lambda g: (texts(g), g))(await rig.claim(9, node="x")), strict=True)] == [
+        again = await rig.claim(9, node="x")
+        assert [(text, one.deliveries) for text, one in zip(texts(again), again, strict=True)] == [
             ("back", 2), ("fresh", 1),
         ]  # fmt: skip
         await trio.sleep(1.5)
@@ -147,10 +151,10 @@ async def test_lease_numbers_are_never_given_twice() -> None:
     firsts = [first_number(LifeRecord(b"", number, 1, "", 1, 1, b"", 0, starts)) for number, starts in lives]
     assert firsts[0] == 0
     assert firsts == sorted(set(firsts))
-    assert min(b - a for a, b in zip(firsts, firsts[1:], strict=False)) >= 1 << 32
+    assert min(b - a for a, b in pairwise(firsts)) >= 1 << 32
 
 
-async def test_a_durable_lease_is_on_the_disk_before_it_is_told(autojump_clock: MockClock) -> None:
+async def test_a_durable_lease_is_on_the_disk_before_it_is_told() -> None:
     """A disk that refuses: the claim is refused, the record comes later, with the same count of deliveries."""
     store = MemoryStore()
     rig = QueueRig(store, leases_durable=True)
@@ -166,7 +170,7 @@ async def test_a_durable_lease_is_on_the_disk_before_it_is_told(autojump_clock: 
         assert given.deliveries == 1
 
 
-async def test_an_ack_that_the_disk_refuses_is_none(autojump_clock: MockClock) -> None:
+async def test_an_ack_that_the_disk_refuses_is_none() -> None:
     """The caller hears of it, the lease stands, and the ack can be repeated."""
     store = MemoryStore()
     rig = QueueRig(store)
@@ -181,7 +185,7 @@ async def test_an_ack_that_the_disk_refuses_is_none(autojump_clock: MockClock) -
         assert (await rig.ack(1, numbers=(given.number,))).done == 1
 
 
-async def test_acks_that_come_together_are_one_commit(autojump_clock: MockClock) -> None:
+async def test_acks_that_come_together_are_one_commit() -> None:
     """Many callers share a transaction."""
     rig = QueueRig(durability="fsync")
     async with rig.queueing():
@@ -207,7 +211,7 @@ async def _next(worker: Worker, within_s: float = 10.0) -> list[str]:
     return texts(given)
 
 
-async def test_streams_are_woken_not_polled(autojump_clock: MockClock) -> None:
+async def test_streams_are_woken_not_polled() -> None:
     """By a record, by an ack, by the end of another's lease, by a delay that is over: each at its moment."""
     rig = QueueRig()
     async with rig.queueing():
@@ -230,7 +234,7 @@ async def test_streams_are_woken_not_polled(autojump_clock: MockClock) -> None:
         assert 0.6 < trio.current_time() - began < 0.8
 
 
-async def test_a_full_stream_gets_more_when_its_own_lease_runs_out(autojump_clock: MockClock) -> None:
+async def test_a_full_stream_gets_more_when_its_own_lease_runs_out() -> None:
     """A worker that forgot a job is not starved by it for ever."""
     rig = QueueRig()
     async with rig.queueing():
@@ -242,7 +246,7 @@ async def test_a_full_stream_gets_more_when_its_own_lease_runs_out(autojump_cloc
         assert await _next(worker) == ["b"]
 
 
-async def test_a_stream_that_ends_gives_back_at_once(autojump_clock: MockClock) -> None:
+async def test_a_stream_that_ends_gives_back_at_once() -> None:
     """Also what was still on its way to it."""
     rig = QueueRig()
     async with rig.queueing():
@@ -257,7 +261,7 @@ async def test_a_stream_that_ends_gives_back_at_once(autojump_clock: MockClock) 
         assert rig.counts == (0, 3, 0)
 
 
-async def test_streams_take_turns(autojump_clock: MockClock) -> None:
+async def test_streams_take_turns() -> None:
     """Who was served goes behind the others: single records do not all go to the first stream."""
     rig = QueueRig()
     async with rig.queueing():
@@ -268,7 +272,7 @@ async def test_streams_take_turns(autojump_clock: MockClock) -> None:
         assert [texts(worker.take()) for worker in workers] == [["0", "3"], ["1", "4"], ["2", "5"]]
 
 
-async def test_gathered_claims_share(autojump_clock: MockClock) -> None:
+async def test_gathered_claims_share() -> None:
     """Whoever comes within the window takes part, each with its own lease time; nobody waits longer than the window."""
     rig = QueueRig(claim_jitter_ms=500)
     async with rig.queueing():
@@ -295,7 +299,7 @@ async def test_gathered_claims_share(autojump_clock: MockClock) -> None:
 # ---- home, lives, ends ---------------------------------------------------------------------------
 
 
-async def test_only_the_home_grants(autojump_clock: MockClock) -> None:
+async def test_only_the_home_grants() -> None:
     """A node that is not the home refuses, and streams end when the home goes elsewhere."""
     rig = QueueRig()
     async with rig.queueing():
@@ -313,7 +317,7 @@ async def test_only_the_home_grants(autojump_clock: MockClock) -> None:
         assert texts(await rig.claim()) == ["b"]
 
 
-async def test_a_home_that_lost_its_store_waits_for_what_peers_can_tell(autojump_clock: MockClock) -> None:
+async def test_a_home_that_lost_its_store_waits_for_what_peers_can_tell() -> None:
     """In a new life nothing is granted until the peers have told what was settled; in the same life at once."""
     rig = QueueRig()
     rig.unsure = ["jobs"]
@@ -331,7 +335,7 @@ async def test_a_home_that_lost_its_store_waits_for_what_peers_can_tell(autojump
         assert await _next(worker, 2) == ["a"]
 
 
-async def test_what_goes_otherwise_ends_its_lease(autojump_clock: MockClock) -> None:
+async def test_what_goes_otherwise_ends_its_lease() -> None:
     """Deleted by somebody else: the stream has room again at the next look, and the counters follow."""
     rig = QueueRig()
     async with rig.queueing():
@@ -343,7 +347,7 @@ async def test_what_goes_otherwise_ends_its_lease(autojump_clock: MockClock) -> 
         assert await _next(worker) == ["c"]
 
 
-async def test_a_deleted_queue_ends_and_a_new_one_begins(autojump_clock: MockClock) -> None:
+async def test_a_deleted_queue_ends_and_a_new_one_begins() -> None:
     """Streams are told; leases and marks of the old log are none of the new one's."""
     rig = QueueRig(leases_durable=True)
     async with rig.queueing():
@@ -362,7 +366,7 @@ async def test_a_deleted_queue_ends_and_a_new_one_begins(autojump_clock: MockClo
         assert rig.counts == (0, 1, 0)
 
 
-async def test_the_wall_clock_may_step(autojump_clock: MockClock) -> None:
+async def test_the_wall_clock_may_step() -> None:
     """Leases go by the clock that never steps: an hour forth or back ends and lengthens none."""
     rig = QueueRig()
     async with rig.queueing():
@@ -374,7 +378,7 @@ async def test_the_wall_clock_may_step(autojump_clock: MockClock) -> None:
         assert (await rig.ack(1, numbers=(given.number,))).done == 1
 
 
-async def test_the_table_of_leases_is_bounded(autojump_clock: MockClock) -> None:
+async def test_the_table_of_leases_is_bounded() -> None:
     """Beyond [limits] max_leases nothing fresh is given out, until something is done."""
     rig = QueueRig()
     rig.most_leases = 3
