@@ -325,3 +325,23 @@ def test_a_node_serves_openly_when_told_to(tmp_path_factory: pytest.TempPathFact
     daemon = Daemon(file, "a")
     assert httpx.get(f"http://127.0.0.1:{daemon.api.address.split(':')[1]}/v0/topics").status_code == 200
     daemon.kill()
+
+
+def test_a_router_is_of_those_who_may_see_all_of_it(api: Api, name: str) -> None:
+    """Its name and both its topics must be within the prefixes: to make it, to read it, to see it in lists and numbers,
+    and to delete it."""
+
+    def put(source: str, dest: str, key: str) -> httpx.Response:
+        body = {"source": source, "dest": dest}
+        return api.put(f"/v0/routers/{name}", json=body, headers=bearer(key))
+
+    for source, dest in ((name, "out:x"), ("out:x", name)):
+        assert refused(put(source, dest, "limited"), 403, "forbidden") == {"name": "out:x"}
+    assert put(f"out:{name}", name, "root").status_code == 201
+    for method in ("GET", "DELETE"):
+        refused(api.request(method, f"/v0/routers/{name}", headers=bearer("limited")), 403, "forbidden")
+    for key, seen in (("limited", False), ("root", True)):
+        listed = api.get("/v0/routers", headers=bearer(key)).json()["routers"]
+        assert (name in [router["router"] for router in listed]) is seen
+        assert (f'router="{name}"' in api.get("/v0/metrics", headers=bearer(key)).text) is seen
+    assert api.delete(f"/v0/routers/{name}", headers=bearer("root")).json()["deleted"]
