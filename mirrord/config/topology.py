@@ -147,9 +147,26 @@ class Flow:
 
 def warnings(config: Config) -> list[str]:
     """What works as written but may be meant otherwise, one line each, for ``mirrord check``."""
-    if len(config.nodes) < 2:
-        return []
-    return [*_one_way_nodes(config), *_stranded_topics(config), *_differences(config), *_bottlenecks(config)]
+    told = list(_open_nodes(config))
+    if len(config.nodes) >= 2:
+        told += [*_one_way_nodes(config), *_stranded_topics(config), *_differences(config), *_bottlenecks(config)]
+    return told
+
+
+def _open_nodes(config: Config) -> Iterator[str]:
+    for node in config.nodes.values():
+        asked = config.auth.keys or (node.tls.client_ca and node.tls.verify == "all")
+        if not (asked or config.auth.allow_insecure or is_loopback(node.listen)):
+            yield (
+                f"{node.name} listens at {node.listen} and asks nobody for a key: it will not start; "
+                "set [auth] keys, listen at 127.0.0.1, or say [auth] allow_insecure = true"
+            )
+
+
+def is_loopback(listen: str) -> bool:
+    """Whether only this machine can connect to what is listened at, as far as its name tells."""
+    host = listen.rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _one_way_nodes(config: Config) -> Iterator[str]:

@@ -255,6 +255,26 @@ def test_a_sound_file_has_no_warnings() -> None:
         assert warnings(example(name)) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[nodes.a]\nlisten = "0.0.0.0:4000"', True),
+        ('[nodes.a]\nlisten = "host.example:4000"', True),
+        ('[nodes.a]\nlisten = "[::]:4000"', True),
+        ('[nodes.a]\nlisten = "[::1]:4000"', False),
+        ('[nodes.a]\nlisten = "127.0.0.2:4000"', False),
+        ('[nodes.a]\nlisten = "localhost:4000"', False),
+        ('[nodes.a]\nlisten = "0.0.0.0:4000"\n[auth]\nkeys = ["env:K"]', False),
+        ('[nodes.a]\nlisten = "0.0.0.0:4000"\n[auth]\nallow_insecure = true', False),
+        ('[nodes.a]\nlisten = "0.0.0.0:4000"\n[tls]\ncert = "c"\nkey = "k"\nclient_ca = "c"\nverify = "all"', False),
+        ('[nodes.a]\nlisten = "0.0.0.0:4000"\n[tls]\ncert = "c"\nkey = "k"\nclient_ca = "c"', True),
+    ],
+)
+def test_a_node_that_will_not_start_is_told_before(text: str, told: bool) -> None:
+    """Where others can connect somebody must be asked for a key; `mirrord check` says so, not only the start."""
+    assert any("it will not start" in warning for warning in warnings(parse(text))) == told
+
+
 def test_a_large_mesh_is_still_quick_to_ask() -> None:
     """Some hundred nodes are what mirrord is for: nothing here walks all pairs for each pair."""
     many = [f"n{number}" for number in range(60)]
