@@ -1,0 +1,196 @@
+"""A queue on two nodes (design 6.1): one of them grants, both take records and calls, settlements travel."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from .daemon import Api, Daemon, free_ports, refused, until
+
+FILE = """
+[cluster]
+name = "pair"
+[nodes.fra]
+listen = "127.0.0.1:{0}"
+data_dir = "fra"
+[nodes.iad]
+listen = "127.0.0.1:{1}"
+data_dir = "iad"
+[[links]]
+between = ["fra", "iad"]
+topics = ["m:*"]
+[topics."m:file:*"]
+type = "queue"
+home = "iad"
+[mirroring]
+backoff_max_ms = 200
+home_patience_ms = 1500
+"""
+_numbers = count(1)
+
+
+class Two(NamedTuple):
+    """Two daemons that cases may kill."""
+
+    fra: Daemon
+    iad: Daemon
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
+    file = tmp_path_factory.mktemp("homes") / "mirrord.toml"
+    file.write_text(FILE.format(*free_ports(2)))
+    daemons = [Daemon(file, node) for node in ("fra", "iad")]
+    yield Two(*daemons, file.parent)
+    for daemon in daemons:
+        daemon.kill()
+
+
+@pytest.fixture
+def jobs(two: Two) -> str:
+    """A queue that was made at fra and is known at iad."""
+    name = f"m:jobs{next(_numbers)}"
+    two.fra.api.create(name, type="queue")
+    until(lambda: _state(two.iad.api, name))
+    return name
+
+
+def _state(api: Api, name: str) -> dict[str, Any] | None:
+    response = api.get(f"/v0/topics/{name}")
+    return response.json() if response.status_code == 200 else None
+
+
+def _post(api: Api, name: str, verb: str, **body: Any) -> dict[str, Any]:
+    return api.told("POST", f"/v0/topics/{name}/{verb}", {"node": "w", **body})
+
+
+def _data(api: Api, name: str) -> list[Any]:
+    return [record["data"] for record in api.diff(name, limit=1000)["records"]]
+
+
+def _seen(api: Api, name: str, *data: Any) -> None:
+    until(lambda: sorted(_data(api, name)) == sorted(data))
+
+
+def test_calls_at_another_node_are_passed_on(two: Two, jobs: str) -> None:
+    """Records go in anywhere; claims, acks, nacks and extensions work anywhere; what is done goes away everywhere."""
+    fra, iad = two.fra.api, two.iad.api
+    assert _state(iad, jobs)["queue"]["home"] == "fra"  # type: ignore[index]
+    fra.append(jobs, "a")
+    iad.append(jobs, "b", "c")
+    _seen(fra, jobs, "a", "b", "c")
+    claimed = {job["data"]: job for job in _post(iad, jobs, "claim", max=5)["claimed"]}
+    assert set(claimed) == {"a", "b", "c"}
+    assert _post(fra, jobs, "claim")["claimed"] == []
+    assert fra.state(jobs)["queue"] == {"ready": 0, "in_flight": 3, "dead_lettered": 0, "home": "fra"}
+    assert _post(iad, jobs, "extend", seqs=[claimed["a"]["$seq"]], lease_ms=60_000)["extended"] == 1
+    assert _post(iad, jobs, "ack", seqs=[claimed["a"]["$seq"], claimed["b"]["$seq"]])["acked"] == 2
+    assert _post(iad, jobs, "nack", seqs=[claimed["c"]["$seq"]])["nacked"] == 1
+    _seen(fra, jobs, "c")
+    _seen(iad, jobs, "c")
+    assert [job["data"] for job in _post(fra, jobs, "claim", max=5)["claimed"]] == ["c"]
+
+
+def test_refusals_of_the_home_are_passed_on_too(two: Two, jobs: str) -> None:
+    """What the home says is the answer."""
+    for body in ({"node": "w", "seqs": [1], "lease_ids": ["nonsense"]}, {"seqs": [1]}):
+        refused(two.iad.api.post(f"/v0/topics/{jobs}/ack", json=body), 400, "invalid_request")
+
+
+def test_nobody_passes_on_twice(two: Two, jobs: str) -> None:
+    """One hop: a call that was passed on to a node that is not the home is refused, and names whom it knows."""
+    headers = {"mirrord-passed-on": "somebody"}
+    response = two.iad.api.post(f"/v0/topics/{jobs}/claim", json={"node": "w"}, headers=headers)
+    assert refused(response, 503, "home_unreachable") == {"home": "fra"}
+
+
+def test_work_is_pushed_through_another_node(two: Two, jobs: str) -> None:
+    """The stream of the home, through iad; when its reader goes, its leases end at the home."""
+    with two.iad.api.stream("GET", f"/v0/topics/{jobs}/work", params={"node": "w", "max": 2}) as response:
+        lines = response.iter_lines()
+        assert next(lines) == "retry: 2000"
+        two.iad.api.append(jobs, "pushed")
+        found = next(line for line in lines if line.startswith("data: "))
+        assert '"data":"pushed"' in found
+        assert two.fra.api.state(jobs)["queue"]["in_flight"] == 1
+    until(lambda: two.fra.api.state(jobs)["queue"]["ready"] == 1)
+
+
+def test_the_file_says_who_is_home(two: Two) -> None:
+    """``home`` of the file counts wherever the queue is made; and it cannot be changed by PUT."""
+    name = f"m:file:{next(_numbers)}"
+    two.fra.api.append(name, "x")
+    until(lambda: _state(two.iad.api, name))
+    assert two.fra.api.state(name)["queue"]["home"] == "iad"
+    _seen(two.iad.api, name, "x")
+    assert [job["data"] for job in _post(two.fra.api, name, "claim")["claimed"]] == ["x"]
+    assert two.iad.api.state(name)["queue"]["in_flight"] == 1
+    refused(two.fra.api.put(f"/v0/topics/{name}", json={"home": "fra"}), 409, "declared_in_file")
+
+
+def test_a_home_that_is_away(two: Two, jobs: str) -> None:
+    """Records are taken, leases are not granted by anybody else; when the home is back everything is there."""
+    two.fra.kill()
+    try:
+        two.iad.api.append(jobs, "meanwhile")
+        response = two.iad.api.post(f"/v0/topics/{jobs}/claim", json={"node": "w"})
+        assert refused(response, 503, "home_unreachable")["home"] == "fra"
+        assert response.headers["retry-after"] == "1"
+        stream = two.iad.api.get(f"/v0/topics/{jobs}/work", params={"node": "w"})
+        refused(stream, 503, "home_unreachable")
+    finally:
+        two.fra.start()
+    until(lambda: _post(two.iad.api, jobs, "claim")["claimed"])
+
+
+@pytest.mark.parametrize("wiped", [False, True])
+def test_what_was_acknowledged_never_comes_again(two: Two, jobs: str, wiped: bool) -> None:
+    """kill -9 of the home, also with its disk lost: a mirror that has the settlements gives them back before anything
+    is granted, whoever wrote the records."""
+    fra, iad = two.fra.api, two.iad.api
+    fra.append(jobs, *[f"fra{i}" for i in range(20)])
+    iad.append(jobs, *[f"iad{i}" for i in range(20)])
+    until(lambda: fra.state(jobs)["count"] == iad.state(jobs)["count"] == 40)
+    claimed = _post(fra, jobs, "claim", max=40)["claimed"]
+    done = {job["data"] for job in claimed if int(job["data"][3:]) % 2}
+    _post(fra, jobs, "ack", seqs=[job["$seq"] for job in claimed if job["data"] in done])
+    until(lambda: iad.state(jobs)["count"] == 20)
+    two.fra.kill()
+    if wiped:
+        shutil.rmtree(two.folder / "fra")
+    two.fra.start()
+    left = {job["data"] for job in claimed} - done
+    found: set[str] = set()
+
+    def all_came() -> bool:
+        response = two.iad.api.post(f"/v0/topics/{jobs}/claim", json={"node": "x", "max": 100, "lease_ms": 600_000})
+        if response.status_code == 200:
+            found.update(job["data"] for job in response.json()["claimed"])
+        assert not found & done
+        return found == left
+
+    until(all_came)
+    assert two.iad.api.state(jobs)["queue"]["home"] == "fra"
+
+
+def test_a_queue_that_two_nodes_made(two: Two) -> None:
+    """Made at both while they did not see each other: the earlier one is the home on both, and nothing is lost."""
+    name = f"m:both{next(_numbers)}"
+    two.fra.kill()
+    two.iad.api.create(name, type="queue")
+    two.iad.api.append(name, "iad")
+    two.iad.kill()
+    two.fra.start()
+    two.fra.api.create(name, type="queue")
+    two.fra.api.append(name, "fra")
+    two.iad.start()
+    for daemon in (two.fra, two.iad):
+        until(lambda daemon=daemon: daemon.api.state(name)["queue"]["home"] == "iad")
+        _seen(daemon.api, name, "fra", "iad")
+    assert {job["data"] for job in _post(two.fra.api, name, "claim", max=5)["claimed"]} == {"fra", "iad"}
