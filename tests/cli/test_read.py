@@ -167,3 +167,12 @@ def test_diff_tells_where_the_next_page_begins(shell: Any) -> None:
     _, out, err = shell.run("diff", "t", "--limit", "2")
     assert len(out.splitlines()) == 2
     assert "--from 2 (1 more)" in err
+
+
+def test_a_match_is_passed_on(shell: Any) -> None:
+    """Only what is wanted travels: the node does the looking."""
+    _filled(shell, 1)
+    asked: list[Any] = []
+    shell.node.trouble = [lambda _: None, lambda request: asked.append(json.loads(request.content))]
+    shell.run("tail", "t", "--no-follow", "--match", "eu:*")
+    assert asked[0]["match"] == "eu:*"
