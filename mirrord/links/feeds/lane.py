@@ -52,6 +52,7 @@ class Lane:
         self.digest = 0
         self._cursor = 0
         self._looked = -1  # commits of the topic up to here were examined for what to send
+        self._walked: dict[int, None] = {}  # strands with packs to go through: what they end in is seen behind those
         self._moves_told = -1
         self._stale = True  # positions changed from outside: find anew where to begin
         self._creator_told = (0, "")
@@ -191,12 +192,17 @@ class Lane:
             self._begin(pieces, list(self.topic.strands.values()))
         while not pieces and self._cursor < self.topic.head:
             if not self._walk(pieces, budget_bytes) and not pieces:
+                passed = self._cursor
                 self._begin(pieces, list(self.topic.strands.values()))
+                # Never back: the store's pack may begin before the warm tail's, and a walk be shorter than both.
+                self._cursor = max(self._cursor, passed)
         if pieces:
             return pieces
         # All packs are behind the cursor: a strand that moved and is still wanted ends in a gap.
         numbers, self._looked = self.topic.moved_since(self._looked)
-        behind = [s for n in numbers if self._wanted(s := self.topic.strands[n])]
+        numbers += [number for number in self._walked if number in self.topic.strands]
+        self._walked.clear()
+        behind = [s for n in dict.fromkeys(numbers) if self._wanted(s := self.topic.strands[n])]
         if behind:
             self._begin(pieces, behind)
         return pieces if pieces or self._cursor >= self.topic.head else self.next(budget_bytes)
@@ -219,6 +225,7 @@ class Lane:
             found = self.topic.reads.parts(strand.sid, after + 1, 1)
             if found and found[0][0].first <= after + 1:
                 starts.append(found[0][1])
+                self._walked[strand.descriptor.strand] = None
             else:
                 until = found[0][0].first - 1 if found else strand.durable_last
                 if not self._send_controls(pieces, strand, until + 1):
