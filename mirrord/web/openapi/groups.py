@@ -14,6 +14,12 @@ GROUPS = "/v0/topics/{name}/groups"
 GROUP = f"{GROUPS}/{{group}}"
 
 
+class HandedRecord(Record, kw_only=True):
+    """A record, and how often it was handed out by now."""
+
+    deliveries: Seq
+
+
 class Handed(Told, kw_only=True):
     """Records that are this consumer's until they are committed; ``gone``: pending ones that retention took."""
 
@@ -28,7 +34,7 @@ class Handed(Told, kw_only=True):
     caught_up: bool
     pending: Seq
     gone: list[Seq]
-    records: list[Record]
+    records: list[HandedRecord]
     tombstone: Tombstone | None
 
 
@@ -41,7 +47,7 @@ class Reclaimed(Told, kw_only=True):
     next_cursor: Seq
     pending: Seq
     gone: list[Seq]
-    records: list[Record]
+    records: list[HandedRecord]
 
 
 class Committed(Told, kw_only=True):
