@@ -13,6 +13,7 @@ from ..actors.bell import Bell, Ear
 from ..actors.mailbox import Envelope
 from ..errors import BatchTooLarge, MirrordError, RecordTooLarge, TopicFull
 from ..storage.store import Change, PutMark
+from ..storage.turns import LAST
 from ..topics.messages import Append, Commit, Message, Miss
 from ..topics.topic import Topic
 from .copying import MOST_RECORDS, Batch, Rule
@@ -39,7 +40,7 @@ class Router:
         self.bell = Bell()  # rung when the position moved, or when it stands still
         self._ground = ground
         self._most = MOST_RECORDS
-        self._heard = Ear()  # of a full destination
+        self._heard: Ear | None = None  # of a full destination
         self._passed_since: float | None = None  # when the position moved without a copy, and from where
         self._passed_from = 0
         self._memory = Memory(definition, ground)
@@ -59,7 +60,7 @@ class Router:
                 await self._follow(source, ear)
             finally:
                 ear.close()
-                self._heard.close()
+                self._hear_no_more()
 
     async def _follow(self, source: Topic, ear: Ear) -> None:
         """Route until the source is gone."""
@@ -80,7 +81,7 @@ class Router:
                 if not await self._turn(source):
                     return RETRY_S
                 self.waiting = ""
-                self._heard.close()
+                self._hear_no_more()
                 self.bell.ring()
                 await trio.lowlevel.checkpoint()
             self.waiting = ""
@@ -97,12 +98,17 @@ class Router:
         """A full destination: fewer records at once, then the ear, then once more, then sleep."""
         if self._most > 1:
             self._most //= 2
-        elif not self.waiting:
+        elif self._heard is None:
             self._stand(f"room in {self.definition.dest} ({error.code})")
-            (await self._dest()).bell.attach(self._heard)
+            self._heard = (await self._dest()).bell.attach(Ear())
         else:
             with trio.move_on_after(RETRY_S):
                 await self._heard.wait()
+
+    def _hear_no_more(self) -> None:
+        if self._heard is not None:
+            self._heard.close()
+            self._heard = None
 
     def _stand(self, what: str) -> None:
         self.waiting = what
@@ -185,7 +191,7 @@ class Router:
         dest = self._ground.registry.any(self.definition.dest)
         if dest is not None:
             await dest.mailbox.put(Commit(()), bounded_elsewhere=True).wait()
-        await self._ground.journal.commit((), sync=False, urgent=True, size=0)
+        await self._ground.journal.commit((), sync=False, urgent=False, size=0, priority=LAST)  # behind all that waits
 
     async def define(self, definition: Definition) -> None:
         """Keep the definition; a new router begins at its source's head, or at the source's begin with ``backfill``.
