@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import binascii
 import json
-import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from datetime import datetime
@@ -27,8 +26,10 @@ LISTS = ("records", "claimed")  # the fields of answers that hold records
 _json = msgspec.json.Encoder().encode
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
-# bin and ext heads, and doubles or floats that are no number: without these bytes anywhere a value is plain JSON.
-_odd = re.compile(rb"[\xc4-\xc9\xd4-\xd8]|\xcb[\x7f\xff][\xf0-\xff]|\xca[\x7f\xff][\x80-\xff]").search
+# All bytes but the heads of bin and ext. What is left of a value without these, and how a number that is none begins:
+# neither of both anywhere, and the value is plain JSON.
+_HARMLESS = bytes(byte for byte in range(256) if not 0xC4 <= byte <= 0xC9 and not 0xD4 <= byte <= 0xD8)
+_NO_NUMBERS = (b"\xcb\x7f", b"\xcb\xff", b"\xca\x7f", b"\xca\xff")
 _BIN_HEADS = {0xC4: 2, 0xC5: 3, 0xC6: 5}
 _MOST_INT, _LEAST_INT = (1 << 64) - 1, -(1 << 63)
 
@@ -40,6 +41,12 @@ class PackedDraft(Struct):
     tag: str | None = None
     node: str | None = None
     meta: Raw = NO_TEXT
+
+
+def _odd(packed: bytes) -> bool:
+    if packed.translate(None, _HARMLESS):
+        return True
+    return (b"\x7f" in packed or b"\xff" in packed) and any(begin in packed for begin in _NO_NUMBERS)
 
 
 # ---- in ------------------------------------------------------------------------------------------
@@ -81,17 +88,17 @@ def drafts(records: Iterable[PackedDraft], limits: Limits) -> list[Draft]:
 
 def _plain(value: Any) -> Any:
     """The value with what JSON has no word for spelled out."""
-    match value:
-        case bytes():
-            return {BIN: b64encode(value).decode()}
-        case float() if not isfinite(value):
-            raise ValueError(f"{value} has no JSON")
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case dict():
-            return {_key(key): _plain(item) for key, item in value.items()}
-        case msgspec.msgpack.Ext():
-            raise ValueError(f"extension {value.code} has no JSON")
+    kind = type(value)
+    if kind is dict:
+        return {key if type(key) is str else _key(key): _plain(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [_plain(item) for item in value]
+    if kind is bytes:
+        return {BIN: b64encode(value).decode()}
+    if kind is float and not isfinite(value):
+        raise ValueError(f"{value} has no JSON")
+    if kind is msgspec.msgpack.Ext:
+        raise ValueError(f"extension {value.code} has no JSON")
     return value
 
 
