@@ -123,8 +123,11 @@ class Door:
         request = await _from_starlette(asked)
         params = {k: v for k, v in asked.path_params.items() if k != "rest"}
         principal = self._gate.admit(endpoint, request, params)
-        with self._gate.counted(principal):
+        self._gate.enter(principal)
+        try:
             return await self._through(endpoint, params, request)
+        finally:
+            self._gate.leave(principal)
 
     def _conversing(self, socket: Socket) -> Callable[[WebSocket], Awaitable[None]]:
         async def conversing(websocket: WebSocket) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from ...errors import Forbidden, Throttled, Unauthorized
 from ..message import Request, Response, Stream
 from .keys import KeyLine, KeyRing
-from .principal import EVERYBODY, NOBODY, PEER, Principal
+from .principal import EVERYBODY, NOBODY, PEER, Principal, Scope
 
 if TYPE_CHECKING:  # the table knows the handlers, and they know this folder
     from ..routes.table import Endpoint, Socket
@@ -69,38 +68,49 @@ class Gate:
         """Who may pass, also left in ``request.principal``. Raises Unauthorized, Forbidden."""
         if self.open:
             return EVERYBODY
-        if endpoint.without_scope == "all" or (endpoint.without_scope == "probe" and not self._probe_auth):
-            request.principal = NOBODY
-            return NOBODY
-        if self._peers_certify and ("peer" in endpoint.scopes or (endpoint.by_peers and _keyless(request))):
-            principal = self._certified(request)
-        else:
-            principal = self.known(request, token=endpoint.token) if len(self._ring) else EVERYBODY
-        request.principal = principal
+        principal = request.principal = self._who(endpoint, request)
+        scopes: Iterable[Scope] = endpoint.scopes
+        if endpoint.by_peers and "peer" in principal.scopes:
+            scopes = ("peer",)
+        if not principal.prefixes and principal.scopes.issuperset(scopes):
+            return principal  # nearly always
         if endpoint.unlimited and principal.prefixes:
             raise Forbidden("this concerns all names, and the key is limited to prefixes")
-        for scope in ("peer",) if endpoint.by_peers and principal.may("peer") else endpoint.scopes:
+        for scope in scopes:
             principal.require(scope, *(params[name] for name in endpoint.names))
         return principal
 
-    @contextmanager
-    def counted(self, principal: Principal) -> Iterator[None]:
-        """While a request of it is answered. Raises Throttled beyond [limits] max_in_flight_per_key."""
-        most = self._most_in_flight if principal.is_key else 0
-        if most and principal.in_flight >= most:
-            raise Throttled.beyond("max_in_flight_per_key", most)
+    def _who(self, endpoint: Endpoint | Socket, request: Request) -> Principal:
+        if not endpoint.scopes and (
+            endpoint.without_scope == "all" or (endpoint.without_scope == "probe" and not self._probe_auth)
+        ):
+            return NOBODY
+        if self._peers_certify and ("peer" in endpoint.scopes or (endpoint.by_peers and _keyless(request))):
+            return self._certified(request)
+        return self.known(request, token=endpoint.token) if len(self._ring) else EVERYBODY
+
+    def enter(self, principal: Principal) -> None:
+        """One more of its requests is answered; ``leave`` must follow. Raises Throttled beyond [limits]
+        max_in_flight_per_key."""
+        if self._most_in_flight and principal.in_flight >= self._most_in_flight and principal.is_key:
+            raise Throttled.beyond("max_in_flight_per_key", self._most_in_flight)
         principal.in_flight += 1
-        try:
-            yield
-        finally:
-            principal.in_flight -= 1
+
+    @staticmethod
+    def leave(principal: Principal) -> None:
+        """One less."""
+        principal.in_flight -= 1
 
     def counting(self, handle: Handle) -> Handle:
         """The same handler, counted."""
 
         async def counted(request: Request) -> Response | Stream:
-            with self.counted(request.principal):
+            principal = request.principal
+            self.enter(principal)
+            try:
                 return await handle(request)
+            finally:
+                self.leave(principal)
 
         return counted
 

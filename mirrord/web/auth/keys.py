@@ -64,7 +64,7 @@ class KeyRing:
     """
 
     def __init__(self, lines: Iterable[KeyLine] = ()) -> None:
-        self._salted = sha256(token_bytes(32))
+        self._salt = token_bytes(32)
         self._by_digest: dict[bytes, tuple[bytes, Principal]] = {}
         self._nobody = (bytes(32), Principal(()))
         self.renew(lines)
@@ -91,6 +91,4 @@ class KeyRing:
             principal.revoked = digest not in self._by_digest
 
     def _digest(self, key: bytes) -> bytes:
-        salted = self._salted.copy()
-        salted.update(key)
-        return salted.digest()
+        return sha256(self._salt + key).digest()
