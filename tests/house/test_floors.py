@@ -43,15 +43,15 @@ MAY_WAIT = frozenset({
     "client/records/follow.py", "client/sending/producer.py", "client/sending/receipt.py",
     "sync/client.py", "sync/thread.py",
     "links/feeds/feed.py", "links/feeds/feeds.py", "links/link.py", "links/peer.py", "links/pull.py", "links/switchboard.py",
-    "groups/keeper.py", "node.py", "routers/router.py", "routers/routers.py", "serve.py",
+    "groups/keeper.py", "node.py", "queues/home.py", "queues/queue.py", "routers/router.py", "routers/routers.py", "serve.py",
     "storage/inline.py", "storage/journal.py", "storage/sqlite/checkpoint.py", "storage/sqlite/directory.py",
     "storage/turns.py",
     "streams/fans.py", "streams/streams.py", "streams/watcher.py",
     "topics/ground.py", "topics/registry.py", "topics/topic.py",
     "web/asgi.py", "web/auth/tls.py", "web/connection.py", "web/formats/envelope.py",
-    "web/routes/groups.py", "web/routes/health.py", "web/routes/peers.py",
+    "web/routes/groups.py", "web/routes/health.py", "web/routes/peers.py", "web/routes/queues.py",
     "web/routes/routers.py",
-    "web/routes/topics.py", "web/routes/streams/outbox.py", "web/routes/streams/prefix.py", "web/routes/streams/socket.py", "web/routes/streams/watch.py", "web/server.py", "web/websocket.py", "web/wire.py",
+    "web/routes/topics.py", "web/routes/streams/outbox.py", "web/routes/streams/prefix.py", "web/routes/streams/socket.py", "web/routes/streams/watch.py", "web/routes/streams/work.py", "web/server.py", "web/websocket.py", "web/wire.py",
 })  # fmt: skip
 # The simulator's world: time, network and disk of its own, and tests with nodes.
 MAY_WAIT_FOLDERS = ("testing/",)
