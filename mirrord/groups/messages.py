@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ..topics.read.face import View
 
@@ -12,7 +12,7 @@ from ..topics.read.face import View
 class After(Struct, frozen=True):
     """A place in a log: the next record is the first after ``seq``."""
 
-    seq: int
+    seq: Annotated[int, Meta(ge=0, le=(1 << 40) - 1)]
 
 
 Start = Literal["earliest", "latest"] | After
