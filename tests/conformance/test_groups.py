@@ -191,6 +191,7 @@ def test_who_asks_wrongly_is_told_what(group: Group) -> None:
     many = refused(group.post("commit", consumer="ann", seqs=list(range(1001))), 400, "batch_too_large")
     assert many == {"seqs": 1001, "max": 1000}
     refused(group.post("seek"), 400, "invalid_request")
+    refused(group.post("seek", to={"seq": -1}), 400, "invalid_request")
     refused(group.post("reclaim"), 400, "invalid_request")
     assert group.state()["pending"] == 5
     bad = Group(group.api, group.topic, "-g")
