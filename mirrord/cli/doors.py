@@ -23,6 +23,22 @@ def _token() -> str:
     return secrets.token_hex(16)
 
 
+class Trust(Struct, frozen=True):
+    """PEM files for https: whose certificates are believed (none: the system's), and who we say that we are."""
+
+    ca: str | None = None
+    cert: str | None = None
+    cert_key: str | None = None
+
+    def context(self) -> ssl.SSLContext | None:
+        """The same as TLS takes it; None when no file is named. Raises ConfigError."""
+        if self.ca is None and self.cert is None:
+            return None
+        from ..client.api import trust
+
+        return trust(self.ca, self.cert, self.cert_key)
+
+
 class Doors(Struct, frozen=True):
     """Network, time, randomness and standard input."""
 

@@ -11,11 +11,9 @@ import click
 from msgspec import Struct, structs
 
 from ..errors import InvalidRequest
-from .doors import Doors
+from .doors import Doors, Trust
 
 if TYPE_CHECKING:
-    import ssl
-
     from ..client.api import Api
 
 DEFAULT_URL = "http://127.0.0.1:4001"
@@ -27,22 +25,6 @@ class Place(Struct, frozen=True):
 
     name: str
     url: str
-
-
-class Trust(Struct, frozen=True):
-    """PEM files for https: whose certificates are believed (none: the system's), and who we say that we are."""
-
-    ca: str | None = None
-    cert: str | None = None
-    cert_key: str | None = None
-
-    def context(self) -> ssl.SSLContext | None:
-        """The same as TLS takes it; None when no file is named. Raises ConfigError."""
-        if self.ca is None and self.cert is None:
-            return None
-        from ..client.api import trust
-
-        return trust(self.ca, self.cert, self.cert_key)
 
 
 class Target(Struct, frozen=True):

@@ -18,8 +18,9 @@ from ...config.model import Config
 from ..cluster.board import Run, changes, tables
 from ..cluster.harness import GRACE_S, LOG_NAME, Harness, Settings, make_room, stop_on_signal
 from ..cluster.survey import LOOK_TIMEOUT_S, Survey, look
+from ..doors import Trust
 from ..main import FAILED
-from ..target import Place, Trust, trust_of
+from ..target import Place, trust_of
 
 LOOK_EVERY_S = 0.5
 Show = Callable[[Survey, Survey | None], None]

@@ -14,11 +14,11 @@ from ....client import call
 from ....client.comparison import MEANINGS, Digest, Finding, compare, questions
 from ....errors import PeerUnreachable, ProtocolViolation, TopicNotFound, Unavailable
 from ...cells import Cell
-from ...doors import Doors
+from ...doors import Doors, Trust
 from ...figures import count
 from ...main import FAILED
 from ...screen import show, table
-from ...target import Place, Target, Trust, place_named, places_of, trust_of, trusts
+from ...target import Place, Target, place_named, places_of, trust_of, trusts
 from ..topics import all_pages
 
 if TYPE_CHECKING:
