@@ -140,7 +140,7 @@ class Watcher:
 
     def take(self, place: Place, batch: Batch) -> bool:
         """See ``Rider``."""
-        if self._clogged or self._gone is not None or place.seq != batch.seq or place.log_id != batch.log_id:
+        if self._clogged or self._gone is not None:
             return False
         try:
             self._emit(place, batch)

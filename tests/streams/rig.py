@@ -47,7 +47,8 @@ class Pipe:
         return not self._open.is_set()
 
     def stall(self) -> None:
-        self._open = trio.Event()
+        if not self.stalled:
+            self._open = trio.Event()
 
     def go_on(self) -> None:
         self._open.set()

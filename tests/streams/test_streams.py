@@ -91,6 +91,26 @@ async def test_whoever_stalls_is_left_behind_and_costs_nothing() -> None:
         assert here.fans.statistics()["riders"] == 2
 
 
+async def test_what_is_under_way_is_not_cut_through_by_another_topic() -> None:
+    """A stream of two topics whose client stalls in the middle of one is handed nothing of the other."""
+    async with stage() as here:
+        await here.append("a", 0)
+        await here.append("b", 0)
+        viewer = await here.viewer("a", "b")
+        viewer.connect()
+        await settled()
+        viewer.pipe.stall()
+        await here.append("a", 1)
+        await settled_for(0.1)
+        await here.append("b", 1)
+        await settled_for(0.1)
+        viewer.pipe.go_on()
+        await settled()
+        viewer.handle()
+        assert viewer.records()[2:] == [("a", 2, 1), ("b", 2, 1)]
+        assert here.rig.deaths == []
+
+
 async def settled_for(seconds: float) -> None:
     await trio.sleep(seconds)
     await trio.testing.wait_all_tasks_blocked()
@@ -322,6 +342,7 @@ async def _play(steps: list[tuple[str, Any, Any]], cap: int) -> None:
         for viewer in viewers:
             viewer.handle()
             _check(viewer, await _living(here), lossy=any(step == "anew" for step, *_ in steps))
+        assert here.rig.deaths == []
 
 
 async def _other(here: Stage, viewers: list[Viewer], step: str, what: Any, much: int) -> None:
