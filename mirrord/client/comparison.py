@@ -106,9 +106,7 @@ def without(ranges: Sequence[Range], taken: Iterable[Range]) -> list[Range]:
     left = list(ranges)
     for low, high in taken:
         pieces = [
-            piece
-            for first, last in left
-            for piece in ((first, min(last, low - 1)), (max(first, high + 1), last))
+            piece for first, last in left for piece in ((first, min(last, low - 1)), (max(first, high + 1), last))
         ]
         left = sorted({(first, last) for first, last in pieces if first <= last})
     return left
@@ -133,8 +131,7 @@ def _histories(topic: str, a: StrandDigest, b: StrandDigest) -> list[Finding]:
         ahead, behind = (a, 1) if a.oseq > b.oseq else (b, 0)
         lacking = [piece for piece in held(ahead, ahead.oseq) if piece[1] > both]
         found += [
-            Finding("missing", topic, a.origin, a.strand, max(first, both + 1), last, behind)
-            for first, last in lacking
+            Finding("missing", topic, a.origin, a.strand, max(first, both + 1), last, behind) for first, last in lacking
         ]
     return found
 
@@ -151,9 +148,7 @@ def _holdings(topic: str, a: StrandDigest, b: StrandDigest) -> list[Finding]:
     found: list[Finding] = []
     for side, here, there in ((0, a, b), (1, b, a)):
         for first, last in without(held(there, both), held(here, both)):
-            reason = ", ".join(
-                sorted({gap.reason for gap in here.gaps if gap.first <= last and gap.last >= first})
-            )
+            reason = ", ".join(sorted({gap.reason for gap in here.gaps if gap.first <= last and gap.last >= first}))
             found.append(Finding("gap", topic, a.origin, a.strand, first, last, side, reason))
     return found
 

@@ -113,8 +113,8 @@ with Client({url!r}) as client:
     client.topic({name!r}).append(1)
     follow = client.topic({name!r}).follow()
     next(follow)
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     try:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
         next(follow)
     except KeyboardInterrupt:
         print("interrupted")
