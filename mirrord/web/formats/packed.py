@@ -117,13 +117,17 @@ def from_json(text: bytes) -> bytes:
     Numbers that msgpack cannot hold become the nearest double. Raises NotAcceptable when there is no msgpack of it.
     """
     try:
+        return _packed(text)
+    except RecursionError as error:
+        raise NotAcceptable("a record here is nested too deeply for msgpack; read it as JSON") from error
+
+
+def _packed(text: bytes) -> bytes:
+    try:
         value = msgspec.json.decode(text)
         return _pack(_with_bytes(value) if b'"$bin"' in text else value)
     except (msgspec.MsgspecError, OverflowError):
-        value = json.loads(text, parse_int=_number)
-        return _pack(_with_bytes(value))
-    except RecursionError as error:
-        raise NotAcceptable("a record here is nested too deeply for msgpack; read it as JSON") from error
+        return _pack(_with_bytes(json.loads(text, parse_int=_number)))
 
 
 def _number(digits: str) -> int | float:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from mirrord.config.model import Limits
-from mirrord.errors import BatchTooLarge, InvalidRequest, RecordTooLarge
+from mirrord.errors import BatchTooLarge, InvalidRequest, NotAcceptable, RecordTooLarge
 from mirrord.web.formats.packed import PackedDraft, drafts, from_json, to_json
 
 _fuzz = settings(max_examples=100, deadline=None)
@@ -126,6 +126,13 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 def test_numbers_beyond_msgpack_become_the_nearest_double(text: str, value: float) -> None:
     """JSON numbers have no end and msgpack's have; a reader gets the record all the same."""
     assert msgpack.unpackb(from_json(f'{{"records":[{{"data":{text}}}]}}'.encode()))["records"][0]["data"] == value
+
+
+@pytest.mark.parametrize("inside", ["1", "9" * 40])
+def test_what_is_nested_too_deeply_for_msgpack_is_told(inside: str) -> None:
+    """A page that cannot be told in msgpack is refused by name, and JSON still has it."""
+    with pytest.raises(NotAcceptable, match="JSON"):
+        from_json(("[" * 5000 + inside + "]" * 5000).encode())
 
 
 @pytest.mark.parametrize("name", ["records", "claimed"])
