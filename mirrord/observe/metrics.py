@@ -21,7 +21,7 @@ def numbers(node: Node, sees: Sees | None = None) -> dict[str, Any]:
     """The same as JSON: the totals by the names of the reference surface, and the tree below them."""
     tree = node.statistics()
     totals = tree.pop("topics")
-    told: dict[str, Any] = {**totals, **tree}
+    told: dict[str, Any] = {**totals, **tree.pop("queues"), **tree}
     return told if sees is None else narrowed(told, sees)
 
 
@@ -44,6 +44,7 @@ class _Collector(Collector):
         yield from _of_node(tree)
         yield from _of_journal(tree["journal"])
         yield from _of_topics(self._node)
+        yield from _of_queues(self._node, tree["queues"])
         yield from _of_routers(tree["routing"])
         yield from _of_groups(tree["groups"])
         yield from _of_links(tree["links"])
@@ -102,6 +103,23 @@ def _of_topics(node: Node) -> Iterator[Metric]:
         "1 when there are more topics than are shown.",
         float(len(node.registry) > MOST_TOPICS),
     )
+
+
+def _of_queues(node: Node, totals: dict[str, int]) -> Iterator[Metric]:
+    yield _gauge("queue_topics", "Lease queues on this node.", totals["queue_topics"])
+    yield _gauge("queue_leases_in_flight", "Leases that this node granted.", totals["queue_leases_in_flight"])
+    gauges = {
+        "ready": GaugeMetricFamily("mirrord_topic_queue_ready", "Records that may be claimed.", labels=["topic"]),
+        "in_flight": GaugeMetricFamily("mirrord_topic_queue_in_flight", "Records that are leased.", labels=["topic"]),
+    }
+    dead = CounterMetricFamily("mirrord_topic_queue_dead_letters", "Records moved aside.", labels=["topic"])
+    for topic in node.registry.page("", "", MOST_TOPICS):
+        if topic.config.type == "queue":
+            counts = node.queues.counts(topic)
+            gauges["ready"].add_metric([topic.topic], counts.ready)
+            gauges["in_flight"].add_metric([topic.topic], counts.in_flight)
+            dead.add_metric([topic.topic], counts.dead_lettered)
+    yield from (*gauges.values(), dead)
 
 
 def _of_routers(routers: list[dict[str, Any]]) -> Iterator[Metric]:

@@ -28,7 +28,8 @@ TOPIC = "/v0/topics/"
 WATCH = "/v0/watch/"
 MOST_KNOWN = 4096
 _HOT = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS}
-_APPEND, _DIFF = _HOT["POST", "/v0/topics/{name}"], _HOT["POST", "/v0/topics/{name}/diff"]
+_APPEND = _HOT["POST", "/v0/topics/{name}"]
+_VERBS = {verb: _HOT["POST", f"/v0/topics/{{name}}/{verb}"] for verb in ("diff", "claim", "ack", "nack", "extend")}
 _FEED = _HOT["POST", "/v0/feed"]
 _WATCH = _HOT["GET", "/v0/watch/{wid}"]
 
@@ -63,8 +64,8 @@ class Door:
             name, slash, verb = path[len(TOPIC) :].partition("/")
             if name and not slash:
                 return self._bind(_APPEND, request, name=name)
-            if name and verb == "diff":
-                return self._bind(_DIFF, request, name=name)
+            if name and verb in _VERBS:
+                return self._bind(_VERBS[verb], request, name=name)
         elif path == "/v0/feed":
             return self._bind(_FEED, request)
         return None

@@ -15,7 +15,7 @@ from .daemon import Stretch
 from .figure import Figure, Result, beside_the_best
 from .ground import FULL, QUICK, Ground, Sizes
 from .machine import Surroundings, machine
-from .rows import appending, holding, mirroring, reading, seeing, watching
+from .rows import appending, holding, mirroring, queueing, reading, seeing, watching
 
 
 class Row(Struct, frozen=True):
@@ -36,6 +36,7 @@ ROWS = {
     "append-meanwhile": Row("append at 1 000/s while a peer back-fills", seeing.append_meanwhile),
     "diff": Row("diff over HTTP JSON, limit 1000", reading.pages),
     "sse": Row("1 000 watchers of one topic, 50 records/s", watching.crowd),
+    "queue": Row("jobs claimed and acknowledged, 16 workers", queueing.queue),
     "disk": Row("disk bytes per record appended alone", appending.disk),
     "idle": Row("idle node with 1 000 topics and 4 links", holding.idle),
     "growth": Row("cost per record on a large log beside a small one", holding.growth),

@@ -17,6 +17,7 @@ from ...errors import ProtocolViolation
 RECORD_BYTES = 128
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _DATA = re.compile(rb'"data":"(\d+)"')
+_SEQ = re.compile(rb'"\$seq":(\d+)')
 _HEAD_END = b"\r\n\r\n"
 _LONGEST_HEAD = 64 << 10
 
@@ -76,6 +77,27 @@ def append(topic: str, payloads: Sequence[bytes]) -> bytes:
 def diff(topic: str, **fields: int) -> bytes:
     """A read after a cursor."""
     return request("POST", f"/v0/topics/{topic}/diff", msgspec.json.encode(fields))
+
+
+def configure(topic: str, **fields: str) -> bytes:
+    """Make a topic with this configuration."""
+    return request("PUT", f"/v0/topics/{topic}", msgspec.json.encode(fields))
+
+
+def claim(topic: str, worker: str, most: int) -> bytes:
+    """Lease so many jobs."""
+    body = {"node": worker, "max": most, "lease_ms": 60_000}
+    return request("POST", f"/v0/topics/{topic}/claim", msgspec.json.encode(body))
+
+
+def ack(topic: str, worker: str, seqs: Sequence[int]) -> bytes:
+    """These jobs are done."""
+    return request("POST", f"/v0/topics/{topic}/ack", msgspec.json.encode({"node": worker, "seqs": seqs}))
+
+
+def seqs_in(claimed: bytes) -> list[int]:
+    """The seqs of the jobs in the answer to a claim."""
+    return [int(seq) for seq in _SEQ.findall(claimed)]
 
 
 def watch(topic: str) -> bytes:
