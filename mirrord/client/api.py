@@ -23,6 +23,7 @@ from .call import Call
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 15.0
+MOST_CONNECTIONS = 1000  # to one node; whoever follows or works holds one
 # After these the node has not seen the request; after every other failure it may have done what was asked.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -177,7 +178,8 @@ def _settings(url: str, key: str | None, trust: ssl.SSLContext | None) -> dict[s
         headers["authorization"] = f"Bearer {key}"
     # Without a context httpx reads all authorities of the world from disk, also for http://.
     verify = trust if trust is not None else url.startswith("https:")
-    return {"headers": headers, "trust_env": False, "follow_redirects": False, "verify": verify}
+    limits = httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=100)
+    return {"headers": headers, "limits": limits, "trust_env": False, "follow_redirects": False, "verify": verify}
 
 
 def _request(url: str, call: Call, timeout_s: float) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mirrord
@@ -31,6 +31,7 @@ from mirrord.errors import (
 )
 
 ROOT = Path(__file__).parents[2]
+_rules = settings(max_examples=60, deadline=None)
 REFUSED: list[MirrordError] = [Throttled(), NotReady(), DiskFull(), PeerUnreachable("x", {"sent": False})]
 UNCERTAIN: list[MirrordError] = [PeerUnreachable("x", {"sent": True}), ShuttingDown(), ActorDied()]
 passing = st.sampled_from(REFUSED + UNCERTAIN)
@@ -39,6 +40,7 @@ passing = st.sampled_from(REFUSED + UNCERTAIN)
 # ---- batches -------------------------------------------------------------------------------------
 
 
+@_rules
 @given(st.lists(st.integers(1, 30)), st.integers(1, 5), st.integers(1, 40))
 def test_batches_are_the_records_in_order_within_the_bounds(sizes: list[int], most: int, most_bytes: int) -> None:
     """Nothing is lost, doubled or turned round; only a record that is too large by itself goes beyond the bytes."""
@@ -55,6 +57,7 @@ def test_batches_are_the_records_in_order_within_the_bounds(sizes: list[int], mo
     assert buffer.has_room(1 << 40)
 
 
+@_rules
 @given(st.lists(st.integers(1, 30), max_size=60), st.integers(1, 9), st.integers(1, 90))
 def test_a_buffer_stays_within_its_bounds(sizes: list[int], most: int, most_bytes: int) -> None:
     """With room asked for first, no more waits than is allowed, but for a single record that is larger."""
@@ -70,6 +73,7 @@ def test_a_buffer_stays_within_its_bounds(sizes: list[int], most: int, most_byte
         assert sum(held) <= most_bytes or len(held) == 1
 
 
+@_rules
 @given(st.lists(st.binary(min_size=1), min_size=2))
 def test_halves_are_the_whole_and_smaller(texts: list[bytes]) -> None:
     """A refused batch is cut until the culprit is alone: that ends, and leaves nobody out."""
@@ -99,6 +103,7 @@ def test_what_failures_mean() -> None:
     assert meaning(InvalidRequest()) is Failure.FINAL
 
 
+@_rules
 @given(st.lists(passing, max_size=50), st.integers(1, 4), st.floats(0, 1))
 def test_a_write_never_leaves_a_node_that_may_have_it(errors: list[MirrordError], nodes: int, chance: float) -> None:
     """Once an attempt may have been kept, every further one is at that node: nothing is written twice."""
@@ -114,6 +119,7 @@ def test_a_write_never_leaves_a_node_that_may_have_it(errors: list[MirrordError]
     assert isinstance(verdict, Unacknowledged) == (doubtful_at is not None)
 
 
+@_rules
 @given(st.lists(passing, min_size=8, max_size=20), st.integers(2, 4), st.sampled_from([Manner.READ, Manner.HERE]))
 def test_reads_go_round_and_what_is_of_one_node_stays(errors: list[MirrordError], nodes: int, manner: Manner) -> None:
     """A read tries every node before it waits; what only the first node has is asked of that one alone."""
@@ -127,6 +133,7 @@ def test_reads_go_round_and_what_is_of_one_node_stays(errors: list[MirrordError]
     assert set(tried) == ({0} if manner is Manner.HERE else set(range(nodes)))
 
 
+@_rules
 @given(passing, st.floats(0, 1))
 def test_trying_ends_in_time(error: MirrordError, chance: float) -> None:
     """No wait reaches beyond the time that was given, and waits grow to their bound and not beyond."""
@@ -146,6 +153,7 @@ def test_a_node_that_says_when_is_believed() -> None:
     assert wait_s == 3.0
 
 
+@_rules
 @given(st.sampled_from([cls for cls in every_error().values() if meaning(cls("x")) is Failure.FINAL]))
 def test_what_repeating_does_not_help_is_told_at_once(cls: type[MirrordError]) -> None:
     """No second try, and the class that the node named."""
@@ -160,6 +168,7 @@ def test_what_repeating_does_not_help_is_told_at_once(cls: type[MirrordError]) -
 hexes = st.text("0123456789abcdef", min_size=1, max_size=16)
 
 
+@_rules
 @given(
     st.integers(0, 1 << 53), st.just("") | hexes, st.dictionaries(hexes, st.integers(0, 1 << 53)), st.just("") | hexes
 )
@@ -169,6 +178,7 @@ def test_a_cursor_is_its_text(seq: int, log_id: str, vector: dict[str, int], man
     assert Cursor.read(str(cursor)) == cursor
 
 
+@_rules
 @given(st.text())
 def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     """Nothing else than InvalidRequest comes of what somebody hands in."""
@@ -182,6 +192,7 @@ lines = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs
 events = st.lists(st.tuples(lines.filter(bool), st.lists(lines, min_size=1, max_size=3), lines))
 
 
+@_rules
 @given(events, st.lists(st.integers(1, 20), min_size=1), st.sampled_from([b"\n", b"\r\n"]))
 def test_events_survive_any_cut(told: list[tuple[str, list[str], str]], cuts: list[int], end: bytes) -> None:
     """However the network cuts the stream, the same events come out; heartbeats and `retry` are none."""
@@ -201,6 +212,7 @@ def test_events_survive_any_cut(told: list[tuple[str, list[str], str]], cuts: li
     assert found == wanted
 
 
+@_rules
 @given(st.lists(st.binary(max_size=50)))
 def test_any_bytes_are_events_or_nothing(pieces: list[bytes]) -> None:
     """Nonsense is read without a fault."""

@@ -298,3 +298,18 @@ async def test_bytes_stay_bytes(url: str, name: str) -> None:
         page = await topic.read()
         assert [r.data for r in page.records] == [every, {"a": 1}, b"", {"b": 2}, "text", 1, every, b"x", 2]
         assert [(r.tag, r.meta) for r in page.records[:2]] == [("t", {"m": 1})] * 2
+
+
+@under_both
+async def test_a_follower_can_be_left_and_taken_up(url: str, name: str) -> None:
+    """Cancelled in the middle of a long-poll it leaves nothing behind, and goes on where it stood."""
+    async with Client(url) as client:
+        topic = client.topic(name)
+        await topic.append(1)
+        follow = topic.follow(on_gap=print)
+        assert (await anext(follow)).data == 1
+        with anyio.move_on_after(0.2) as scope:
+            await anext(follow)
+        assert scope.cancelled_caught
+        await topic.append(2)
+        assert (await anext(follow)).data == 2
