@@ -1,5 +1,6 @@
 """Streams over topics in memory: sharing, stalling, resuming, and that each record comes once."""
 
+# ruff: noqa: ARG001 -- the clock is there to be used by trio
 from __future__ import annotations
 
 import json
@@ -21,16 +22,11 @@ from ..topics.rig import Rig, config
 from .rig import Stage, Viewer, settled, stage
 
 
-@pytest.fixture(autouse=True)
-def _virtual_time(autojump_clock: MockClock) -> None:
-    """No test waits for anything."""
-
-
 def names(viewer: Viewer) -> list[str]:
     return [event["name"] for event in viewer.handled]
 
 
-async def test_a_page_is_encoded_once_for_all_who_are_caught_up() -> None:
+async def test_a_page_is_encoded_once_for_all_who_are_caught_up(autojump_clock: MockClock) -> None:
     """A thousand watchers cost one reading and one encoding, and all are handed the very same bytes."""
     async with stage() as here:
         await here.append("a", 0)
@@ -51,7 +47,7 @@ async def test_a_page_is_encoded_once_for_all_who_are_caught_up() -> None:
             assert [data for *_, data in viewer.records()] == [0, 1, 2, 3, 4, 5]
 
 
-async def test_different_views_do_not_share() -> None:
+async def test_different_views_do_not_share(autojump_clock: MockClock) -> None:
     """What one asked to see is not shown to another."""
     async with stage() as here:
         await here.append("a", 1, tag="t")
@@ -67,7 +63,7 @@ async def test_different_views_do_not_share() -> None:
             assert [("$tag" in e["data"]["records"][0]) for e in viewer.handled if e["name"] == "record"] == [shown] * 2
 
 
-async def test_whoever_stalls_is_left_behind_and_costs_nothing() -> None:
+async def test_whoever_stalls_is_left_behind_and_costs_nothing(autojump_clock: MockClock) -> None:
     """Nothing is put to a client that has not taken what is under way; the others go on; it catches up by itself."""
     async with stage() as here:
         await here.append("a", 0)
@@ -91,7 +87,7 @@ async def test_whoever_stalls_is_left_behind_and_costs_nothing() -> None:
         assert here.fans.statistics()["riders"] == 2
 
 
-async def test_what_is_under_way_is_not_cut_through_by_another_topic() -> None:
+async def test_what_is_under_way_is_not_cut_through_by_another_topic(autojump_clock: MockClock) -> None:
     """A stream of two topics whose client stalls in the middle of one is handed nothing of the other."""
     async with stage() as here:
         await here.append("a", 0)
@@ -116,7 +112,7 @@ async def settled_for(seconds: float) -> None:
     await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_whoever_stalls_for_too_long_is_told() -> None:
+async def test_whoever_stalls_for_too_long_is_told(autojump_clock: MockClock) -> None:
     """A deadline, not a bound that fills: the named error after ``slow_s``, and not before."""
     async with stage(pace=Pace(15.0, 30.0)) as here:
         await here.append("a", 0)
@@ -134,7 +130,7 @@ async def test_whoever_stalls_for_too_long_is_told() -> None:
         }  # fmt: skip
 
 
-async def test_a_stalled_client_does_not_hold_up_a_node_that_stops() -> None:
+async def test_a_stalled_client_does_not_hold_up_a_node_that_stops(autojump_clock: MockClock) -> None:
     """Its stream ends within a second."""
     async with stage() as here:
         await here.append("a", 0)
@@ -149,7 +145,7 @@ async def test_a_stalled_client_does_not_hold_up_a_node_that_stops() -> None:
         assert isinstance(viewer.ended, ShuttingDown)
 
 
-async def test_a_client_that_is_gone_takes_nobody_with_it() -> None:
+async def test_a_client_that_is_gone_takes_nobody_with_it(autojump_clock: MockClock) -> None:
     """The fan drops it in the middle of handing out."""
     async with stage() as here:
         await here.append("a", 0)
@@ -167,7 +163,7 @@ async def test_a_client_that_is_gone_takes_nobody_with_it() -> None:
             assert [data for *_, data in viewer.records()] == [0, 1]
 
 
-async def test_heartbeats_come_in_silence_only() -> None:
+async def test_heartbeats_come_in_silence_only(autojump_clock: MockClock) -> None:
     """After ``heartbeat_s`` without an event, and not before."""
     async with stage(pace=Pace(10.0, 30.0)) as here:
         await here.append("a", 0)
@@ -181,7 +177,7 @@ async def test_heartbeats_come_in_silence_only() -> None:
         assert viewer.pipe.whole.endswith(b": hb\n\n")
 
 
-async def test_a_backlog_does_not_keep_a_live_topic_silent() -> None:
+async def test_a_backlog_does_not_keep_a_live_topic_silent(autojump_clock: MockClock) -> None:
     """Topics take turns after some pages, so the second one is heard while the first is still long."""
     async with stage() as here:
         await here.append("a", *range(200))
@@ -195,7 +191,7 @@ async def test_a_backlog_does_not_keep_a_live_topic_silent() -> None:
         assert [data for topic, _, data in viewer.records() if topic == "a"] == list(range(200))
 
 
-async def test_only_what_is_synced_is_shown_to_a_strong_watch() -> None:
+async def test_only_what_is_synced_is_shown_to_a_strong_watch(autojump_clock: MockClock) -> None:
     """It waits for a sync of its own; when the disk refuses, the stream ends by name and shows nothing more."""
     async with stage() as here:
         await here.append("a", 0)
@@ -217,7 +213,9 @@ async def test_only_what_is_synced_is_shown_to_a_strong_watch() -> None:
         assert isinstance(viewer.ended, StorageFailed)
 
 
-async def test_what_cannot_be_read_ends_the_stream_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_cannot_be_read_ends_the_stream_by_name(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A corrupt chunk is told to whoever would have been shown it; the task that serves all goes on living."""
     async with stage() as here:
         await here.append("a", 0)
@@ -241,7 +239,9 @@ async def test_what_cannot_be_read_ends_the_stream_by_name(monkeypatch: pytest.M
         assert here.rig.deaths == []
 
 
-async def test_when_the_task_that_serves_all_dies_streams_end_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_when_the_task_that_serves_all_dies_streams_end_by_name(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody waits for ever for a fan that is no more; a client that comes again is served."""
     async with stage() as here:
         await here.append("a", 0)
@@ -267,7 +267,7 @@ async def test_when_the_task_that_serves_all_dies_streams_end_by_name(monkeypatc
         assert [data for *_, data in viewer.records()] == [0, 1]
 
 
-async def test_a_prefix_stream_is_bounded() -> None:
+async def test_a_prefix_stream_is_bounded(autojump_clock: MockClock) -> None:
     """More topics than it may watch end it by name."""
     async with stage() as here:
         viewer = await here.viewer("p:*")
@@ -279,7 +279,7 @@ async def test_a_prefix_stream_is_bounded() -> None:
         assert isinstance(viewer.ended, Throttled)
 
 
-async def test_a_topic_made_anew_while_it_is_watched() -> None:
+async def test_a_topic_made_anew_while_it_is_watched(autojump_clock: MockClock) -> None:
     """Deleted and created between two looks: the new log is read from its front, and its ids are its own."""
     async with stage() as here:
         await here.append("a", *range(5))
