@@ -89,7 +89,7 @@ class Offers:
         if through is None:
             return None
         if offer.stripped:
-            self._take_what_is_left(name, number, offer, through)
+            self._take_what_is_left(name, number, through)
             return None
         if self._plan.on_gap == "halt" and offer.cover.reason not in VOLUNTARY:
             board.halt(
@@ -106,14 +106,12 @@ class Offers:
         board.rejudge(name, number)  # our log stands elsewhere now: another peer may hold what comes next
         return result
 
-    def _take_what_is_left(self, name: str, number: int, offer: Offer, through: int) -> None:
-        """Nobody has more of the range: let the peer send its chunks as they are. Without any other link of the topic
-        that holds for all that follows."""
+    def _take_what_is_left(self, name: str, number: int, through: int) -> None:
+        """Nobody has more up to there, a chunk's end: let the peer send its chunks as they are. Without any other link
+        of the topic that holds for all that follows."""
         board, peer = self._ground.board, self._plan.peer
         if not board.witnesses(name, number, peer):
             through = LAST_OSEQ
-        elif through < offer.cover.last:
-            return  # a chunk cannot be taken in part
         board.withdraw(peer, name, number)
         self._asking.take(name, number, through)
 

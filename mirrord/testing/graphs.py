@@ -82,6 +82,11 @@ def configuration(
     return "\n".join(lines) + "\n"
 
 
+def queues(home: str) -> str:
+    """All topics are queues whose leases one node grants; nothing without a home."""
+    return f'[topics."*"]\ntype = "queue"\nhome = "{home}"\n' if home else ""
+
+
 def routers(sources: Sequence[str], dest: str) -> str:
     """Routers of every node, each copying what was written on it: more of the TOML file."""
     lines: list[str] = []

@@ -13,6 +13,7 @@ from .graphs import SHAPES, Link, links
 NAMES = ("ada", "bob", "cyd", "dan", "eve", "fay")
 LINE = ("cut", "oneway", "silent", "delay", "slow", "halfopen", "doubled", "unanswered")
 NODE = ("kill", "kill-before", "kill-after", "power", "wipe", "backup", "memory", "delete", "clock", "clone")
+REMOVALS = ("erase", "remove", "front")
 DISK = ("eio", "eio-written", "eio-sticky", "full")
 
 MENUS: dict[str, tuple[str, ...]] = {
@@ -27,19 +28,22 @@ MENUS: dict[str, tuple[str, ...]] = {
     "memory": ("memory", "memory", "memory", "cut", "delay", "kill"),
     "delete": ("delete", "delete", "cut", "power"),
     "caps": ("delay", "cut", "delete", "kill"),
+    "erase": (*REMOVALS, "erase", "remove", "kill", "kill-before", "kill-after", "cut", "delay", "power"),
     "late": (),
     "fork": (),
     "clock": ("clock", "clock", "power"),
     "clone": ("clone", "kill", "cut"),
     "mixed": (*LINE, *NODE, *DISK),
+    "leases": ("kill", "kill-before", "kill-after", "kill-before", "kill-after", "cut", "delay"),
     "routers": ("kill-before", "kill-after", "kill-before", "kill-after", "power", "wipe", "cut", "delay"),
 }
-_DRAWN = tuple(menu for menu in MENUS if menu != "routers")  # routers are laid over the others
+_DRAWN = tuple(menu for menu in MENUS if menu not in ("routers", "leases"))  # routers are laid over the others
+ERASING = ("erase", "leases")  # records of these runs are erased everywhere
 _CAPPED = ("caps", "late")
 _SHAPES = {"late": ("mesh", "mesh", "random", "star"), "fork": ("mesh",)}
 TOPICS = ("orders", "events")
 COPIES = "copies"  # where every node's routers copy what was written on it, in runs with routers
-_NEVER_ROUTED = frozenset({"fork", "memory", "backup", "clone", "delete", "caps", "late", "mixed"})
+_NEVER_ROUTED = frozenset({"fork", "memory", "backup", "clone", "delete", "caps", "erase", "late", "mixed"})
 
 
 class Write(Struct, frozen=True):
@@ -79,6 +83,11 @@ class Plan(Struct, frozen=True):
         """The topics of routers; none in a run without."""
         names = tuple(name for name, _ in self.topics)
         return tuple(name for name in names if name != COPIES) if COPIES in names else ()
+
+    @property
+    def home(self) -> str:
+        """The node that grants the leases of the run's topics; "": they are no queues."""
+        return self.nodes[0] if self.menu == "leases" else ""
 
     def __str__(self) -> str:
         return f"seed {self.seed}: {self.menu}, {self.shape} of {len(self.nodes)}, {len(self.writes)} writes"
@@ -144,7 +153,7 @@ def _faults(menu: str, nodes: tuple[str, ...], pulls: tuple[Link, ...], until: f
         begin, end = 0.3 + phase * (until - 0.3) / 3, 0.3 + (phase + 1) * (until - 0.3) / 3
         weather = rng.choice(("calm", "one kind", "mixed", "mixed"))
         menu_now = kinds if weather == "mixed" else (rng.choice(kinds),)
-        for _ in range(0 if weather == "calm" else rng.randint(1, 4)):
+        for _ in range(0 if weather == "calm" else rng.randint(1, 9 if menu == "erase" else 4)):
             found += _fault(rng.choice(menu_now), nodes, pulls, begin, end, rng)
     return tuple(sorted(found, key=lambda fault: fault.at))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from random import Random
 from typing import Any
 
 import trio
@@ -16,11 +17,13 @@ from .plan import Plan
 from .proof.cluster import End, Halts, check
 from .proof.dump import dump_of
 from .proof.living import check_living, halts_of, is_settled
+from .workers import Workers
 from .world.story import Story
 from .world.world import World
 
 CONVERGE_S = 90.0  # virtual; after the last fault everything must be everywhere within so long
 LOOK_EVERY_S = 0.5
+WORKERS = 3
 
 
 class Report(Struct, frozen=True):
@@ -75,6 +78,11 @@ def seeded(seed: int) -> Iterator[None]:
 async def _run(plan: Plan, story: Story) -> float:
     world = World(plan, story)
     async with trio.open_nursery() as nursery:
+        if plan.home:
+            names = [name for name, _ in plan.topics]
+            workers = Workers(world.places[plan.home], story, names, Random(f"workers {plan.seed}"))
+            for _ in range(WORKERS):
+                nursery.start_soon(workers.work, plan.heal_at)
         await world.carry_out(nursery)
         healed_at = trio.current_time()
         settled = await _until(lambda: is_settled(world), CONVERGE_S)

@@ -15,13 +15,17 @@ from msgspec import Struct
 from ..errors import MirrordError
 from ..links import inlet
 from ..links.board import covers
+from ..links.board.covers import Offer
+from ..links.feeds import remains
 from ..node import Node
+from ..records.chunk import size_of
 from ..routers.memory import Memory
 from ..routers.position import Position
 from ..storage import life
 from ..storage.journal import Journal
 from ..storage.store import Change, PutIdempotency, PutMark, PutPack, PutVector
 from ..storage.turns import Turn
+from ..topics.erasure.orders import Orders
 from ..topics.log import rules, turn
 
 Swap = tuple[Any, str, Callable[..., Any]]  # where, the name there, the broken variant
@@ -142,13 +146,33 @@ SAFEGUARDS = {
         "the caller compares what it is told with its own hashes", "memory", ((inlet, "contradicts", lambda *_: False),)
     ),
     "late-cover": Safeguard(
-        "a cover is applied late", "late", ((covers, "applies_late", lambda _after, offer, _others: (offer.cover.last, [])),)
+        "a cover is applied late",
+        "late",
+        ((covers, "applies_late", lambda _after, offer, _others: (offer.cover.last, [])),),
     ),
     "patience": Safeguard(
         "a node that is behind or unreachable is waited for", "late", ((covers, "patience_is_over", lambda *_: True),)
     ),
     "seq-ceiling": Safeguard(
         "a new life goes on above the ceiling", "power", ((rules, "after_ceiling", lambda head, _ceiling: head),)
+    ),
+    "stripped": Safeguard(
+        "a feed leaves out what is deleted on its node",
+        "erase",
+        ((remains, "strip", lambda body, at, header, _gone: body[at : at + size_of(header)]),),
+        breaks="always_deleted_never_served",
+    ),
+    "orders": Safeguard(
+        "an order to erase is followed where it arrives",
+        "erase",
+        ((Orders, "follow", lambda *_: None),),
+        breaks="finally_erased",
+    ),
+    "late-strip": Safeguard(
+        "a stripped chunk is taken only when nobody has more",
+        "erase",
+        ((Offer, "answered", lambda offer, _witness: offer.cover.last),),
+        breaks="always_waits_for_holders",
     ),
     "gap-seq": Safeguard(
         "an involuntary gap takes a seq, so that readers see it",

@@ -108,7 +108,9 @@ class Remains:
         told = self._open[number]
         if told.last != header[FIRST] - 1:
             return
+        gone = self._bits(self._gone, header)
         if isinstance(told, StrippedIs):
-            self._open[number] = StrippedIs(told.topic, number, told.first, last)
-        elif self._bits(self._gone, header).bit_count() == header[COUNT]:
+            if gone & ~self._bits(self._erased, header):  # of a chunk that is whole here others need not have more
+                self._open[number] = StrippedIs(told.topic, number, told.first, last)
+        elif gone.bit_count() == header[COUNT]:
             self._open[number] = CoverIs(told.topic, number, told.first, last, DELETED, told.prev_hash, header[HASH])

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from ..graphs import Link
-from ..plan import COPIES, Plan
+from ..graphs import Link, reachable
+from ..plan import COPIES, ERASING, Plan
 from ..world.story import Story, Told
 from .dump import Dump
 from .logs import Finding, check_log
@@ -29,12 +29,13 @@ def check(end: End) -> list[Finding]:
     """All promises that are about stores. Linear in what they hold."""
     plan, found = end.plan, list[Finding]()
     for dump in end.dumps.values():
-        found += check_log(dump, bool(plan.caps), bool(end.story.deleted))
+        found += check_log(dump, bool(plan.caps), bool(end.story.deleted), plan.menu in ERASING)
     for link in plan.links:
         found += _arrived(end, link)
     found += _same(end)
     found += _nothing_lost(end)
     found += _nothing_doubled(end)
+    found += _erased_everywhere(end)
     found += _halts_have_reasons(end)
     found += check_routers(plan, end.story, end.dumps)
     return found
@@ -99,6 +100,17 @@ def _nothing_lost(end: End) -> Iterator[Finding]:
                 yield "always_acked_is_kept", f"{text} was acknowledged by {told.write.node} and is nowhere"
             if there and _is_refused(told):
                 yield "always_refused_is_nowhere", f"{text} was refused by {told.write.node} and is there"
+
+
+def _erased_everywhere(end: End) -> Iterator[Finding]:
+    """What was erased for all is nowhere that the order could come to."""
+    for node, dump in end.dumps.items():
+        held = {(n, oseq) for topic in dump.topics.values() for n, s in topic.strands.items() for oseq in s.texts()}
+        for place in sorted(held & end.story.removed.get(node, {}).keys()):
+            yield "always_deleted_stays_so", f"{node} holds {place}, which was deleted there"
+        for place in sorted(held & end.story.erased.keys()):
+            if node in reachable(who := end.story.erased[place], end.plan.links):
+                yield "finally_erased", f"{node} holds {place}, which was erased at {who}"
 
 
 def _is_refused(told: Told) -> bool:

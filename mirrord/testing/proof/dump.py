@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from msgspec import Struct, field
-from xxhash import xxh3_128_digest
 
-from ...records.chunk import COUNT, FIRST, HASH, HASH_LEN, PREV_HASH, STRAND, chunks_in, records
+from ...errors import ProtocolViolation
+from ...records.chunk import COUNT, FIRST, HASH, PREV_HASH, STRAND, TS_FIRST, Header, check_hash, chunks_in, rows
+from ...records.gap import DELETED
 from ...records.strand import Descriptor
 from ...storage.store import Gap, Store
-from ...topics.log.log import Identities
+from ...topics.erasure.masks import Masks
+from ...topics.log.log import Identities, load_taken
 
 ALL = 1 << 40
 
@@ -22,7 +24,7 @@ class Held(Struct, frozen=True):
     prev_hash: bytes
     hash: bytes
     sound: bool  # its bytes have the hash that it tells
-    texts: tuple[str, ...]
+    texts: tuple[str | None, ...]  # None: deleted
     times: tuple[int, ...]
 
     @property
@@ -46,6 +48,7 @@ class StrandDump(Struct):
             chunk.first + i: (text, ts)
             for chunk in self.held
             for i, (text, ts) in enumerate(zip(chunk.texts, chunk.times, strict=True))
+            if text is not None
         }
 
 
@@ -61,6 +64,7 @@ class TopicDump(Struct):
     count: int = 0
     strands: dict[int, StrandDump] = field(default_factory=dict)
     spans: list[tuple[int, int]] = field(default_factory=list)
+    masks: Masks = field(default_factory=Masks)
 
 
 class Dump(Struct):
@@ -80,7 +84,7 @@ class Dump(Struct):
         if topic in self.topics:
             for strand in self.topics[topic].strands.values():
                 for chunk in strand.held:
-                    for text in chunk.texts:
+                    for text in filter(None, chunk.texts):
                         found[text] = found.get(text, 0) + 1
         return found
 
@@ -94,8 +98,10 @@ def dump_of(node: str, store: Store) -> Dump:
         found = topics[row.name] = TopicDump(row.name, about.log_id, about.deleted)
         if (head := heads.get(row.tid)) is not None:
             found.head, found.floor, found.ceiling, found.count = head.head, head.floor, head.ceiling, head.count
+        found.masks = Masks.load(store.masks(row.tid))
+        front = load_taken(heads[row.tid].taken).get(DELETED, 0) if row.tid in heads else 0
         _strands(found, row.tid, store)
-        _packs(found, row.tid, store)
+        _packs(found, row.tid, store, front)
         found.spans += [(gap.seq_from, gap.seq_to) for gap in store.seq_gaps(row.tid, 1, ALL - 1, ALL)]
         found.spans.sort()
     return Dump(node, topics)
@@ -110,14 +116,26 @@ def _strands(found: TopicDump, tid: int, store: Store) -> None:
         strand.gaps = store.gaps(tid, row.sid, 1, ALL)
 
 
-def _packs(found: TopicDump, tid: int, store: Store) -> None:
+def _packs(found: TopicDump, tid: int, store: Store, front: int) -> None:
     for pack in store.packs(tid, 1, ALL):
         found.spans.append((pack.seq, pack.last))
         seq = pack.seq
         for at, size, header in chunks_in(pack.body):
-            sound = xxh3_128_digest(pack.body[at + HASH_LEN : at + size]) == header[HASH]
-            rows = records(pack.body, at, header)
-            texts, times = tuple(str(row.data) for row in rows), tuple(row.ts for row in rows)
+            ts = header[TS_FIRST]
+            times = tuple(ts + row[0] for row in rows(pack.body, at, header))
+            texts = tuple(
+                None if seq + i <= front or found.masks.has(seq + i) else str(row[4])
+                for i, row in enumerate(rows(pack.body, at, header))
+            )
+            sound = _is_sound(pack.body, at, size, header)
             chunk = Held(seq, header[FIRST], header[COUNT], header[PREV_HASH], header[HASH], sound, texts, times)
             found.strands[header[STRAND]].held.append(chunk)
             seq += header[COUNT]
+
+
+def _is_sound(body: bytes, at: int, size: int, header: Header) -> bool:
+    try:
+        check_hash(memoryview(body), at, size, header)
+    except ProtocolViolation:
+        return False
+    return True

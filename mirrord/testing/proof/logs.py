@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from ...records.gap import DELETED, EVICTED
+from ...records.gap import CONTROL, DELETED, ERASED, EVICTED
 from .dump import Dump, StrandDump, TopicDump
 
 Finding = tuple[str, str]  # promise, what broke it
@@ -22,10 +22,11 @@ class Run(Struct, frozen=True):
     what: str
 
 
-def check_log(dump: Dump, capped: bool, deleted: bool) -> Iterator[Finding]:
-    """Everything that must hold inside one node's store. ``capped`` and ``deleted`` tell which gaps there may be."""
+def check_log(dump: Dump, capped: bool, deleted: bool, erased: bool) -> Iterator[Finding]:
+    """Everything that must hold inside one node's store. The flags tell which gaps there may be."""
     reasons = {EVICTED} if capped else set()
-    reasons |= {DELETED} if deleted else set()
+    reasons |= {DELETED} if deleted or erased else set()
+    reasons |= {ERASED, CONTROL} if erased else set()
     for topic in dump.topics.values():
         yield from _dense(dump.node, topic)
         for number, strand in topic.strands.items():
@@ -71,10 +72,10 @@ def _dense(node: str, topic: TopicDump) -> Iterator[Finding]:
     for first, last in topic.spans:
         if last <= topic.floor:
             continue
-        if first > at + 1 or (first <= at and at != topic.floor):
+        if (first > at + 1 and not topic.masks.covers(at + 1, first - 1)) or (first <= at and at != topic.floor):
             yield "always_dense", f"{where}: {first}..{last} follows {at} (floor {topic.floor})"
         at = last
-    if at != topic.head:
+    if at != topic.head and not topic.masks.covers(at + 1, topic.head):
         yield "always_dense", f"{where}: ends at {at}, the head is {topic.head}"
     if topic.head > topic.ceiling:
         yield "always_below_ceiling", f"{where}: head {topic.head}, ceiling {topic.ceiling}"

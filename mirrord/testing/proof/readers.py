@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from ...records.gap import VOLUNTARY
+from ...records.gap import CONTROL, VOLUNTARY
+from ...topics.erasure.sight import contents_of
 from ...topics.read.face import View
 from ...topics.read.reading import read
 from ...topics.topic import Topic
@@ -23,17 +24,30 @@ _json = msgspec.json.Decoder(dict[str, Any]).decode
 def check_reading(node: str, topic: Topic) -> Iterator[Finding]:
     """Each record once, and each gap that nobody wanted once, as a tombstone that tells its range."""
     shown, told = _read_all(topic)
+    deleted = _deleted(topic)
     for number, strand in topic.strands.items():
         where, name = f"{node} {topic.topic} {number:016x}", f"{number:016x}"
         gaps = topic.reads.gaps(topic.tid, strand.sid, 1, ALL)
-        hidden = {oseq for gap in gaps for oseq in range(gap.first, gap.last + 1)}
+        hidden = {oseq for gap in gaps for oseq in range(gap.first, gap.last + 1)} | deleted.get(number, set())
         for oseq in range(1, strand.durable_last + 1):
             if shown[name, oseq] != (oseq not in hidden):
                 yield "always_shown_once", f"{where}/{oseq} is shown {shown[name, oseq]} times"
         for gap in gaps:
-            if gap.reason not in VOLUNTARY and told[name, gap.first, gap.last] != 1:
+            if gap.reason not in VOLUNTARY and gap.reason != CONTROL and told[name, gap.first, gap.last] != 1:
                 times = told[name, gap.first, gap.last]
                 yield "always_gaps_told", f"{where}: {gap.first}..{gap.last} {gap.reason} is told {times} times"
+
+
+def _deleted(topic: Topic) -> dict[int, set[int]]:
+    """By strand, the oseqs that lie there and are deleted."""
+    found: dict[int, set[int]] = {}
+    for pack in topic.reads.packs(topic.tid, 1, ALL):
+        contents = contents_of(pack)
+        for seq in range(pack.seq, pack.last + 1):
+            if topic.gone(seq, seq):
+                strand, oseq = contents.place(seq)
+                found.setdefault(strand, set()).add(oseq)
+    return found
 
 
 def _read_all(topic: Topic) -> tuple[Counter[tuple[str, int]], Counter[tuple[str, int, int]]]:

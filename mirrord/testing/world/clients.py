@@ -18,6 +18,7 @@ from ...topics.read.face import View
 from ...topics.read.reading import Found, read
 from ...topics.topic import Topic
 from ..plan import Write
+from .removals import place_of
 from .story import Story, Told
 
 if TYPE_CHECKING:
@@ -127,7 +128,11 @@ class Follower:
             self._story.note("tombstone", where, told["reason"], told["gap_from"], told["gap_to"])
         shown = cursor.shown.setdefault(log_id, {})
         for text in found.records:
-            expected = self._show(where, log_id, shown, _json(text.encode()), expected)
+            record = _json(text.encode())
+            expected = self._show(where, log_id, shown, record, _behind_deleted(topic, expected, record["$seq"]))
+            if place_of(record) in self._story.removed.get(self._place.name, {}):
+                self._story.fail("always_deleted_stays_so", f"{where}: {record} was deleted there")
+        expected = _behind_deleted(topic, expected, found.next_from_seq + 1)
         if found.next_from_seq + 1 != expected:
             self._story.fail("always_dense", f"{where}: cursor goes to {found.next_from_seq}, read to {expected - 1}")
         cursor.log_id, cursor.seq, cursor.seen_at = log_id, found.next_from_seq, trio.current_time()
@@ -141,3 +146,10 @@ class Follower:
             self._story.fail("always_seq_never_reused", f"{where}: seq {seq} was {before}, is {text}")
         shown[seq] = text
         return seq + 1
+
+
+def _behind_deleted(topic: Topic, seq: int, until: int) -> int:
+    """Where reading goes on when what is deleted in between is passed in silence."""
+    while seq < until and not topic.is_live(seq):
+        seq += 1
+    return seq

@@ -6,9 +6,13 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from ...records.chunk import chunks_in, records
+from ...records.chunk import COUNT, FIRST, FLAGS, STRAND, STRIPPED, chunks_in, records
+from ...records.gap import CONTROL, DELETED, ERASED
 from ...storage.memory import MemoryStore
 from ...storage.store import Change, DropLog, DropPack, Gap, PutGap, PutPack, PutStrand
+from ...topics.erasure.masks import Masks
+from ...topics.erasure.sight import contents_of
+from ...topics.log.log import load_taken
 from ..plan import COPIES
 
 PACK_BYTES = 700  # so that small packs are merged within a run
@@ -91,9 +95,17 @@ class SimDisk(MemoryStore):
     def holds_since(self, sid: int, oseq: int) -> float | None:
         """When the record came that is held here; None when it is not."""
         found = self.parts(sid, oseq, 1)
-        if not found or found[0][0].first > oseq:
+        if not found or found[0][0].first > oseq or self._is_deleted(sid, oseq, found[0][1]):
             return None
         return max((at for (s, first), at in self.came_at.items() if s == sid and first <= oseq), default=0.0)
+
+    def _is_deleted(self, sid: int, oseq: int, pack_seq: int) -> bool:
+        row = self._strands.rows[sid]
+        masks, head = Masks.load(self.masks(row.tid)), self.head(row.tid)
+        front = load_taken(head.taken).get(DELETED, 0) if head is not None else 0
+        contents = contents_of(self.packs(row.tid, pack_seq, 1)[0])
+        seqs = range(contents.seq, contents.last + 1)
+        return any((masks.has(seq) or seq <= front) and contents.place(seq) == (row.strand, oseq) for seq in seqs)
 
     def place(self, sid: int, tid: int) -> int:
         """How far the log has come in a strand."""
@@ -114,4 +126,15 @@ def link_gaps(changes: Sequence[Change]) -> list[Gap]:
     """Gaps that came over a link: not those that a log's own retention or deletion leaves behind."""
     if any(isinstance(change, DropPack | DropLog) for change in changes):
         return []
-    return [change.gap for change in changes if isinstance(change, PutGap) and change.gap.sid]
+    gaps = [change.gap for change in changes if isinstance(change, PutGap) and change.gap.sid]
+    return [gap for gap in gaps if gap.reason not in (CONTROL, ERASED)]  # those are not waited with
+
+
+def stripped(changes: Sequence[Change]) -> list[tuple[int, int, int, int]]:
+    """(tid, strand, first and last oseq) of each chunk that a link brings and that lacks records."""
+    return [
+        (pack.tid, header[STRAND], header[FIRST], header[FIRST] + header[COUNT] - 1)
+        for pack in [change.pack for change in changes if isinstance(change, PutPack)]
+        for _, _, header in chunks_in(pack.body)
+        if header[FLAGS] & STRIPPED
+    ]

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from ...links.wire import FeedRequest
-from ...records.chunk import FIRST, STRAND, chunks_in
+from ...records.chunk import COUNT, FIRST, STRAND, chunks_in, missing
+from .removals import check_sent
 from .story import Story
 
 
 class Echo:
     """Of one feed."""
 
-    def __init__(self, request: FeedRequest, story: Story) -> None:
-        self._request, self._story = request, story
+    def __init__(self, node: str, request: FeedRequest, story: Story) -> None:
+        self._node, self._request, self._story = node, request, story
 
     def look(self, buffers: list[bytes | memoryview]) -> None:
         """One frame: its header, and perhaps the chunks behind it."""
         for body in buffers[1:]:
-            for _, _, header in chunks_in(bytes(body)):
+            packed = bytes(body)
+            for at, _, header in chunks_in(packed):
+                if self._story.removed.get(self._node):
+                    gone, first = missing(packed, at, header), header[FIRST]
+                    sent = [(header[STRAND], first + i) for i in range(header[COUNT]) if not gone >> i & 1]
+                    check_sent(self._story, self._node, sent)
                 descriptor = self._story.descriptors.get(header[STRAND])
                 self._story.counts["chunks sent"] += 1
                 if descriptor is None:

@@ -8,7 +8,7 @@ import trio
 
 from ...storage.store import Change, Gap
 from ..graphs import Link
-from .disk import SimDisk, link_gaps
+from .disk import SimDisk, link_gaps, stripped
 from .net import FakeNet
 from .place import Place
 from .story import Story
@@ -34,6 +34,13 @@ class GapWatch:
             self._story.counts["gaps"] += 1
             self._story.note("gap", place.name, topic, gap.reason, gap.first, gap.last, gap.seq_from)
             self._judge(place, topic, strand, gap)
+        for tid, strand, first, last in stripped(changes):
+            self._story.counts["stripped"] += 1
+            topic = next((row.name for row in disk.topics() if row.tid == tid), "")
+            holder = self._could_get(place, topic, strand, first)
+            if holder is not None and self._has_all(holder, topic, strand, first, last):
+                what = f"{place.name} takes what is left of {topic} {strand:016x}/{first}, which {holder} has whole"
+                self._story.fail("always_waits_for_holders", what)
 
     def _judge(self, place: Place, topic: str, strand: int, gap: Gap) -> None:
         for oseq in {gap.first: None, gap.last: None}:
@@ -41,6 +48,11 @@ class GapWatch:
             if holder is not None:
                 what = f"{place.name} gives up {topic} {strand:016x}/{oseq} ({gap.reason}), which {holder} has"
                 self._story.fail("always_waits_for_holders", what)
+
+    def _has_all(self, holder: str, topic: str, strand: int, first: int, last: int) -> bool:
+        disk = self._places[holder].disk
+        known = disk.sid(topic, strand)
+        return known is not None and all(disk.holds_since(known[1], oseq) for oseq in range(first, last + 1))
 
     def _could_get(self, place: Place, topic: str, strand: int, oseq: int) -> str | None:
         """A holder from which the record would still come."""

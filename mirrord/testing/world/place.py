@@ -141,7 +141,7 @@ class Place:
 
     async def _pump(self, node: Node, request: bytes, stream: Stream) -> None:
         asked = decode_request(request)
-        echo = Echo(asked, self._story)
+        echo = Echo(self.name, asked, self._story)
         frames: Any = node.feeds.serve(asked)
         try:
             async for buffers in frames:

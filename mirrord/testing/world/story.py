@@ -11,6 +11,8 @@ from xxhash import xxh3_128
 from ...records.strand import Descriptor
 from ..plan import Write
 
+Place = tuple[int, int]  # strand and oseq
+
 
 class Told(Struct):
     """What the client of one write was told."""
@@ -37,6 +39,9 @@ class Story:
         self.let_go: set[str] = set()  # texts that retention or a deletion took from some node
         self.struck: list[tuple[float, str, str]] = []  # when a node lost or rewound something, which, and how
         self.rewound: dict[str, set[bytes]] = {}  # node: log ids whose seqs may be given twice (memory snapshots)
+        self.removed: dict[str, dict[Place, float]] = {}  # node: what was deleted there, and when that was told
+        self.erased: dict[Place, str] = {}  # what is to go everywhere: the node that was asked
+        self.ordered: set[Place] = set()  # what somebody tried to erase everywhere
         self.deleted: dict[str, int] = {}  # topics deleted, by node
         self.counts: Counter[str] = Counter()
 
@@ -59,9 +64,18 @@ class Story:
         """Of everything noted so far."""
         return self._hash.hexdigest()
 
+    def remove(self, node: str, record: Place, *, everywhere: bool) -> None:
+        """A node has said that a record is deleted."""
+        self.removed.setdefault(node, {})[record] = trio.current_time()
+        if everywhere:
+            self.erased[record] = node
+
     def strike(self, node: str, how: str) -> None:
         """A node lost or rewound something now."""
         self.struck.append((trio.current_time(), node, how))
+        if how not in ("start", "clock"):  # its store went back, or is another one: it may have forgotten
+            self.removed.pop(node, None)
+            self.erased = {place: who for place, who in self.erased.items() if who != node}
 
     def has_rewinds(self) -> bool:
         """Whether any machine went back in time without knowing it: only then may strands fork."""

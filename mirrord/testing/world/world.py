@@ -12,13 +12,14 @@ from ...errors import MirrordError
 from ...storage.memory.store import Fault as DiskFault
 from ...topics.log.log import Identities
 from ..faults import Fault
-from ..graphs import configuration, routers
-from ..plan import COPIES, DISK, LINE, Plan, Write
+from ..graphs import configuration, queues, routers
+from ..plan import COPIES, DISK, LINE, REMOVALS, Plan, Write
 from .clients import write
 from .disk import SimDisk
 from .gaps import GapWatch
 from .net import FakeNet
 from .place import Place
+from .removals import remove
 from .story import Story
 
 PATIENCE_MS = 3000
@@ -41,9 +42,9 @@ class World:
     def __init__(self, plan: Plan, story: Story) -> None:
         self.plan, self.story = plan, story
         text = configuration(plan.nodes, plan.links, plan.topics, plan.caps, SETTINGS, PATIENCE_MS)
-        self.config = parse(text + routers(plan.sources, COPIES))
-        self.net = FakeNet(plan.nodes, Random(f"net {plan.seed}"))
         topics = [name for name, _ in plan.topics]
+        self.config = parse(text + routers(plan.sources, COPIES) + queues(plan.home))
+        self.net = FakeNet(plan.nodes, Random(f"net {plan.seed}"))
         self.places = {
             name: Place(name, self.config, self.net, story, Random(f"{name} {plan.seed}"), topics)
             for name in plan.nodes
@@ -111,6 +112,8 @@ class World:
             elif fault.kind == "clock":
                 place.clock.offset_ms += int(fault.amount * 1000)
                 self.story.strike(place.name, "clock")
+            elif fault.kind in REMOVALS:
+                await remove(place, self.story, fault, tuple(name for name, _ in self.plan.topics))
             elif fault.kind == "delete":
                 await self._delete(place, fault.amount)
             else:

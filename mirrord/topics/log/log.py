@@ -18,6 +18,8 @@ from ...records.strand import Descriptor, Identity, Position
 from ...storage.store import HeadRow, StrandRow, TopicRow, VectorRow
 from ..erasure.masks import Masks
 
+NOTHING_TAKEN = msgpack.packb([])
+
 
 class Strand(Struct):
     """One strand of this topic, as far as this log has come in it."""
@@ -93,7 +95,7 @@ class Log(Struct):
     ceiling: int = 0
     floor: int = 0
     taken: Mapping[str, int] = {}  # reason -> highest seq of the front that went for it; never changed in place
-    taken_row: builtins.bytes = b""  # the same as stored
+    taken_row: builtins.bytes = NOTHING_TAKEN  # the same as stored
     masks: Masks = field(default_factory=Masks)  # deleted seqs, durable ones only: a turn lays its own over them
     awaited: Mapping[int, tuple[tuple[int, int], ...]] = {}  # strand -> oseqs to erase when they come
     oldest_last: int = 0  # where the oldest stored pack ends, as far as this life looked; 0: it did not
@@ -110,7 +112,7 @@ class Log(Struct):
 
     def forget_front(self) -> None:
         """The log is dropped: nothing was taken from the next one."""
-        self.taken, self.taken_row = {}, b""
+        self.taken, self.taken_row = {}, NOTHING_TAKEN
 
     @property
     def deleted_floor(self) -> int:
