@@ -18,6 +18,7 @@ from ..links.board import covers
 from ..links.board.covers import Offer
 from ..links.feeds import remains
 from ..node import Node
+from ..queues.leasing import leases
 from ..records.chunk import size_of
 from ..routers.memory import Memory
 from ..routers.position import Position
@@ -116,6 +117,12 @@ SAFEGUARDS = {
         "a key is committed with the records that it stands for",
         "keys",
         ((Journal, "submit", _in_two(PutIdempotency)),),
+    ),
+    "lease-fence": Safeguard(
+        "who lost a lease settles nothing by it",
+        "leases",
+        ((leases, "fences", lambda _number, _lease: True),),
+        breaks="always_fenced",
     ),
     "router-position": Safeguard(
         "a router's position is committed with the copies",

@@ -86,9 +86,9 @@ class Workers:
         seq, key = given.job.seq, (topic.log_id_hex + topic.topic, given.job.seq)
         where, place = f"{topic.topic} {seq}", _place(topic, seq)
         if self._rng.random() < 0.2:
-            await node.queues.ask(topic, Nack(NAME, [seq], [given.number], self._rng.choice((0, 100))))
             held = self._held[key]
-            held.over = held.over or held.number == given.number
+            held.over = held.over or held.number == given.number  # another one may be told of it before we are
+            await node.queues.ask(topic, Nack(NAME, [seq], [given.number], self._rng.choice((0, 100))))
             return
         if place is not None:
             self._story.ordered.add(place)
