@@ -15,7 +15,6 @@ from msgspec import Struct
 from ..errors import MirrordError
 from ..links import inlet
 from ..links.board import covers
-from ..links.board.covers import Offer
 from ..links.feeds import remains
 from ..node import Node
 from ..queues.leasing import leases
@@ -174,12 +173,6 @@ SAFEGUARDS = {
         "erase",
         ((Orders, "follow", lambda *_: None),),
         breaks="finally_erased",
-    ),
-    "late-strip": Safeguard(
-        "a stripped chunk is taken only when nobody has more",
-        "erase",
-        ((Offer, "answered", lambda offer, _witness: offer.cover.last),),
-        breaks="always_waits_for_holders",
     ),
     "gap-seq": Safeguard(
         "an involuntary gap takes a seq, so that readers see it",

@@ -14,6 +14,8 @@ from mirrord.links.feeds.lane import position_digest
 from mirrord.records import chunk
 from mirrord.records.chunk import Draft
 from mirrord.records.strand import Descriptor
+from mirrord.records.stripped import strip
+from mirrord.topics.erasure.orders import ERASE, erase_orders
 
 FEED = (Path(__file__).parents[2] / "docs" / "FEED.md").read_text()
 STRAND = 0x1122334455667788
@@ -30,6 +32,9 @@ FIRST, HASH, _ = chunk.encode(
     ],
 )
 NEXT, _, _ = chunk.encode(STRAND, 3, HASH, TS + 102, [Draft(Raw(b"3"))])
+STRIPPED = strip(FIRST, 0, chunk.header_at(FIRST, 0), 0b10)
+ORDER = Draft(Raw(next(erase_orders([(STRAND, 2)]))), tag=ERASE)
+CONTROL, _, _ = chunk.encode(STRAND, 4, NEXT[:16], TS + 204, [ORDER], chunk.CONTROL)
 HEAD = b"".join(wire.frame(wire.Head(TS, 0)))
 
 
@@ -42,7 +47,14 @@ def shown(name: str) -> bytes:
 
 @pytest.mark.parametrize(
     ("name", "made"),
-    [("descriptor", DESCRIPTOR.encode()), ("chunk", FIRST), ("next", NEXT), ("head", HEAD)],
+    [
+        ("descriptor", DESCRIPTOR.encode()),
+        ("chunk", FIRST),
+        ("next", NEXT),
+        ("stripped", STRIPPED),
+        ("control", CONTROL),
+        ("head", HEAD),
+    ],
 )
 def test_the_bytes_shown_are_the_bytes_made(name: str, made: bytes) -> None:
     """A worked example that is wrong by one bit is worse than none."""

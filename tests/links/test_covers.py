@@ -133,3 +133,18 @@ def test_who_could_get_a_range_without_us() -> None:
     assert could_get("c", "b", {"a"}, [*chain, ("a", "c")])
     assert not could_get("c", "b", set(), chain)
     assert not could_get("c", "b", {"b"}, chain)
+
+
+def test_what_is_left_is_taken_when_nobody_has_more() -> None:
+    """A stripped chunk is a cover of what it lacks: a link that may have it whole comes first; one that lacks something
+    there too has answered. For a cover it has not: it brings at least what is left."""
+    left = Offer(Cover(5, 3, 10, "deleted", None, None), since=100.0, stripped=True)
+
+    def taken(*others: Witness) -> int | None:
+        return judge(AFTER, left, others, lambda _: True, 101.0, 0.0).through
+
+    assert taken() == 10
+    assert taken(other()) is None
+    assert taken(other(stripped=10)) == taken(other(covered=10)) == 10
+    assert taken(other(stripped=6), other("c", covered=12)) == 6
+    assert through(other(stripped=10)) is None

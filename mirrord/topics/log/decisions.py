@@ -46,6 +46,7 @@ from ..messages import (
     Configure,
     Created,
     Delete,
+    Deleted,
     DropTopic,
     Erase,
     Erased,
@@ -90,7 +91,7 @@ class Decisions:
             case Erase():
                 return self._erase(message)
             case Delete():
-                return self._eraser.delete(message)
+                return self._delete(message)
             case Commit():
                 return self._commit(message)
             case Miss():
@@ -171,6 +172,11 @@ class Decisions:
         if message.travels:
             self._turn.settled += places
         return erased
+
+    def _delete(self, message: Delete) -> Deleted:
+        deleted = self._eraser.delete(message)
+        self._turn.sync |= bool(deleted.records)  # what somebody wanted gone stays so when power fails, in every class
+        return deleted
 
     def _apply(self, message: Apply) -> Applied:
         applied, turn = self._turn.apply(message.chunks, may_lack=message.may_lack), self._turn
