@@ -21,7 +21,8 @@ def numbers(node: Node, sees: Sees | None = None) -> dict[str, Any]:
     """The same as JSON: the totals by the names of the reference surface, and the tree below them."""
     tree = node.statistics()
     totals = tree.pop("topics")
-    told: dict[str, Any] = {**totals, **tree.pop("queues"), **tree}
+    streams = {name: tree["streams"][name] for name in ("sse_connections", "watch_sessions")}
+    told: dict[str, Any] = {**totals, **tree.pop("queues"), **streams, **tree}
     return told if sees is None else narrowed(told, sees)
 
 
@@ -49,6 +50,7 @@ class _Collector(Collector):
         yield from _of_groups(tree["groups"])
         yield from _of_links(tree["links"])
         yield from _of_feeds(tree["feeds"])
+        yield from _of_streams(tree["streams"])
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -192,3 +194,12 @@ def _of_feeds(feeds: list[dict[str, Any]]) -> Iterator[Metric]:
     for feed in feeds:
         sent.add_metric([feed["caller"]], feed["bytes"])
     yield sent
+
+
+def _of_streams(streams: dict[str, int]) -> Iterator[Metric]:
+    yield _gauge("sse_connections", "Open event streams and WebSockets.", streams["sse_connections"])
+    yield _gauge("watch_sessions", "Watch sessions kept.", streams["watch_sessions"])
+    yield _gauge("fans", "Topics in one view that somebody is pushed.", streams["fans"])
+    yield _gauge("riders", "Places of streams that are caught up and share pages.", streams["riders"])
+    for name, text in (("encoded", "Pages encoded once for many."), ("handed", "Such pages handed to a stream.")):
+        yield CounterMetricFamily(f"mirrord_pages_{name}", text, value=streams[f"pages_{name}"])
