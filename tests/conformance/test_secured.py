@@ -139,6 +139,18 @@ def test_a_peer_key_that_is_renewed_is_shown_at_the_next_try(folder: Path, pairs
     until(lambda: pair.arrived("m:1"))
 
 
+def test_the_feed_of_a_key_that_went_ends(folder: Path, pairs: list[Pair]) -> None:
+    """Not only the next one: what runs is ended, and the link tells why it does not come back."""
+    pair = Pair(folder, link='key = "file:iad.txt"')
+    pairs.append(pair)
+    pair.append("m:1")
+    until(lambda: pair.arrived("m:1"))
+    folder.joinpath("keys.txt").write_text("root\n")
+    pair.daemons[0].reload()
+    until(lambda: pair.link()["state"] == "refused")
+    assert "unauthorized" in str(pair.link()["reason"])
+
+
 def test_nodes_that_know_each_other_by_certificate(folder: Path, pairs: list[Pair]) -> None:
     """Mutual TLS: the link shows the node's own certificate; a key opens no feed any more, only a certificate does."""
     authority = Authority(folder / "certs")
