@@ -6,7 +6,6 @@ from functools import cache
 
 from ...node import Node
 from ..message import Request, Response
-from ..openapi.document import document
 
 
 async def openapi(_: Node, _request: Request) -> Response:
@@ -16,7 +15,8 @@ async def openapi(_: Node, _request: Request) -> Response:
 
 @cache
 def _document() -> bytes:
-    """Made at the first request: most nodes are never asked."""
+    """Made at the first request: most nodes are never asked, and what describes is not loaded before."""
+    from ..openapi.document import document
     from .table import ENDPOINTS, SOCKETS  # the table names this handler
 
     return document([*ENDPOINTS, *SOCKETS])
