@@ -54,7 +54,10 @@ class Api:
 
     @contextmanager
     def stream(self, call: Call, silence_s: float) -> Iterator[Iterator[bytes]]:
-        """An answer without an end, as it comes; ``silence_s`` without a byte is an end, PeerUnreachable."""
+        """An answer without an end, as it comes; ``silence_s`` without a byte is an end, PeerUnreachable.
+
+        Leave a loop over it by cancelling, not by an exception of your own: httpx would not tidy up under trio.
+        """
         settings = _streaming(self.url, call, self._timeout_s, silence_s)
         try:
             with self._http.stream(**settings) as reply:
@@ -106,7 +109,10 @@ class AsyncApi:
 
     @asynccontextmanager
     async def stream(self, call: Call, silence_s: float) -> AsyncIterator[AsyncIterator[bytes]]:
-        """An answer without an end, as it comes; ``silence_s`` without a byte is an end, PeerUnreachable."""
+        """An answer without an end, as it comes; ``silence_s`` without a byte is an end, PeerUnreachable.
+
+        Leave a loop over it by cancelling, not by an exception of your own: httpx would not tidy up under trio.
+        """
         settings = _streaming(self.url, call, self._timeout_s, silence_s)
         try:
             async with self._http.stream(**settings) as reply:

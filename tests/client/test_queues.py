@@ -183,3 +183,17 @@ async def test_a_queue_of_another_home(pair: tuple[Node, Node], name: str) -> No
             assert job.data == "b"
             assert await job.ack()
         assert (await at_fra.topic(topic).state()).count == 0
+
+
+@under_both
+async def test_a_queue_that_goes_is_told(url: str, name: str) -> None:
+    """Dropped under a worker: it ends by name, not by trying for ever."""
+    async with Client(url) as client:
+        queue = client.queue(name)
+        await queue.create()
+        await queue.send(1)
+        async with queue.worker() as worker:
+            assert await (await anext(worker)).ack()
+            assert await client.topic(name).drop()
+            with pytest.raises(TopicNotFound):
+                await anext(worker)

@@ -12,7 +12,16 @@ import msgspec
 from anyio.abc import TaskGroup
 from msgspec import Struct
 
-from ...errors import InvalidRequest, MirrordError, NotAQueue, PeerUnreachable, Unavailable, every_error
+from ...errors import (
+    InvalidRequest,
+    MirrordError,
+    NotAQueue,
+    PeerUnreachable,
+    TopicNotFound,
+    Unauthorized,
+    Unavailable,
+    every_error,
+)
 from .. import call as topics
 from ..answer import not_mirrord
 from ..bell import Bell
@@ -31,7 +40,7 @@ log = logging.getLogger("mirrord.client")
 class _Fault(Struct):
     code: str | int
     error: str = ""
-    message: str = ""
+    reason: str = ""
 
 
 class Worker:
@@ -114,16 +123,27 @@ class Worker:
     async def _one_stream(self, at: int) -> MirrordError:
         """Jobs, until the stream ends; why it did."""
         asked = call.work(self._lessor.queue, self.node, max_jobs=self._max_jobs, lease_ms=self._lease_ms)
-        reader = EventReader()
+        reader, failure = EventReader(), None
         try:
-            async with self._nodes.stream(at, asked, SILENCE_S) as pieces:
-                async for piece in pieces:
-                    self._heard = True
-                    for event in reader.feed(piece):
-                        self._on(event)
+            with anyio.CancelScope() as scope:
+                async with self._nodes.stream(at, asked, SILENCE_S) as pieces:
+                    async for piece in pieces:
+                        self._heard = True
+                        failure = failure or self._took(reader, piece)
+                        if failure is not None:
+                            scope.cancel()  # an exception from here would leave httpx's generators unfinished
+        except MirrordError as error:
+            failure = failure or error
+        return failure or PeerUnreachable("the node ended the stream of jobs")
+
+    def _took(self, reader: EventReader, piece: bytes) -> MirrordError | None:
+        """The jobs in a piece of the stream; the error that ends it, if it does."""
+        try:
+            for event in reader.feed(piece):
+                self._on(event)
         except MirrordError as error:
             return error
-        return PeerUnreachable("the node ended the stream of jobs")
+        return None
 
     def _on(self, event: Event) -> None:
         """Raises what an error event names."""
@@ -159,14 +179,11 @@ class Worker:
 
 
 def _named(data: bytes) -> MirrordError:
-    """The error that an error event tells: a code of ours, or an HTTP status with words."""
+    """The error that an error event tells, by the code in ``reason``; ``code`` alone is an HTTP status, or a word."""
     try:
         fault = msgspec.json.decode(data, type=_Fault)
     except msgspec.MsgspecError:
         return not_mirrord("the stream of jobs", "an error")
-    words = fault.message or fault.error
-    if fault.code == "server_shutting_down":
-        return Unavailable(words)
-    if fault.code == 409:
-        return NotAQueue(words)
-    return _CLASSES.get(str(fault.code), Unavailable)(words)
+    by_status = {409: NotAQueue, 404: TopicNotFound, 401: Unauthorized}
+    cls = _CLASSES.get(fault.reason) or by_status.get(fault.code if isinstance(fault.code, int) else 503, Unavailable)
+    return cls(fault.error)
