@@ -17,8 +17,8 @@ from ..queues.leasing.messages import Ack, Claim, Claimed, Done, Given, Nack
 from ..topics.read.face import View
 from ..topics.read.reading import read
 from ..topics.topic import Topic
+from .removals import place_of
 from .world.place import Place
-from .world.removals import place_of
 from .world.story import Story
 
 LEASE_MS = 400

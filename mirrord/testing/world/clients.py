@@ -18,7 +18,7 @@ from ...topics.read.face import View
 from ...topics.read.reading import Found, read
 from ...topics.topic import Topic
 from ..plan import Write
-from .removals import place_of
+from ..removals import place_of
 from .story import Story, Told
 
 if TYPE_CHECKING:

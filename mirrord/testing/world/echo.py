@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...links.wire import FeedRequest
 from ...records.chunk import COUNT, FIRST, STRAND, chunks_in, missing
-from .removals import check_sent
+from ..removals import check_sent
 from .story import Story
 
 

@@ -14,12 +14,12 @@ from ...topics.log.log import Identities
 from ..faults import Fault
 from ..graphs import configuration, queues, routers
 from ..plan import COPIES, DISK, LINE, REMOVALS, Plan, Write
+from ..removals import remove
 from .clients import write
 from .disk import SimDisk
 from .gaps import GapWatch
 from .net import FakeNet
 from .place import Place
-from .removals import remove
 from .story import Story
 
 PATIENCE_MS = 3000

@@ -9,16 +9,16 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from ...errors import MirrordError
-from ...topics.messages import Delete, Deleted, Erase, Erased
-from ...topics.read.face import View
-from ...topics.read.reading import read
-from ...topics.topic import Topic
-from ..faults import Fault
-from .story import Place, Story
+from ..errors import MirrordError
+from ..topics.messages import Delete, Deleted, Erase, Erased
+from ..topics.read.face import View
+from ..topics.read.reading import read
+from ..topics.topic import Topic
+from .faults import Fault
+from .world.story import Place, Story
 
 if TYPE_CHECKING:
-    from .place import Place as NodesPlace
+    from .world.place import Place as NodesPlace
 
 ANSWER_S = 5.0
 SHARE = 0.3  # of what is readable goes at once
