@@ -274,6 +274,9 @@ async def topics(node: Node, request: Request) -> Response:
     args = request.query_args()
     size, after, prefix = page_size(args, node), cursor_after(args), args.get("prefix", "")
     page = _page(node, request, prefix, after, size + 1)
+    if flag(args, "touch", False):
+        for topic in page[:size]:
+            await _touch(node, topic)
     listed = [_state(node, topic) | {"durable": topic.config.durable} for topic in page[:size]]
     more = {"next_cursor": cursor_for(page[size - 1].topic)} if len(page) > size else {}
     return reply(200, {"topics": listed, **more}, began)
