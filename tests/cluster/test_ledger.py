@@ -19,7 +19,7 @@ FALSE = Mark("ada-1", 4)
 def ledger() -> Ledger:
     """Three records were acknowledged by ada, a fourth was refused, a fifth never answered."""
     kept = Ledger()
-    assert kept.next_marks("orders", kept.new_writer("orders", "ada"), 5)[:3] == MARKS
+    assert kept.next_marks("orders", kept.new_writer("ada"), 5)[:3] == MARKS
     kept.acknowledge("orders", "ada", MARKS)
     kept.refuse("orders", [FALSE])
     return kept
@@ -54,3 +54,11 @@ def test_unsure_lets_in_what_was_not_answered_and_never_what_was_refused() -> No
     open_question, refused = held(4, Mark("ada-1", 5), 4), held(4, FALSE, 4)
     assert ledger().judge("orders", Dump((*RIGHT, open_question)), unsure=True).right
     assert ledger().judge("orders", Dump((*RIGHT, refused)), unsure=True) == Verdict(foreign=1)
+
+
+def test_what_may_be_gone_is_not_lost_and_nothing_else_is_forgiven() -> None:
+    """After deletions a strand has holes; what nobody deleted is still owed, once and in order."""
+    left = [RIGHT[0], RIGHT[2]]
+    assert ledger().judge("orders", Dump(tuple(left)), may_lack={MARKS[1]}).right
+    assert ledger().judge("orders", Dump(tuple(left)), may_lack=()) == Verdict(lost=1)
+    assert ledger().judge("orders", Dump((RIGHT[2], RIGHT[0])), may_lack={MARKS[1]}).disordered

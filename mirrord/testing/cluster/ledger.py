@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -71,12 +71,12 @@ class Ledger:
         self._acknowledged: dict[str, dict[Mark, str]] = {}  # topic: mark: the node that acknowledged it
         self._refused: dict[str, set[Mark]] = {}
         self._numbers: Counter[tuple[str, str]] = Counter()
-        self._writers: Counter[str] = Counter()
+        self._writers = 0
 
-    def new_writer(self, topic: str, node: str) -> str:
-        """A name that no other writer of the topic has."""
-        self._writers[topic] += 1
-        return f"{node}-{self._writers[topic]}"
+    def new_writer(self, node: str) -> str:
+        """A name that no other writer has."""
+        self._writers += 1
+        return f"{node}-{self._writers}"
 
     def next_marks(self, topic: str, writer: str, count: int) -> list[Mark]:
         """The payloads of a writer's next records."""
@@ -100,8 +100,13 @@ class Ledger:
         """Acknowledged records of all topics."""
         return sum(len(marks) for marks in self._acknowledged.values())
 
-    def judge(self, topic: str, dump: Dump, *, unsure: bool = False) -> Verdict:
-        """What is wrong with a dump. With ``unsure`` what was tried and never answered may be there too."""
+    def judge(
+        self, topic: str, dump: Dump, *, unsure: bool = False, may_lack: Collection[Mark] | None = None
+    ) -> Verdict:
+        """What is wrong with a dump. With ``unsure`` what was tried and never answered may be there too.
+
+        ``may_lack``: what may be gone, if anything may; strands then may have holes.
+        """
         seen = [mark_of(record) for record in dump.records]
         counts = Counter(seen)
         acknowledged, refused = self.acknowledged(topic), self._refused.get(topic, set())
@@ -110,9 +115,9 @@ class Ledger:
             expected = mark not in refused and (unsure or mark in acknowledged)
             foreign += not expected or acknowledged.get(mark, record.origin.node) != record.origin.node
         return Verdict(
-            lost=sum(mark not in counts for mark in acknowledged),
+            lost=sum(mark not in counts for mark in acknowledged if mark not in (may_lack or ())),
             doubled=sum(times - 1 for times in counts.values()),
-            disordered=_disordered(seen) + _holes(dump.records) + _seqs_back(dump.records),
+            disordered=_disordered(seen) + _holes(dump.records, may_lack is not None) + _seqs_back(dump.records),
             foreign=foreign,
         )
 
@@ -137,12 +142,13 @@ def _disordered(marks: Sequence[Mark]) -> int:
     return wrong
 
 
-def _holes(records: Sequence[Held]) -> int:
-    """Records that are not their strand's next one."""
+def _holes(records: Sequence[Held], may_be: bool) -> int:
+    """Records that are not their strand's next one; if holes ``may_be``, that do not come after the last one."""
     last: dict[str, int] = {}
     wrong = 0
     for record in records:
-        wrong += record.origin.oseq != last.get(record.origin.strand, 0) + 1
+        before = last.get(record.origin.strand, 0)
+        wrong += record.origin.oseq <= before if may_be else record.origin.oseq != before + 1
         last[record.origin.strand] = record.origin.oseq
     return wrong
 

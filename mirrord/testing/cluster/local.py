@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -136,9 +136,11 @@ class LocalCluster:
     ) -> dict[str, Any]:
         """Append JSON texts as one; with a ``key`` again and again until the node, which may be away, has it.
 
-        Raises the error that it names (without a key the first one), or NotSoInTime.
+        A key is the records' tag as well. Raises the error that the node names (without a key the first one), or
+        NotSoInTime.
         """
-        drafts = [Draft(text if isinstance(text, msgspec.Raw) else msgspec.Raw(text)) for text in texts]
+        raws = [text if isinstance(text, msgspec.Raw) else msgspec.Raw(text) for text in texts]
+        drafts = [Draft(raw, tag=key or msgspec.UNSET) for raw in raws]
         last: MirrordError | None = None
         with trio.move_on_after(within_s):
             while True:
@@ -193,13 +195,18 @@ class LocalCluster:
                 found += compare(mine, await self.digest(other, topic))
         return found
 
-    async def converged(self, within_s: float = 60.0, nodes: Sequence[str] = ()) -> None:
-        """Wait until the nodes (none named: all) hold the same. Raises NotSoInTime with what differs."""
+    async def converged(self, within_s: float = 60.0, nodes: Sequence[str] = (), but_for: Collection[str] = ()) -> None:
+        """Wait until the nodes (none named: all) hold the same, but for gaps with these reasons.
+
+        Raises NotSoInTime with what differs.
+        """
         found: list[Finding] | str = "nothing was compared"
         with trio.move_on_after(within_s):
             while True:
                 try:
-                    found = await self.differences(nodes)
+                    found = [
+                        one for one in await self.differences(nodes) if one.reason not in but_for or not one.reason
+                    ]
                 except (PeerError, Unavailable) as error:
                     found = str(error)
                 if not found:

@@ -7,25 +7,33 @@ from collections.abc import Callable, Sequence
 import trio
 
 from ...errors import MirrordError, PeerError, StorageFailed
-from .ledger import Ledger, Verdict, payload
+from .ledger import Ledger, Mark, Verdict, payload
 from .local import LOOK_AGAIN_S, LocalCluster, NotSoInTime
 
 BATCH = 5
 
 
 async def write(
-    cluster: LocalCluster, ledger: Ledger, node: str, topic: str, records: int, within_s: float = 120.0
+    cluster: LocalCluster,
+    ledger: Ledger,
+    node: str,
+    topic: str,
+    records: int,
+    within_s: float = 120.0,
+    copied_to: Sequence[str] = (),
 ) -> None:
     """Append so many records to a node in small keyed batches, repeated while the node is away.
 
-    Several calls at once for one node and topic need no agreement: each is a writer of its own.
+    Several calls at once for one node and topic need no agreement: each is a writer of its own. The records of a batch
+    have its key as their tag. What is acknowledged is owed in ``copied_to`` too.
     """
-    writer = ledger.new_writer(topic, node)
+    writer = ledger.new_writer(node)
     for at in range(0, records, BATCH):
         marks = ledger.next_marks(topic, writer, min(BATCH, records - at))
         texts = [payload(mark) for mark in marks]
         await cluster.append(node, topic, *texts, key=f"{writer}-{at}", within_s=within_s)
-        ledger.acknowledge(topic, node, marks)
+        for name in (topic, *copied_to):
+            ledger.acknowledge(name, node, marks)
 
 
 async def write_once(cluster: LocalCluster, ledger: Ledger, node: str, topic: str) -> MirrordError | None:
@@ -33,7 +41,7 @@ async def write_once(cluster: LocalCluster, ledger: Ledger, node: str, topic: st
 
     A refusal by the disk goes into the ledger; a node that vanished leaves open whether it has the record.
     """
-    marks = ledger.next_marks(topic, ledger.new_writer(topic, node), 1)
+    marks = ledger.next_marks(topic, ledger.new_writer(node), 1)
     try:
         await cluster.append(node, topic, *map(payload, marks))
     except StorageFailed as refusal:
@@ -77,3 +85,8 @@ async def verdicts(
             if not verdict.right:
                 found[node, topic] = verdict
     return found
+
+
+def tag_of(mark: Mark) -> str:
+    """The tag that ``write`` gave it."""
+    return f"{mark.writer}-{(mark.number - 1) // BATCH * BATCH}"
