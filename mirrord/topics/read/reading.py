@@ -14,7 +14,7 @@ from ..erasure.masks import Masks
 from .face import Face, View, gap_tombstone, join, tombstone
 from .page import Page
 
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 18  # fetched at once: about what a usual page holds, for what is not shown was read in vain
 MIXED = "mixed"  # evicted as well as expired
 MOST_SCANNED = 50_000  # records looked at for one page: a filter that drops all must not hold the node up
 PACK_SCANNED = 64  # a pack that was fetched because its tags may match counts as so many of them
