@@ -54,10 +54,7 @@ class Api:
 
     @contextmanager
     def stream(self, call: Call, silence_s: float) -> Iterator[Iterator[bytes]]:
-        """An answer without an end, as it comes; ``silence_s`` without a byte is an end, PeerUnreachable.
-
-        Leave a loop over it by cancelling, not by an exception of your own: httpx would not tidy up under trio.
-        """
+        """An answer without an end, as it comes; ``silence_s`` without a byte is an end, PeerUnreachable."""
         settings = _streaming(self.url, call, self._timeout_s, silence_s)
         try:
             with self._http.stream(**settings) as reply:
