@@ -10,12 +10,14 @@ from typing import Any
 import trio
 from msgspec import Raw
 
+from mirrord.actors.rounds import Crowd
 from mirrord.actors.supervisor import Death, Supervisor
 from mirrord.config.topic import DEFAULT, TopicConfig, topic_config
 from mirrord.records import chunk as chunks
 from mirrord.records.chunk import Draft
 from mirrord.records.strand import Descriptor, Identity, Position
 from mirrord.storage.inline import InlineJournal
+from mirrord.storage.journal import Journal
 from mirrord.storage.life import Life, LifeRecord
 from mirrord.storage.memory import MemoryStore
 from mirrord.topics.ground import Ground
@@ -100,6 +102,7 @@ class Rig:
         self.settled.set()
         self.max_topics = 100
         self.shelf_bytes = 1 << 20
+        self.journals: type[Journal] = InlineJournal  # Journal: with a thread, and commits where they are asked for
 
     def new_life(self, *, log_ids: bool = False) -> None:
         """As a start after a reboot (or a restored backup) finds it."""
@@ -111,15 +114,16 @@ class Rig:
     async def run(self) -> AsyncIterator[Registry]:
         """One run of the process; leaving it is kill -9 (what is committed stays)."""
         async with trio.open_nursery() as nursery:
-            self.journal = InlineJournal(self.store, self.clock)
+            self.journal = self.journals(self.store, self.clock)
             self.supervisor = Supervisor(self.clock, Random(1), lambda death, _: self.deaths.append(death))
             await nursery.start(self.journal.run)
             await nursery.start(self.supervisor.run)
             self.shelf = Shelf(self.shelf_bytes)
             sources = Sources(*self.store.top_ids(), Random(self.life.record.number))
             self.ground = Ground(
-                self.life, self.clock, self.store, self.journal, self.shelf, sources, SIZES, self.settled
-            )
+                self.life, self.clock, self.store, self.journal, self.shelf, sources, SIZES, self.settled,
+                Crowd(self.journal.rounds),
+            )  # fmt: skip
             registry = Registry(
                 self.ground,
                 self.supervisor,

@@ -22,6 +22,7 @@ from mirrord.topics.erasure.masks import Masks
 from mirrord.topics.erasure.orders import ERASE
 from mirrord.topics.log.places import hash_at
 from mirrord.topics.messages import Append, Apply, Commit, Delete, Deleted, Erase, Erased, Introduce
+from mirrord.topics.read.digest import digest_of
 from mirrord.topics.read.face import View
 from mirrord.topics.read.reading import read
 from mirrord.topics.topic import Topic
@@ -295,3 +296,18 @@ def read_all(topic: Topic) -> list[int]:
         if page.caught_up:
             return found
         after = page.next_from_seq
+
+
+async def test_digests_tell_what_is_deleted() -> None:
+    """The chain stands and proves the same history; what a node no longer holds of it is told beside the gaps."""
+
+    async def rest() -> None:
+        pass
+
+    async with Rig().run() as registry:
+        topic = await topic_with(registry, "1", "2", "3", "4", "5", "6")
+        (before,) = await digest_of(topic, {}, deep=True, rest=rest)
+        await topic.mailbox.ask(Erase((2, 3, 5)))
+        (after,) = await digest_of(topic, {}, deep=True, rest=rest)
+        assert (after["hash"], after["deep"]) == (before["hash"], before["deep"])
+        assert [(g["first"], g["last"], g["reason"]) for g in after["gaps"]] == [(2, 3, "stripped"), (5, 5, "stripped")]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from mirrord.config.topic import DEFAULT
 from mirrord.errors import (
@@ -21,6 +22,7 @@ from mirrord.errors import (
     TopicNotFound,
 )
 from mirrord.records.gap import Cover
+from mirrord.storage.journal import Journal
 from mirrord.storage.memory import Fault, MemoryStore
 from mirrord.topics.messages import (
     Append,
@@ -366,3 +368,48 @@ async def test_a_broken_store_is_named_and_the_topic_comes_back() -> None:
 
 def everything_stored(store: MemoryStore) -> int:
     return sum(p.records for p in store.packs(1, 1, 1 << 20))
+
+
+async def asked_alone(topic: Topic, message: Any) -> Any:
+    """The answer to a message beside which nothing else goes on: it is decided where it is asked."""
+    for _ in range(3):
+        await trio.testing.wait_all_tasks_blocked()
+    return await topic.mailbox.ask(message)
+
+
+async def test_what_is_decided_where_it_is_asked_is_decided_once() -> None:
+    """A lone message that changes nothing (a repeated append, a refusal) is answered there too: it is not left in the
+    mailbox to be decided again, where nobody would ever take it off the list of open asks."""
+    rig = Rig()
+    rig.journals = Journal
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders")
+        once = Append([draft()], Key("k", b"1"))
+        first = await asked_alone(topic, once)
+        handled = topic.mailbox.statistics().handled
+        again = await asked_alone(topic, once)
+        assert (again.first_seq, again.deduped) == (first.first_seq, True)
+        with pytest.raises(IdempotencyConflict):
+            await asked_alone(topic, Append([draft("2")], Key("k", b"2")))
+        await trio.testing.wait_all_tasks_blocked()
+        told = topic.mailbox.statistics()
+        assert (told.open, told.waiting, told.handled - handled) == (0, 0, 2)
+
+
+async def test_what_fails_where_it_is_asked_is_taken_the_usual_way() -> None:
+    """A refused commit of a lone message burns no seq: the state is read back, and the message taken once more."""
+    rig = Rig()
+    rig.journals = Journal
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders")
+        assert (await asked_alone(topic, Append([draft()]))).last_seq == 1
+        for _ in range(3):
+            await trio.testing.wait_all_tasks_blocked()
+        rig.store.fail_next(Fault.EIO)
+        envelope = topic.mailbox.put(Append([draft(), draft()]))
+        assert topic.mailbox.statistics().waiting == 1
+        with pytest.raises(StorageFailed):
+            await envelope.wait()
+        rig.clock.now_ms += 60_000
+        assert (await asked_alone(topic, Append([draft()]))).last_seq == 2
+        assert everything(topic) == [1, 1]

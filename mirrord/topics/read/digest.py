@@ -18,7 +18,8 @@ from ..log.places import hash_at
 from ..topic import Topic
 
 READ_BYTES = 1 << 20
-MOST_GAPS, MOST_PAGES = 1000, 50
+MOST_GAPS, MOST_PAGES, SIZES_AT_ONCE = 1000, 50, 256
+STRIPPED = "stripped"  # how deleted records show among the gaps: the chunk is here, its chain stands
 
 
 async def digest_of(
@@ -26,11 +27,12 @@ async def digest_of(
 ) -> list[dict[str, Any]]:
     """One entry per strand, in the order of their ids. ``rest`` is awaited between reads."""
     checked = await _recount(topic, rest) if deep else None
+    stripped = await _stripped(topic, rest)
     told: list[dict[str, Any]] = []
     for number, strand in sorted(topic.strands.items()):
         if not strand.durable_last:
             continue
-        entry = _entry(topic, number, strand)
+        entry = _entry(topic, number, strand, stripped.get(number, []))
         if number in at:
             found = hash_at(strand, topic.tid, at[number], topic.reads)
             inside = found is UNSET
@@ -47,7 +49,9 @@ async def digest_of(
     return told
 
 
-def _entry(topic: Topic, number: int, strand: Strand) -> dict[str, Any]:
+def _entry(topic: Topic, number: int, strand: Strand, stripped: list[tuple[int, int]]) -> dict[str, Any]:
+    told = [(gap.first, gap.last, gap.reason) for gap in _gaps(topic, strand.sid)]
+    gaps = sorted([*told, *((first, last, STRIPPED) for first, last in stripped)])[:MOST_GAPS]
     return {
         "strand": f"{number:016x}",
         "origin": strand.descriptor.origin,
@@ -56,7 +60,7 @@ def _entry(topic: Topic, number: int, strand: Strand) -> dict[str, Any]:
         "hash": strand.durable_hash.hex() if strand.durable_hash else None,
         "whole_from": strand.durable_whole_from,
         "unverified": strand.durable_hash is None,
-        "gaps": [{"first": gap.first, "last": gap.last, "reason": gap.reason} for gap in _gaps(topic, strand.sid)],
+        "gaps": [{"first": first, "last": last, "reason": reason} for first, last, reason in gaps],
     }
 
 
@@ -71,6 +75,33 @@ def _gaps(topic: Topic, sid: int) -> list[Gap]:
             break
         oseq = page[-1].last + 1
     return found[:MOST_GAPS]
+
+
+async def _stripped(topic: Topic, rest: Callable[[], Awaitable[None]]) -> dict[int, list[tuple[int, int]]]:
+    """By strand, the oseqs whose chunks lie here and of which the records are deleted, as ranges."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    seq = 1
+    while (topic.masks or topic.floor) and (sizes := topic.reads.pack_sizes(topic.tid, seq, SIZES_AT_ONCE)):
+        for sized in sizes:
+            if sized.seq >= seq and topic.gone(sized.seq, sized.last):
+                for pack in topic.reads.packs(topic.tid, sized.seq, 1):
+                    _note_deleted(pack.body, topic.gone(pack.seq, pack.last), found)
+                    seq = pack.last + 1  # perhaps merged with those behind it since
+                await rest()
+        seq = max(seq, sizes[-1].last + 1)
+    return found
+
+
+def _note_deleted(body: bytes, gone: int, found: dict[int, list[tuple[int, int]]]) -> None:
+    for _, _, header in chunks_in(body):
+        here, count, first = gone & (1 << header[COUNT]) - 1, header[COUNT], header[FIRST]
+        gone >>= count
+        runs = found.setdefault(header[STRAND], []) if here else []
+        for oseq in (first + i for i in range(here.bit_length()) if here >> i & 1):
+            if runs and runs[-1][1] == oseq - 1:
+                runs[-1] = (runs[-1][0], oseq)
+            elif len(runs) < MOST_GAPS:
+                runs.append((oseq, oseq))
 
 
 async def _recount(topic: Topic, rest: Callable[[], Awaitable[None]]) -> dict[int, tuple[int, str | None]]:
