@@ -79,11 +79,11 @@ def test_dead_letters_are_moved_once_over_any_kill(mortal: Daemon, topic: str) -
 
     for _ in range(3):
         with Api(mortal.api.address) as own:
-            failed = threading.Thread(target=_until_killed, args=(spend, own))
-            failed.start()
-            until(lambda: not failed.is_alive() or mortal.api.state(topic)["count"] < total)
+            working = threading.Thread(target=_until_killed, args=(spend, own))
+            working.start()
+            until(lambda: mortal.api.state(topic)["count"] < total)
             mortal.kill()
-            failed.join()
+            working.join()
         mortal.start()
     spend(mortal.api)
     moved: list[int] = []
