@@ -14,7 +14,7 @@ class Rounds(trio.abc.Instrument):
     def __init__(self) -> None:
         self.no = 0
 
-    def after_io_wait(self, timeout: float) -> None:
+    def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 -- trio names it
         """Called by trio. ``timeout``: how long the loop was ready to sleep, seconds."""
         self.no += 1
 

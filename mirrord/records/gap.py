@@ -11,7 +11,8 @@ EXPIRED, EVICTED, LOST = "expired", "evicted", "lost"
 SOURCE_TRIM = "source_trim"  # not of a strand: a router's source lost records before they were copied
 VOLUNTARY = frozenset({FILTERED, DELETED, ERASED, REFUSED})  # silent: somebody wanted it so
 REASONS = VOLUNTARY | {EXPIRED, EVICTED, LOST}
-CONTROL = "control"  # no gap: a control chunk, which has oseqs and no seq; kept whole where gaps stand. Never on the wire
+CONTROL = "control"
+"""No gap: a control chunk, which has oseqs and no seq; kept whole where gaps stand. Never on the wire."""
 
 # How /v0 readers see a reason in a tombstone (5-http-api.md): the words of the reference surface where it has one.
 TOMBSTONE_WORDS = {EXPIRED: "ttl", EVICTED: "cap", LOST: "lost"}

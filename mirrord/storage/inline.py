@@ -39,7 +39,7 @@ class InlineJournal(Journal):
             self._stopped = True
             self._end()
 
-    def take_desk(self, *, sync: bool) -> bool:
+    def take_desk(self, *, sync: bool) -> bool:  # noqa: ARG002 -- as in Journal
         """Never: in a simulation every commit is made by ``run``, where it may be killed."""
         return False
 

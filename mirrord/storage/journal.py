@@ -1,8 +1,8 @@
 """The one writer of a node: what waits, of all topics, shares one transaction and at most one sync.
 
-Turns go to a thread of its own by a queue and come back by an eventfd. That hop costs several times what SQLite needs for
-a small commit without a sync, so while nothing else is open and nothing is due such a turn is committed at once, on the
-event loop (decision 0022): a lone writer pays no hop, and many still share commits.
+Turns go to a thread of its own by a queue and come back by an eventfd. That hop costs several times what SQLite needs
+for a small commit without a sync, so while nothing else is open and nothing is due such a turn is committed at once, on
+the event loop (decision 0022): a lone writer pays no hop, and many still share commits.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class Journal:
         then: Callable[[], None] | None = None,
         priority: int = FIRST,
     ) -> None:
-        """Submit a turn and wait until it is committed; cancelling the wait does not take it back. No checkpoint when it
-        was committed at once.
+        """Submit a turn and wait until it is committed; cancelling the wait does not take it back. No checkpoint when
+        it was committed at once.
 
         ``then`` is called the moment it is. Raises as ``submit`` and ``Turn.wait`` do.
         """

@@ -1,7 +1,7 @@
 """Heads that the parser has let through, by their bytes: a client sends the same few again and again.
 
-Only the strict parser decides what a head means; what it once made of a head is remembered here, so that the same bytes
-need not be parsed again. A head with a secret in it, or with anything that concerns the framing beyond a content-length,
+Only the strict parser decides what a head means; what it once made of a head is remembered here, so that the same
+bytes need not be parsed again. A head with a secret in it, or with anything that concerns the framing beyond a content-length,
 is never remembered.
 """
 
@@ -14,9 +14,10 @@ from .message import Line, Request
 MOST_HEADS = 1024
 LONGEST_HEAD_BYTES = 2048
 END = b"\r\n\r\n"
-NEVER = frozenset(
-    (b"authorization", b"cookie", b"proxy-authorization", b"transfer-encoding", b"content-encoding", b"expect", b"upgrade")
-)
+NEVER = frozenset({
+    b"authorization", b"cookie", b"proxy-authorization",
+    b"transfer-encoding", b"content-encoding", b"expect", b"upgrade",
+})  # fmt: skip
 
 
 class KnownHeads:

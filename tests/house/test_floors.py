@@ -52,8 +52,8 @@ MAY_WAIT = frozenset({
     "streams/fans.py", "streams/streams.py", "streams/watcher.py",
     "topics/ground.py", "topics/registry.py", "topics/topic.py",
     "web/asgi.py", "web/auth/tls.py", "web/connection.py", "web/formats/envelope.py",
-    "web/routes/erasure.py", "web/routes/groups.py", "web/routes/health.py", "web/routes/peers.py", "web/routes/queues.py",
-    "web/routes/routers.py", "web/routes/topics.py",
+    "web/routes/erasure.py", "web/routes/groups.py", "web/routes/health.py", "web/routes/peers.py",
+    "web/routes/queues.py", "web/routes/routers.py", "web/routes/topics.py",
     "web/routes/streams/outbox.py", "web/routes/streams/prefix.py", "web/routes/streams/socket.py",
     "web/routes/streams/watch.py", "web/routes/streams/work.py", "web/server.py", "web/websocket.py", "web/wire.py",
 })  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from itertools import pairwise
 
 import pytest
 import trio
@@ -41,7 +42,7 @@ async def answered(*pieces: bytes) -> tuple[int, bytes]:
 def test_an_answer_may_be_cut_anywhere(cuts: list[int]) -> None:
     """The network cuts where it likes; the body is the same."""
     edges = [0, *sorted(cuts), len(ENDLESS)]
-    pieces = [ENDLESS[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [ENDLESS[a:b] for a, b in pairwise(edges)]
     assert trio.run(answered, *pieces) == (200, b"hello world")
 
 
@@ -53,7 +54,8 @@ async def test_what_comes_before_an_answer_is_passed_over() -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        b"", b"HTTP/1.1 2", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+        b"", b"HTTP/1.1 2", b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * (MOST_HEAD_BYTES // 5), OK + b"5\r\nhel", OK + b"zz\r\n", OK,
     ],
     ids=["nothing", "half", "another", "upgrade", "endless-head", "cut", "no-chunk", "no-body"],

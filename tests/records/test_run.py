@@ -72,7 +72,8 @@ def test_a_run_ends_where_a_pack_is_full() -> None:
     """At least one chunk, then only what fits."""
     packed = chained([1, 1, 1])
     buffer, size = b"".join(packed), len(packed[0])
-    assert [run_from(buffer, 0, header_at(buffer, 0), most).records for most in (0, size, 2 * size, 3 * size - 1)] == [1, 1, 2, 2]
+    found = [run_from(buffer, 0, header_at(buffer, 0), most).records for most in (0, size, 2 * size, 3 * size - 1)]
+    assert found == [1, 1, 2, 2]
 
 
 def test_too_many_tags_to_tell_stay_so() -> None:
