@@ -10,8 +10,9 @@ import pytest
 from mirrord.errors import ChunkCorrupt
 from mirrord.records import chunk as chunks
 from mirrord.records.gap import Cover
+from mirrord.topics.erasure.masks import Masks
 from mirrord.topics.log.shelf import JOINED
-from mirrord.topics.messages import Append, Apply, ApplyCover, Introduce
+from mirrord.topics.messages import Append, Apply, ApplyCover, Erase, Introduce
 from mirrord.topics.read import reading
 from mirrord.topics.read.face import View
 from mirrord.topics.read.reading import read
@@ -170,3 +171,26 @@ async def test_a_chunk_whose_records_are_none_is_named_and_stops_no_writer(row: 
         assert topic.head == 5
     assert digest
     assert rig.deaths == []
+
+
+async def test_a_page_without_deletes_asks_nothing_of_single_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What deletes cost is paid where something is deleted: no mask is looked up in a log without any."""
+    asked: list[int] = []
+    within = Masks.within
+
+    def counted(masks: Masks, first: int, last: int) -> int:
+        asked.append(last - first)
+        return within(masks, first, last)
+
+    monkeypatch.setattr(Masks, "within", counted)
+    rig = Rig()
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders")
+        for _ in range(5):
+            await topic.mailbox.ask(Append([draft() for _ in range(200)]))
+        assert len(page(topic)["records"]) == 1000
+        assert asked == []
+        await topic.mailbox.ask(Erase((500,)))
+        asked.clear()
+        assert len(page(topic)["records"]) == 999
+        assert len(asked) <= 5  # once a pack

@@ -76,3 +76,21 @@ def test_an_answer_is_the_log_or_nothing(steps: list[tuple[int, int, int]], room
             if found is not None:
                 assert b"".join(p.body for p in found).endswith(b"".join(p.body for p in log if p.last >= seq))
                 assert (found[0].seq <= seq, sum(p.records for p in found)) == (True, log[-1].last - found[0].seq + 1)
+
+
+def test_what_the_store_let_go_is_forgotten() -> None:
+    """A reader or feed must not be given from memory what is gone from the disk; the room comes back at once."""
+    shelf = Shelf(1 << 20)
+    packs = [Pack(1, seq, seq, 1, 1, 1, b"x" * 100) for seq in range(1, 11)]
+    for pack in packs:
+        shelf.put(pack)
+    shelf.put(Pack(2, 1, 1, 1, 1, 1, b"y" * 50))
+    for before in (1, 4, 4, 9):
+        shelf.trim(1, before)
+        assert shelf.used_bytes == (11 - max(before, 1)) * 100 + 50
+    assert shelf.read(1, 8, 1) is None
+    found = shelf.read(1, 9, 1 << 20)
+    assert found is not None
+    assert [pack.seq for pack in found] == [9, 10]
+    shelf.trim(1, 99)
+    assert (shelf.used_bytes, shelf.read(1, 9, 1), len(shelf.read(2, 1, 1) or ())) == (50, None, 1)
