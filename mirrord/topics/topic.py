@@ -33,8 +33,7 @@ from .messages import Append, Commit, Delete, Erase, Message
 from .read.face import Face
 
 MOST_AT_ONCE = 256
-LONE_BYTES = 16 << 10  # of a message that may be decided and committed in its asker's task
-MOST_LONE, LONE_BYTES = 16, 4 << 10  # what is small: records, and their text
+MOST_LONE, LONE_BYTES = 16, 4 << 10  # what may be decided in its asker's task: records, and their text
 Answer = tuple[Envelope[Message], Any]  # an envelope, and what it is answered (or refused) with after the commit
 MAX_SEQ = (1 << 40) - 1
 
@@ -63,6 +62,7 @@ class Topic:
         ] = {}  # strand -> number of the commit that moved it last, newest at the end
         self._move_no = 0
         self._memory = Memory()
+        self._in_doubt = False  # a turn of an asker's task failed: the state is read back before the next one
 
     # ---- life ------------------------------------------------------------------------------------
 
@@ -93,6 +93,7 @@ class Topic:
         log.own = own_open(log.strands, ground.life.identity, self.about.closed_sid)
         self._sids = {s.sid: s for s in log.strands.values()}
         self.last_gap = store.last_seq_gap(log.tid)
+        self._in_doubt = False
         self._show()
 
     async def _come_into_life(self) -> None:
@@ -114,9 +115,9 @@ class Topic:
         ground, sync = self._ground, self.config.durability == "fsync"
         if not ground.asks.lone() or not _is_small(envelope.message) or not ground.settled.is_set():
             return False
-        if not ground.journal.take_desk(sync=sync):
+        if self._in_doubt or not ground.journal.take_desk(sync=sync):
             return False
-        kept = False
+        self._in_doubt = True
         try:
             turn = self._turn()
             decide = self._decide(turn)
@@ -126,14 +127,14 @@ class Topic:
             commit = self._turn_to_commit(turn, answers, urgent=isinstance(envelope.message, Append))
             if commit is not None:
                 ground.journal.submit(commit)
-                kept = commit.error is None
+            self._in_doubt = commit is not None and commit.error is not None
         finally:
             ground.journal.leave_desk()
-            if not kept:
-                self._read_back()
-        return kept
+        return not self._in_doubt
 
     async def _take_turn(self, envelopes: list[Envelope[Message]]) -> None:
+        if self._in_doubt:
+            self._read_back()
         if not self._ground.settled.is_set() and any(_writes_own_strand(e.message) for e in envelopes):
             await (
                 self._ground.settled.wait()
