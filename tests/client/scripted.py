@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -36,21 +36,24 @@ class Scripted:
     async def serve(self, stream: anyio.abc.SocketStream) -> None:
         """One connection, one request after the other."""
         async with stream:
-            held = b""
-            while True:
-                try:
-                    while b"\r\n\r\n" not in held or len(held.split(b"\r\n\r\n", 1)[1]) < _length(held):
-                        held += await stream.receive()
-                except (anyio.EndOfStream, anyio.BrokenResourceError):
-                    return
-                body = held.split(b"\r\n\r\n", 1)[1]
-                self.bodies.append(body)
-                held = b""
+            while message := await _message(stream):
+                self.bodies.append(message.split(b"\r\n\r\n", 1)[1])
                 reply = self._replies.pop(0)
                 if not reply.status:
                     return
                 head = f"HTTP/1.1 {reply.status} X\r\ncontent-length: {len(reply.body)}\r\n{reply.headers}\r\n"
                 await stream.send(head.encode() + reply.body)
+
+
+async def _message(stream: anyio.abc.SocketStream) -> bytes:
+    """One request or answer, whole; nothing at the end of the connection."""
+    held = b""
+    try:
+        while b"\r\n\r\n" not in held or len(held.split(b"\r\n\r\n", 1)[1]) < _length(held):
+            held += await stream.receive()
+    except (anyio.EndOfStream, anyio.BrokenResourceError):
+        return b""
+    return held
 
 
 def _length(held: bytes) -> int:
@@ -64,8 +67,32 @@ def _length(held: bytes) -> int:
 async def scripted(*replies: Reply) -> AsyncIterator[Scripted]:
     """Such a node, for the block."""
     node = Scripted(replies)
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
-        node.url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
-        tasks.start_soon(listener.serve, node.serve)
+    async with listening(node.serve) as node.url:
         yield node
+
+
+@asynccontextmanager
+async def lossy(url: str, loses: Callable[[], bool]) -> AsyncIterator[str]:
+    """A line to a real node on which some answers are lost, after the node has done what was asked."""
+    host, _, port = url.removeprefix("http://").partition(":")
+
+    async def carry(stream: anyio.abc.SocketStream) -> None:
+        async with stream, await anyio.connect_tcp(host, int(port)) as node:
+            while message := await _message(stream):
+                await node.send(message)
+                answer = await _message(node)
+                if loses():
+                    return
+                await stream.send(answer)
+
+    async with listening(carry) as address:
+        yield address
+
+
+@asynccontextmanager
+async def listening(serve: Callable[[anyio.abc.SocketStream], Awaitable[None]]) -> AsyncIterator[str]:
+    """Every connection is served so, for the block; where."""
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, serve)
+        yield f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
         tasks.cancel_scope.cancel()

@@ -143,3 +143,18 @@ async def test_a_group_survives_a_kill(mortal: Node, name: str) -> None:
             done += [delivery.data for delivery in held]
         assert sorted(done) == list(range(20))
         assert (await topic.group("g").state()).pending == 0
+
+
+@under_both
+async def test_what_waited_too_long_is_not_handed_out(url: str, name: str) -> None:
+    """Records that a reader fetched and did not get to are another's by now: it passes over them."""
+    async with Client(url) as client:
+        topic = client.topic(name)
+        await topic.append("a", "b")
+        group = topic.group("g")
+        async with group.reader("slow", min_idle_ms=200) as slow, group.reader("quick", min_idle_ms=200) as quick:
+            assert (await anext(slow)).data == "a"
+            taken = [await anext(quick) for _ in range(2)]
+            assert await quick.commit(*taken) == 2
+            await topic.append("c")
+            assert (await anext(slow)).data == "c"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from mirrord import Client, MirrordError
 from mirrord.errors import ProtocolViolation, Throttled, TopicFull, Unacknowledged
 
 from .loops import under_both
-from .scripted import Reply, fault, scripted
+from .scripted import Reply, fault, lossy, scripted
 
 
 @under_both
@@ -80,3 +82,18 @@ async def test_a_wild_line_does_not_hang_a_producer() -> None:
                 receipts = [await opened.send(i) for i in range(4)]
         assert [receipt.seq for receipt in receipts] == [1, 2, None, None]
         assert len(node.bodies) == 3
+
+
+@under_both
+async def test_lost_answers_double_nothing(url: str, name: str) -> None:
+    """Every third answer is lost after the node has kept the records: each is there once, in order, and receipts and
+    appends tell the seqs under which they are."""
+    dice = random.Random(7)
+    async with lossy(url, lambda: dice.random() < 0.3) as line, Client(line) as client:
+        topic = client.topic(name)
+        async with topic.producer(batch_records=5) as producer:
+            receipts = [await producer.send(i) for i in range(100)]
+        assert [receipt.seq for receipt in receipts] == list(range(1, 101))
+        for i in range(100, 110):
+            assert (await topic.append(i)).first_seq == i + 1
+        assert [record.data for record in (await topic.read(limit=1000)).records] == list(range(110))
