@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -29,6 +30,7 @@ from .web.errors import answer
 from .web.message import ServerLimits
 from .web.server import Server, open_listeners
 
+GARBAGE = (20_000, 50, 20)  # allocations between collections: what is made for a request dies with it, without one
 SWITCH_INTERVAL_S = 0.0001  # the journal's thread must not wait 5 ms for the interpreter (design/4-storage.md)
 
 
@@ -72,6 +74,9 @@ async def _serve(
     async with trio.open_nursery() as nursery:
         await nursery.start(node.live)
         await nursery.start(server.serve, listeners)
+        gc.collect()
+        gc.freeze()  # what a node is made of lives as long as it: no collection needs to look at it again
+        gc.set_threshold(*GARBAGE)
         host, port = listeners[0].getsockname()[:2]
         if ready is not None:
             ready(f"{host}:{port}")
