@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from ...records.chunk import COUNT, FIRST, FLAGS, STRAND, STRIPPED, chunks_in, records
+from ...records.chunk import COUNT, FIRST, STRAND, chunks_in, missing, records
 from ...records.gap import CONTROL, DELETED, ERASED
 from ...storage.memory import MemoryStore
 from ...storage.store import Change, DropLog, DropPack, Gap, PutGap, PutPack, PutStrand
@@ -130,11 +130,13 @@ def link_gaps(changes: Sequence[Change]) -> list[Gap]:
     return [gap for gap in gaps if gap.reason not in (CONTROL, ERASED)]  # those are not waited with
 
 
-def stripped(changes: Sequence[Change]) -> list[tuple[int, int, int, int]]:
-    """(tid, strand, first and last oseq) of each chunk that a link brings and that lacks records."""
-    return [
-        (pack.tid, header[STRAND], header[FIRST], header[FIRST] + header[COUNT] - 1)
-        for pack in [change.pack for change in changes if isinstance(change, PutPack)]
-        for _, _, header in chunks_in(pack.body)
-        if header[FLAGS] & STRIPPED
-    ]
+def stripped(changes: Sequence[Change]) -> list[tuple[int, int, int, int, list[int]]]:
+    """(tid, strand, first and last oseq, which it lacks) of each stripped chunk that a link brings."""
+    found: list[tuple[int, int, int, int, list[int]]] = []
+    for pack in [change.pack for change in changes if isinstance(change, PutPack)]:
+        for at, _, header in chunks_in(pack.body):
+            gone, first = missing(pack.body, at, header), header[FIRST]
+            lacks = [first + i for i in range(gone.bit_length()) if gone >> i & 1]
+            if lacks:
+                found.append((pack.tid, header[STRAND], first, first + header[COUNT] - 1, lacks))
+    return found

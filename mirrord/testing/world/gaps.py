@@ -34,8 +34,10 @@ class GapWatch:
             self._story.counts["gaps"] += 1
             self._story.note("gap", place.name, topic, gap.reason, gap.first, gap.last, gap.seq_from)
             self._judge(place, topic, strand, gap)
-        for tid, strand, first, last in stripped(changes):
+        for tid, strand, first, last, gone in stripped(changes):
             self._story.counts["stripped"] += 1
+            if all((strand, oseq) in self._story.ordered for oseq in gone):
+                continue  # nobody is to have these
             topic = next((row.name for row in disk.topics() if row.tid == tid), "")
             holder = self._could_get(place, topic, strand, first)
             if holder is not None and self._has_all(holder, topic, strand, first, last):
