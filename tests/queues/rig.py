@@ -94,7 +94,7 @@ class QueueRig(Rig):
         return worker
 
     def detach(self, worker: Worker) -> None:
-        self.queues.tell(self.topic, Detach(worker.claimant.stream))
+        self.queues.tell(self.topic, Detach(worker))
 
     @property
     def counts(self) -> tuple[int, int, int]:
