@@ -1,4 +1,4 @@
-"""Workers of a run with queues: they claim, dawdle, acknowledge late or not at all, and remember what they were told."""
+"""Workers of a run with queues: they claim, dawdle, acknowledge in time, too late or not at all, and remember."""
 
 from __future__ import annotations
 
