@@ -10,7 +10,8 @@ from ..daemon import Api, Daemon, answered, refused, until
 
 WRONG_MATCHES: list[Any] = [
     [], ["tag"], ["tag", "Eq"], ["tag", "Eq", "x", "y"], ["node", "Eq", "x"], ["tag", "eq", "x"],
-    ["tag", "In", ["x"]], ["tag", "Glob", "x"], ["tag", "Glob", "*x"], ["tag", "Eq", 1], ["tag", "Glob", None], 1, {}, True, [["tag", "Eq", "x"]],
+    ["tag", "In", ["x"]], ["tag", "Glob", "x"], ["tag", "Glob", "*x"], ["tag", "Eq", 1], ["tag", "Glob", None],
+    1, {}, True, [["tag", "Eq", "x"]],
 ]  # fmt: skip
 
 

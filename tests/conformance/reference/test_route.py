@@ -130,7 +130,7 @@ def test_no_backfill_unless_asked(api: Api, topic: str) -> None:
 
 
 def test_fan_out_and_fan_in(api: Api, topic: str) -> None:
-    """12.100, 12.101 with 5.1: any number of routers from a source; and into a destination, which the reference refuses."""
+    """12.100, 12.101 with 5.1: many from a source; and many into a destination, which the reference refuses."""
     for n in range(3):
         route(api, f"{topic}o{n}", topic, f"{topic}d{n}")
         route(api, f"{topic}i{n}", f"{topic}d{n}", f"{topic}e")
