@@ -29,7 +29,7 @@ from .log import retention
 from .log.decisions import Decisions
 from .log.log import Identities, Log, Strand, load_strands, load_taken, own_open
 from .log.turn import Turn
-from .messages import Append, Commit, Delete, Erase, Message
+from .messages import Append, Apply, Commit, Delete, Erase, Message
 from .read.face import Face
 
 MOST_AT_ONCE = 256
@@ -389,6 +389,8 @@ def _face(descriptor: Descriptor) -> Face:
 def _is_small(message: Message) -> bool:
     if isinstance(message, Append):
         return len(message.drafts) <= MOST_LONE and sum([draft.text_bytes for draft in message.drafts]) <= LONE_BYTES
+    if isinstance(message, Apply):
+        return len(message.chunks) <= LONE_BYTES
     return isinstance(message, Commit) or (isinstance(message, Erase) and len(message.seqs) <= MOST_LONE)
 
 
