@@ -6,7 +6,7 @@ commit), one carries dead letters over. The lease table is in memory; with ``lea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 
 import trio
@@ -32,14 +32,15 @@ AGAIN_S = 1.0  # after a disk refused, and while peers may still tell what was s
 
 
 class Queue:
-    """One queue of this node. ``number``: the last lease number that may have been given out before."""
+    """One queue of this node. ``number``: the last lease number that may have been given out before. ``left`` is called
+    when it ends because its topic was deleted."""
 
-    def __init__(self, topic: Topic, ground: Ground, number: int) -> None:
+    def __init__(self, topic: Topic, ground: Ground, number: int, left: Callable[[Queue], None]) -> None:
         self.name = f"queue:{topic.topic}"
         self.topic = topic
         self.mailbox: Mailbox[Message] = Mailbox(ground.room)
         self.over = False  # the topic was deleted: this object does nothing more
-        self._ground = ground
+        self._ground, self._left = ground, left
         self._sure_in = 0  # the life in which peers have told all that was settled
         self._looking = False
         self._due, self._letters = trio.Event(), trio.Event()
@@ -61,6 +62,7 @@ class Queue:
                 nursery.cancel_scope.cancel()
         finally:
             self.foreman.refuse_all(self._why_over())
+        self._left(self)
 
     def _why_over(self) -> MirrordError:
         if self.topic.about.deleted:
@@ -204,6 +206,7 @@ class Queue:
     async def _commit(self, pending: list[Pending]) -> None:
         seqs = tuple(seq for one in pending for seq in one.seqs)
         changes = tuple(change for one in pending for change in one.changes)
+        leases = self.books.leases
         try:
             gone = await self._erase(seqs, changes)
         except MirrordError as error:
@@ -212,6 +215,7 @@ class Queue:
                 one.refused(error)
             return
         self._look_at_clock()
+        leases.left(seqs)  # all of them, before the first is told how many are ready
         for one in pending:
             one.then(gone)
 

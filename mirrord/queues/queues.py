@@ -90,14 +90,21 @@ class Queues:
         queue = self._queues.get(topic.topic)
         if queue is not None and (queue.over or queue.topic is not topic):  # deleted, and made anew
             await self._supervisor.end(queue.name)
-            self._first_number = max(self._first_number, queue.number)
-            if self._queues.get(topic.topic) is queue:
-                del self._queues[topic.topic]
+            self._forget(queue)
             queue = self._queues.get(topic.topic)
         if queue is None:
-            queue = self._queues[topic.topic] = Queue(topic, self._ground, self._first_number)
+            queue = self._queues[topic.topic] = Queue(topic, self._ground, self._first_number, self._forget)
             self._supervisor.keep(queue)
         return queue
+
+    def _forget(self, queue: Queue) -> None:
+        self._first_number = max(self._first_number, queue.number)
+        if self._queues.get(queue.topic.topic) is queue:
+            del self._queues[queue.topic.topic]
+
+    def __len__(self) -> int:
+        """How many somebody keeps now."""
+        return len(self._queues)
 
     def counts(self, topic: Topic) -> Counts:
         """How a queue stands. Elsewhere than at its home nothing is known of leases."""

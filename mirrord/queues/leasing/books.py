@@ -49,7 +49,7 @@ class Books:
     @property
     def ready(self) -> int:
         """Records that may be claimed now."""
-        return self.leases.ready(self._live(), self.stock)
+        return self.leases.ready(self._live())
 
     @property
     def in_flight(self) -> int:

@@ -33,11 +33,14 @@ class Crew:
         self._workers[self._number] = self._hungry[self._number] = worker
         return worker
 
-    def detach(self, stream: int) -> set[int]:
-        """It ended; the seqs that it holds."""
-        worker = self._workers.pop(stream, None)
+    def detach(self, worker: Worker) -> set[int]:
+        """It ended; the seqs that it holds. A worker of an earlier crew may have had the number of one of these."""
+        stream = worker.claimant.stream
+        if self._workers.get(stream) is not worker:
+            return set()
+        del self._workers[stream]
         self._hungry.pop(stream, None)
-        return worker.holds if worker is not None else set()
+        return worker.holds
 
     def first(self, number: int) -> list[Worker]:
         """The first in line, at most so many."""

@@ -48,18 +48,18 @@ class Foreman:
                 self._claims.append((envelope, claimant))
             case Attach(claimant):
                 envelope.answer(self.books.crew.attach(claimant))
-            case Detach(stream):
-                self._detach(stream)
+            case Detach(worker):
+                self._detach(worker)
                 envelope.answer(None)
             case Look():
                 envelope.answer(None)
             case message:
                 self._settler.settle(envelope, message)
 
-    def _detach(self, stream: int) -> None:
+    def _detach(self, worker: Worker) -> None:
         books = self.books
         leases = books.leases
-        held = [leases.held[seq] for seq in sorted(books.crew.detach(stream)) if seq in leases.held]
+        held = [leases.held[seq] for seq in sorted(books.crew.detach(worker)) if seq in leases.held]
         for lease in held:
             leases.release(lease)
         books.keep((books.mark_of_ended(lease) for lease in held), nobody_waits, nobody_waits)

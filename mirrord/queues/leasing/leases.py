@@ -231,10 +231,9 @@ class Leases:
         """How many records it remembers."""
         return len(self.held) + len(self.delayed) + len(self.freed) + len(self.leaving)
 
-    def ready(self, live: int, supply: Supply) -> int:
+    def ready(self, live: int) -> int:
         """How many of ``live`` records may be claimed now, once what vanished is purged."""
-        leaving = sum(supply.is_live(seq) for seq in self.leaving)
-        return max(0, live - len(self.held) - len(self.delayed) - leaving)
+        return max(0, live - len(self.held) - len(self.delayed) - len(self.leaving))
 
 
 def fences(number: int, lease: Lease) -> bool:

@@ -66,34 +66,6 @@ class Done(Struct, frozen=True):
     deadlines: dict[int, int] = {}
 
 
-class Attach(Struct, frozen=True):
-    """A push stream begins: keep it supplied. Answered with its Worker."""
-
-    claimant: Claimant
-
-
-class Detach(Struct, frozen=True):
-    """It ended: what it holds is claimable at once."""
-
-    stream: int
-
-
-class Look(Struct, frozen=True):
-    """Something may have changed: the log, the time, or what was on its way to the disk."""
-
-
-Message = Claim | Ack | Nack | Extend | Attach | Detach | Look
-Settling = Ack | Nack | Extend
-
-
-class Counts(Struct, frozen=True):
-    """``queue`` of a topic's state."""
-
-    ready: int
-    in_flight: int
-    dead_lettered: int
-
-
 class Worker:
     """One push stream: what is on its way to it, and what it holds. ``bell`` rings when there is something to send."""
 
@@ -129,3 +101,31 @@ class Worker:
         """Nothing more comes, for this reason."""
         self.fault = fault
         self.bell.ring()
+
+
+class Attach(Struct, frozen=True):
+    """A push stream begins: keep it supplied. Answered with its Worker."""
+
+    claimant: Claimant
+
+
+class Detach(Struct, frozen=True):
+    """It ended: what it holds is claimable at once. Of a worker that the queue has ended itself it is no news."""
+
+    worker: Worker
+
+
+class Look(Struct, frozen=True):
+    """Something may have changed: the log, the time, or what was on its way to the disk."""
+
+
+Message = Claim | Ack | Nack | Extend | Attach | Detach | Look
+Settling = Ack | Nack | Extend
+
+
+class Counts(Struct, frozen=True):
+    """``queue`` of a topic's state."""
+
+    ready: int
+    in_flight: int
+    dead_lettered: int

@@ -40,7 +40,6 @@ class Settler:
             books.leases.leave(lease)
 
         def then(gone: frozenset[int]) -> None:
-            books.leases.left(seqs)
             books.crew.ended(mine)
             done = [lease for lease in mine if lease.seq in gone]
             envelope.answer(self._done(done, [*skipped, *(seq for seq in seqs if seq not in gone)]))

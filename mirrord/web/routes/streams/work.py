@@ -81,13 +81,14 @@ class _Working:
         worker: Worker | None = None
         try:
             await self._writer.send([RETRY])
-            worker = await self._node.queues.ask(self._topic, attach)
-            await self._supply(worker)
+            with trio.CancelScope(shield=True):  # a worker that nobody knows of would be given jobs for ever
+                worker = found = await self._node.queues.ask(self._topic, attach)
+            await self._supply(found)
         except MirrordError as error:
             await self._writer.send([self._last_words(error)])
         finally:
             if worker is not None:
-                self._node.queues.tell(self._topic, Detach(worker.claimant.stream))
+                self._node.queues.tell(self._topic, Detach(worker))
 
     async def _supply(self, worker: Worker) -> None:
         ear = worker.bell.attach(self._node.drain_bell.attach(Ear()))
