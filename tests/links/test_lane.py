@@ -14,6 +14,7 @@ from mirrord.links.wire import At, Chunks, CoverIs, ForkIs, StrandIs, StrippedIs
 from mirrord.records import chunk as chunks
 from mirrord.records.strand import Identity
 from mirrord.topics.log.places import hash_at
+from mirrord.topics.log.shelf import JOINED
 from mirrord.topics.messages import Append, Apply, Configure, Delete, DropTopic, Erase, Introduce
 from mirrord.topics.registry import Registry
 from mirrord.topics.topic import Topic
@@ -348,3 +349,22 @@ async def test_control_chunks_are_sent_in_the_order_of_their_strand() -> None:
         assert [(lacks, first) for lacks, _, first, _ in chunks_of(flow(lane))] == [("", 14)]
         late = lane_of(topic, [(own.descriptor.strand, 12, hash_at(own, topic.tid, 12, topic.reads))])
         assert [(lacks, first) for lacks, _, first, _ in chunks_of(flow(late))] == [("", 13), ("", 14)]
+
+
+async def test_a_frame_that_is_full_inside_a_pack_ends_there() -> None:
+    """Control chunks take room too, so a frame may be full before the packs that were fetched for it are through: the
+    rest of a pack comes before the next pack. A chunk that is passed would be told as lost though it lies there."""
+    async with topic_of() as (topic, _):
+        for turn in range(3 * JOINED - 10):  # two packs of many chunks, and many of one
+            await topic.mailbox.ask(Append([draft()] * (1 + turn % 3)))
+            if turn % 5 == 4:
+                await topic.mailbox.ask(Erase((topic.head - 3,), travels=True))
+        own = topic.own_strand
+        assert own is not None
+        for budget in range(1, 12_000, 61):
+            found = flow(lane_of(topic), budget)
+            assert [piece.header for piece in found if isinstance(piece.header, CoverIs)] == [], budget
+            bodies = [b"".join(p.body) for p in found if isinstance(p.header, Chunks)]
+            ends = [header for body in bodies for _, _, header in chunks.chunks_in(body)]
+            behind = [1] + [one[chunks.FIRST] + one[chunks.COUNT] for one in ends]
+            assert behind == [*(one[chunks.FIRST] for one in ends), own.durable_last + 1]

@@ -241,7 +241,7 @@ class Lane:
             self._cursor = self.topic.head
         for pack in packs:
             room -= self._walk_pack(pack, pieces, body, room)
-            if room <= 0:
+            if room <= 0 or self._cursor < pack.last:  # control chunks take room too: the rest of a pack comes first
                 break
         if body:
             runs = (b"".join(body),) if len(body) > MOST_RUNS else tuple(body)
