@@ -71,12 +71,16 @@ class Pull:
                 stream = await self._connect()
         except (OSError, trio.BrokenResourceError, trio.TooSlowError, ssl.SSLError) as error:
             raise self._unreachable(error) from error
+        sent = False
         try:
             with trio.fail_after(SEND_WITHIN_S):
                 await stream.send_all(self._head(len(body), headers) + body)
+            sent = True
         except (trio.BrokenResourceError, trio.TooSlowError) as error:
-            await trio.aclose_forcefully(stream)
             raise self._unreachable(error) from error
+        finally:
+            if not sent:
+                await trio.aclose_forcefully(stream)
         return stream
 
     async def _connect(self) -> trio.abc.Stream:

@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import inf
 from queue import Empty, SimpleQueue
 
 import trio
@@ -277,6 +278,7 @@ class Journal:
         """Sleep, if ``patient``, until a turn comes or something is due; then take in all that has come."""
         wait_s = 0.0
         if patient and not self._writer.waiting:
+            self._thread_wakes_at = inf  # until it is known: what is committed on the event loop meanwhile wakes it
             now = self._clock.monotonic()
             wait_s = min(max(0.0, self._writer.deadline() - now), LONGEST_SLEEP_S)
             self._thread_wakes_at = now + wait_s

@@ -67,6 +67,27 @@ async def test_what_is_no_answer_is_named(said: bytes) -> None:
     assert caught.group_contains(PeerUnreachable) if isinstance(caught.value, ExceptionGroup) else True
 
 
+async def test_a_pull_that_is_given_up_closes_its_connection() -> None:
+    """A link that is restarted while its request is on the way leaves no open socket behind."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port, scope = listener.socket.getsockname()[1], trio.CancelScope()
+
+    async def give_up() -> None:
+        async with await listener.accept() as theirs:
+            await theirs.receive_some(1)
+            scope.cancel()
+            with trio.fail_after(10):
+                while await theirs.receive_some(1 << 20):
+                    pass
+
+    async with listener, trio.open_nursery() as nursery:
+        nursery.start_soon(give_up)
+        with scope:
+            kept = await Pull(f"http://127.0.0.1:{port}/v0/feed", 5.0, None).open(b"x" * (64 << 20), {})
+            await kept.aclose()
+        assert scope.cancelled_caught
+
+
 async def test_nobody_at_the_address_is_named() -> None:
     """A refused connection, and a name that is none."""
     for url in ("http://127.0.0.1:1/v0/feed", "http://no-such-host.invalid:80/v0/feed"):

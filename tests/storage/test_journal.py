@@ -21,7 +21,7 @@ from mirrord.storage.memory import Fault, MemoryStore
 from mirrord.storage.sqlite import Settings, SqliteStore, open_sqlite
 from mirrord.storage.store import DropPack, PutMark
 from mirrord.storage.turns import Turn
-from mirrord.storage.writer import JournalSettings
+from mirrord.storage.writer import JournalSettings, Writer
 
 
 @pytest.fixture(params=[Journal, InlineJournal])
@@ -310,3 +310,35 @@ async def test_who_waits_for_a_low_priority_is_woken_after_those_of_a_high_one()
     assert len(seen) == 101
     places = {priority: place for place, priority in enumerate(seen)}
     assert all(abs(place - at) < SETTLED_AT_ONCE for at, place in enumerate(places[p] for p in sorted(seen)[::-1]))
+
+
+class Dozing(Writer):
+    """Its thread is held up between looking at what is due and going to sleep for it."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.looked, self.go_on = threading.Event(), threading.Event()
+
+    def deadline(self) -> float:
+        found = super().deadline()
+        if threading.current_thread() is not threading.main_thread():
+            self.looked.set()
+            assert self.go_on.wait(timeout=30)
+        return found
+
+
+async def test_what_is_committed_while_the_thread_falls_asleep_is_synced_in_time() -> None:
+    """The thread saw that nothing was due, then the event loop commits, then the thread sleeps: it must be woken, or
+    the sync that class `disk` promises within a second would come with the next turn, whenever that is."""
+    settings = JournalSettings(disk_sync_ms=10)
+    journal = Journal(MemoryStore(), SystemClock(), settings)
+    writer = journal._writer = Dozing(journal._store, journal._clock, settings)
+    async with running(journal):
+        await trio.to_thread.run_sync(writer.looked.wait)
+        turn = mark("lone")
+        journal.submit(turn)
+        assert turn.settled
+        writer.go_on.set()
+        with trio.fail_after(20):
+            while not journal.statistics().syncs:
+                await trio.lowlevel.checkpoint()
