@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import msgspec
 import trio
-from msgspec import Struct
 
 from ...client import call as topics
 from ...client.call import Call
@@ -20,23 +19,12 @@ from ..cluster.local import LocalCluster
 from ..cluster.troubles import Work as Task
 from ..cluster.writers import write
 from .account import PASSING, Account, Tables
+from .leases import Lease, Leases
 
 TOPIC, HOME = "jobs", NAMES[0]
 AT_ONCE = 10
 LEASE_MS = 2500
 DRAINED_WITHIN_S = 90.0
-
-
-class Lease(Struct):
-    """One job in one worker's hands, as surely as can be told from here."""
-
-    seq: int
-    lease_id: str
-    mark: Mark
-    process: int  # of the home that granted it; 0: it was not one and the same all the time
-    since_s: float  # the answer had come
-    until_s: float  # lease_ms after the question was sent; the home counts from later
-    is_held: bool = True
 
 
 class Jobs:
@@ -50,9 +38,7 @@ class Jobs:
     def __init__(self, cluster: LocalCluster) -> None:
         self.account = Account()
         self._cluster, self._ledger = cluster, Ledger()
-        self._leases: dict[Mark, Lease] = {}
-        self._acked: dict[Mark, float] = {}  # when that was answered
-        self._maybe: set[Mark] = set()  # asked to be acknowledged; what came of it is not known
+        self._leases = Leases(self.account)
 
     def tasks(self) -> Sequence[Task]:
         """A writer and a worker for each node."""
@@ -98,28 +84,13 @@ class Jobs:
         for one in told["claimed"]:
             mark = msgspec.convert(one["data"], Mark)
             lease = Lease(one["$seq"], one["lease_id"], mark, granted_by, now_s, sent_s + LEASE_MS / 1000)
-            self._judge(lease, sent_s)
-            self._leases[mark] = lease
+            self._leases.grant(lease, sent_s)
             leases.append(lease)
-        self.account.done["claimed"] += len(leases)
         return leases
-
-    def _judge(self, lease: Lease, sent_s: float) -> None:
-        if self._acked.get(lease.mark, sent_s) < sent_s:
-            self.account.broken("delivered again", lease)
-        other = self._leases.get(lease.mark)
-        if other is not None and other.is_held and lease.process and other.process == lease.process:
-            both = other.since_s <= sent_s and lease.since_s < other.until_s
-            self.account.broken("leased to two", (other, lease), both)
 
     async def _ack(self, node: str, leases: list[Lease]) -> None:
         counted = await self._settle(node, leases, call.ack)
-        now_s = trio.current_time()
-        for mark in counted:
-            if mark in self._acked:
-                self.account.broken("settled twice", mark)
-            self._acked.setdefault(mark, now_s)
-        self.account.done["acked"] += len(counted)
+        self._leases.acknowledged(counted, trio.current_time())
 
     async def _give_back(self, node: str, leases: list[Lease]) -> None:
         self.account.done["nacked"] += len(await self._settle(node, leases, call.nack))
@@ -128,10 +99,7 @@ class Jobs:
         """Ask for it; the jobs for which it counted."""
         if not leases:
             return []
-        for lease in leases:
-            lease.is_held = False
-        if verb is call.ack:
-            self._maybe.update(lease.mark for lease in leases)
+        self._leases.settle(leases, ack=verb is call.ack)
         ids = [lease.lease_id for lease in leases]
         told = await self._ask(node, verb(TOPIC, f"worker-{node}", [lease.seq for lease in leases], ids))
         return [lease.mark for lease in leases if lease.seq not in told["skipped"]]
@@ -168,7 +136,7 @@ class Jobs:
                     except PASSING:
                         self.account.done["unsure"] += 1
                 await trio.sleep(0.1)
-        lost = set(self._ledger.acknowledged(TOPIC)) - self._maybe
+        lost = set(self._ledger.acknowledged(TOPIC)) - self._leases.maybe_acked
         self.account.broken("lost", sorted(lost)[:3], len(lost))
         for node in self._cluster.nodes:
             left = len((await self._cluster.dump(node, TOPIC)).records)
@@ -181,4 +149,4 @@ class Jobs:
                     return False
             except PASSING:
                 return False
-        return set(self._ledger.acknowledged(TOPIC)) <= self._maybe
+        return set(self._ledger.acknowledged(TOPIC)) <= self._leases.maybe_acked

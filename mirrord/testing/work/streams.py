@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from random import Random
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import httpx
 import msgspec
@@ -17,18 +17,13 @@ from ..cluster.ledger import Ledger, Mark, payload
 from ..cluster.local import LocalCluster
 from ..cluster.troubles import Work as Task
 from .account import Account, Tables
+from .seen import Seen
 
 TOPIC = "events"
 AT_ONCE = 50
 GIVE_UP_AFTER_S = 90.0
 SILENCE_S = 3.0  # three heartbeats
 SEEN_WITHIN_S = 60.0
-
-
-class _Records(msgspec.Struct):
-    from_seq: int
-    to_seq: int
-    records: list[dict[str, Any]]
 
 
 class Streams:
@@ -40,8 +35,7 @@ class Streams:
     def __init__(self, cluster: LocalCluster) -> None:
         self.account = Account()
         self._cluster, self._ledger = cluster, Ledger()
-        self._seen: dict[str, dict[int, Mark]] = {node: {} for node in cluster.nodes}
-        self._place: dict[str, int] = dict.fromkeys(cluster.nodes, 0)
+        self._seen = {node: Seen(self.account, node) for node in cluster.nodes}
 
     def tasks(self) -> Sequence[Task]:
         """A producer and a watcher for each node."""
@@ -76,7 +70,11 @@ class Streams:
                         await trio.sleep(0.1)
 
     async def _session(self, http: httpx.AsyncClient, node: str, rng: Random) -> None:
-        ask = {"topics": {TOPIC: {"from_seq": self._place[node]}}, "heartbeat_ms": 1000, "limit": rng.randint(1, 256)}
+        ask = {
+            "topics": {TOPIC: {"from_seq": self._seen[node].place}},
+            "heartbeat_ms": 1000,
+            "limit": rng.randint(1, 256),
+        }
         made = await http.post("/v0/watch", json=ask)
         if made.status_code != 200:
             await trio.sleep(0.1)
@@ -93,25 +91,9 @@ class Streams:
                     async for piece in stream.aiter_raw():
                         for event in reader.feed(piece):
                             last_id = event.id or last_id
-                            self._take(node, event.name, event.data)
+                            self._seen[node].take(event.name, event.data)
             if not last_id:  # what of the stream was sent and not read is nobody's
                 return
-
-    def _take(self, node: str, name: str, data: bytes) -> None:
-        if name == "tombstone":
-            self.account.broken("told as gone", (node, data))
-        if name != "record":
-            return
-        page = msgspec.json.decode(data, type=_Records)
-        if page.from_seq != self._place[node]:
-            self.account.broken("not where it was", (node, self._place[node], page.from_seq))
-        for record in page.records:
-            if record["$seq"] <= self._place[node]:
-                self.account.broken("shown twice", (node, record))
-            self._place[node] = record["$seq"]
-            self._seen[node][record["$seq"]] = msgspec.convert(record["data"], Mark)
-        self._place[node] = page.to_seq
-        self.account.done["shown"] += len(page.records)
 
     async def judge(self) -> None:
         """Every node holds each acknowledged record once, and its watcher has seen exactly that."""
@@ -121,7 +103,7 @@ class Streams:
             self.account.judged(self._ledger.judge(TOPIC, dump), node)
             held = {record.seq: msgspec.json.decode(record.data, type=Mark) for record in dump.records}
             with trio.move_on_after(SEEN_WITHIN_S):
-                while self._place[node] < max(held, default=0):
+                while self._seen[node].place < max(held, default=0):
                     await self._watch(node, trio.current_time() + 0.1)
-            missed = held.items() ^ self._seen[node].items()
+            missed = held.items() ^ self._seen[node].records.items()
             self.account.broken("held and not shown, or otherwise", (node, sorted(missed)[:3]), len(missed))
