@@ -49,10 +49,7 @@ class Router:
 
     async def live(self) -> None:
         """One life: read back where it stands, then route for ever."""
-        while True:
-            if await self._reads_back():
-                break
-            await trio.sleep(RETRY_S)
+        await self._find_place()
         while True:
             source = await self._source()
             ear = source.bell.attach(Ear())
@@ -91,7 +88,7 @@ class Router:
         except MirrordError as error:
             self._stand(error.code)
             await trio.sleep(RETRY_S)
-            await self._reads_back()
+            await self._find_place()  # what is in doubt would else be copied twice
         return 0.0
 
     async def _wait_for_room(self, error: MirrordError) -> None:
@@ -171,6 +168,12 @@ class Router:
         return (PutMark(ROUTED + self.definition.name, position.encode()),)
 
     # ---- what stands in the store ----------------------------------------------------------------
+
+    async def _find_place(self) -> None:
+        while True:
+            if await self._reads_back():
+                return
+            await trio.sleep(RETRY_S)
 
     async def _reads_back(self) -> bool:
         """Find where it stands, behind whatever is still on its way into the store; whether that could be done."""

@@ -209,35 +209,23 @@ class Routers:
 
     async def _let_topic_go(self, message: LetTopicGo) -> tuple[bool, list[str]]:
         """Whether there was a topic, and which routers went with it. Those of the file go on when it comes back."""
-        ends = [r for r in self._routers.values() if message.topic in (r.definition.source, r.definition.dest)]
+        name, registry = message.topic, self._ground.registry
+        there = registry.known(name) is not None
+        ends = [r for r in self._routers.values() if name in (r.definition.source, r.definition.dest)]
+        gone = [r for r in ends if not r.definition.declared]
         for router in ends:
             await self._supervisor.end(router.name)
         try:
             for router in ends:
                 await router.settle()
-            registry = self._ground.registry
-            deleted = await registry.delete(message.topic, if_empty=message.if_empty, forget=message.forget)
-        except MirrordError:
-            self._keep(ends)
-            raise
-        if not deleted:
-            self._keep(ends)
-            return False, []
-        gone = sorted(r.definition.name for r in ends if not r.definition.declared)
-        changes = [change for name in gone for change in _drops(name)]
-        stay = [r for r in ends if r.definition.declared]
-        for router in stay:
-            if router.definition.source == message.topic:
-                router.position = structs.replace(router.position, seq=0)
-            else:
-                router.position = structs.replace(router.position, dest_seq=0)
-            changes.append(PutMark(ROUTED + router.definition.name, router.position.encode()))
-        for name in gone:
-            self._forget(name)
-        if changes:  # if this fails, the next start finds routers without their topics and lets go of them
-            await self._ground.journal.commit(changes, sync=True, urgent=True, size=64 * len(changes))
-        self._keep(stay)
-        return True, gone
+            changes = [change for router in ends for change in _without(router, name)]
+            deleted = await registry.delete(name, if_empty=message.if_empty, forget=message.forget, changes=changes)
+        finally:
+            went = there and registry.known(name) is None
+            for router in gone if went else ():
+                self._forget(router.definition.name)
+            self._keep([r for r in ends if r.definition.declared] if went else ends)  # each reads back where it stands
+        return deleted, sorted(r.definition.name for r in gone) if deleted else []
 
     def _keep(self, routers: list[Router]) -> None:
         for router in routers:
@@ -303,6 +291,18 @@ async def _reaches(router: Router, seq: int) -> None:
 
 def _drops(name: str) -> list[Change]:
     return [DropMark(DEFINED + name), DropMark(ROUTED + name)]
+
+
+def _without(router: Router, topic: str) -> list[Change]:
+    """A router's marks once a topic of its is deleted: one of the file begins anew when the topic comes back."""
+    if not router.definition.declared:
+        return _drops(router.definition.name)
+    position = router.position
+    if router.definition.source == topic:
+        begun = structs.replace(position, seq=0)
+    else:
+        begun = structs.replace(position, dest_seq=0)
+    return [PutMark(ROUTED + router.definition.name, begun.encode())]
 
 
 def _refuse_repointing(there: Definition, wanted: Definition) -> None:

@@ -142,6 +142,7 @@ class DropTopic(Struct, frozen=True):
 
     forget: bool
     if_empty: bool
+    changes: tuple[Change, ...] = ()  # marks that are committed with it, of readers that live elsewhere
 
 
 class BeginLife(Struct, frozen=True):

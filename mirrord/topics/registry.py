@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,8 +16,8 @@ from ..actors.supervisor import Supervisor
 from ..config.topic import DEFAULT, DURABILITIES, TopicConfig, topic_config
 from ..errors import MirrordError, NotReady, Throttled, TopicLinked, TopicNotFound
 from ..names import check_topic
+from ..storage.store import Change, PutTopic, TopicRow
 from ..storage.store import DropTopic as DropTopicRows
-from ..storage.store import PutTopic, TopicRow
 from ..storage.turns import LAST as LAST_IN_LINE
 from .ground import Ground
 from .log import retention
@@ -198,9 +198,12 @@ class Registry:
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
+        """Nobody else changes the name meanwhile, and who asked for it may not give up half way: rows and names agree.
+        Bounded by the journal, which settles every turn, and by births, which have a deadline."""
         done = self._changing[name] = trio.Event()
         try:
-            yield
+            with trio.CancelScope(shield=True):
+                yield
         finally:
             del self._changing[name]
             done.set()
@@ -229,9 +232,10 @@ class Registry:
 
     # ---- deleting --------------------------------------------------------------------------------
 
-    async def delete(self, name: str, *, if_empty: bool, forget: bool) -> bool:
-        """Let go of a topic's log; whether there was one. With ``forget`` its positions too, so that links would bring
-        everything again. Raises TopicLinked (forget only), TopicNotEmpty, StorageFailed."""
+    async def delete(self, name: str, *, if_empty: bool, forget: bool, changes: Sequence[Change] = ()) -> bool:
+        """Let go of a topic's log; whether there was one. ``changes`` are marks that are committed with it. With
+        ``forget`` its positions too, so that links would bring everything again. Raises TopicLinked (forget only),
+        TopicNotEmpty, StorageFailed."""
         if forget and self._linked(name):
             raise TopicLinked(detail={"topic": name})
         await self._turn_of(name)
@@ -241,7 +245,7 @@ class Registry:
         there = not topic.about.deleted
         with self._alone(name):
             await self._bear(topic)
-            await topic.mailbox.ask(DropTopic(forget, if_empty))
+            await topic.mailbox.ask(DropTopic(forget, if_empty, tuple(changes)))
             self._names = [n for n in self._names if n != name]
             self._came.pop(name, None)
             self.went += 1

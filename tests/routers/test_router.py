@@ -21,9 +21,10 @@ from mirrord.errors import (
 from mirrord.records.selector import selector
 from mirrord.routers.definition import Definition
 from mirrord.routers.position import DEFINED, ROUTED, Position
-from mirrord.storage.memory.store import Fault
+from mirrord.storage.memory.store import Fault, MemoryStore
 from mirrord.storage.store import Change, PutPack
 from mirrord.testing.world.disk import SimDisk
+from mirrord.topics.log.log import Identities
 from mirrord.topics.messages import Configure, Delete
 
 from .rig import RouterRig
@@ -399,3 +400,20 @@ def test_a_position_reads_back() -> None:
     assert Position.decode(position.encode()) == position
     definition = Definition("r", "a", "b", selector("eu:*"), forward="origin", declared=True)
     assert Definition.decode(definition.encode()) == definition
+
+
+async def test_a_topic_and_the_marks_of_its_routers_go_in_one_commit() -> None:
+    """A router whose topic was deleted is gone with it, whenever the process ends and whatever the disk refuses
+    afterwards: else it would come back with the topic's name."""
+    told: list[tuple[bool, bool]] = []
+    rig = RouterRig(MemoryStore(lambda _: told.append((alive(), bool(rig.store.marks(DEFINED))))))
+
+    def alive() -> bool:
+        return any(not Identities.decode(row.blob).deleted for row in rig.store.topics() if row.name == "a")
+
+    async with rig.routing():
+        await rig.define("ab", "a", "b")
+        assert rig.store.marks(DEFINED)
+        told.clear()
+        assert await rig.let_go("a") == (True, ["ab"])
+    assert {(True, True), (False, False)} == set(told)

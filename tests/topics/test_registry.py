@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
@@ -195,3 +197,28 @@ async def test_bells_ring_when_topics_come_and_go() -> None:
         assert ear.take() == ["topics"]
         await registry.delete("orders", if_empty=False, forget=False)
         assert ear.take() == ["topics"]
+
+
+@pytest.mark.parametrize("rounds", range(12))
+async def test_whoever_gives_up_meanwhile_leaves_no_half_topic(rounds: int) -> None:
+    """A client that hangs up, or a deadline: wherever the wait for a creation or a deletion ends, the name is there and
+    listed, or it is not and can be made, and feeds hear of both."""
+    rig = Rig()
+    async with rig.run() as registry:
+
+        async def given_up(ask: Any) -> None:
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(ask)
+                    for _ in range(rounds):
+                        await trio.lowlevel.checkpoint()
+                    scope.cancel()
+            await wait_all_tasks_blocked()
+
+        await given_up(lambda: registry.ensure("orders"))
+        assert (registry.known("orders") is not None) == ("orders" in registry.names) == bool(registry.creations)
+        topic, _ = await registry.ensure("orders")
+        assert len(list(rig.store.topics())) == 1
+        await topic.mailbox.ask(Append([draft()]))
+        await given_up(lambda: registry.delete("orders", if_empty=False, forget=False))
+        assert (registry.known("orders") is not None) == ("orders" in registry.names) == (not registry.went)

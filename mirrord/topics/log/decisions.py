@@ -251,6 +251,7 @@ class Decisions:
         turn.forget_packs()
         turn.changes.append(DropLog(log.tid))
         self._drop_marks(marks_of_log(log.tid))
+        turn.marks += message.changes
         for strand in log.strands.values():
             if strand.last:
                 turn.changes.append(PutGap(_deleted(log.tid, strand)))
