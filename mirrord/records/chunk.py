@@ -143,13 +143,29 @@ def _text(raw: Raw) -> bytes:
 _pack = msgpack.Packer(autoreset=True).pack
 
 
+_TEXT = frozenset({Raw})
+
+
 def encode_body(drafts: Sequence[Draft], ts_delta_ms: int = 0) -> bytes:
     """The records' bytes, one after the other. All of one commit share one time."""
     return _body(drafts, ts_delta_ms)[0]
 
 
 def _body(drafts: Sequence[Draft], ts_delta_ms: int = 0) -> tuple[bytes, int]:
-    """The records' bytes, and how many of them are text. Once round for each record of an append."""
+    """The records' bytes, and how many of them are text. Most records are data and nothing else: those are gone through
+    column by column, which is three times as fast as record by record."""
+    datas = [draft.data for draft in drafts]
+    more = [1 for draft in drafts if draft.tag is not None or draft.node is not None or draft.meta]
+    if not more and not ts_delta_ms and _TEXT.issuperset(map(type, datas)):
+        sizes = list(map(len, datas))
+        parts: list[bytes | Raw] = [b""] * (2 * len(datas))
+        parts[::2] = [_PLAIN_HEADS[size] if size < 256 else _PLAIN + _text_head(size) for size in sizes]
+        parts[1::2] = datas
+        return b"".join(parts), sum(sizes)
+    return _mixed_body(drafts, ts_delta_ms)
+
+
+def _mixed_body(drafts: Sequence[Draft], ts_delta_ms: int) -> tuple[bytes, int]:
     parts: list[bytes | Raw] = []  # what join takes as it lies there
     text_len = 0
     for draft in drafts:

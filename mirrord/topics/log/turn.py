@@ -38,6 +38,7 @@ from .log import Log, Strand, strand_row, vector_row
 from .pack import PackBuilder
 from .sources import Sources
 
+SHARED_BYTES = 64 << 10  # appends of one turn share a chunk up to this; a larger one has its own
 CHUNK_BYTES = 256 << 10  # a large append becomes several chunks, so that one never fills a frame
 
 
@@ -80,12 +81,14 @@ class Turn:
         """Number new records of this node; ``(first seq, last seq)``. All that is appended in a turn shares a commit
         time and, as far as it fits, a chunk: what peers fetch costs by chunks."""
         log = self.log
-        if self._drafts and isinstance(self._drafts[0], Copy) != isinstance(drafts[0], Copy):
-            self._write_drafts()  # a chunk is of what writers sent, or of what routers made
+        text_bytes = sum(map(len, [d.data for d in drafts])) + sum([len(d.meta) for d in drafts if d.meta])
+        if self._drafts:
+            other = isinstance(self._drafts[0], Copy) != isinstance(drafts[0], Copy)
+            if other or self._draft_bytes + text_bytes > SHARED_BYTES:
+                self._write_drafts()  # a chunk is of what writers sent, or of what routers made
         first_seq = log.head + 1
         log.head += len(drafts)
         log.count += len(drafts)
-        text_bytes = sum([len(d.data) + len(d.meta) for d in drafts])  # no call for each of them
         log.bytes += text_bytes
         self._drafts += drafts
         self._draft_bytes += text_bytes
