@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request as StarletteRequest
 from starlette.responses import Response as StarletteResponse
@@ -20,7 +21,7 @@ from .auth.gate import Gate
 from .connection import FastHandler
 from .errors import answer
 from .formats.envelope import leaves_as_it_is, opened, sealed
-from .message import Request, Response, Stream
+from .message import Request, Response, Stream, Writer
 from .routes.peers import not_yet
 from .routes.table import ENDPOINTS, LATER, SOCKETS, Endpoint, Socket
 
@@ -86,6 +87,8 @@ class Door:
         if b"content-encoding" in request.headers:
             await opened(request, self._node.config.limits.max_body_bytes)
         response = await endpoint.handler(self._node, request, **params)
+        if isinstance(response, Stream) and request.method == "HEAD":
+            return msgspec.structs.replace(response, write=_nothing)  # nothing is handed out, and no place is taken
         if isinstance(response, Stream) or leaves_as_it_is(request, response):
             return response
         return await sealed(request, response)
@@ -161,6 +164,10 @@ class Door:
         return await _to_starlette(answer(error, await _from_starlette(request)))
 
 
+async def _nothing(_: Writer) -> None:
+    """The body of an answer to HEAD."""
+
+
 async def _from_starlette(request: StarletteRequest) -> Request:
     ours: Any = request.scope.get("mirrord")
     if isinstance(ours, Request):
@@ -208,7 +215,8 @@ class _Chunks:
 class _Streamed(StreamingResponse):
     def __init__(self, stream: Stream) -> None:
         headers = {name.decode(): value.decode() for name, value in stream.headers}
-        super().__init__(iter(()), stream.status, headers, stream.content_type.decode())
+        headers["content-type"] = stream.content_type.decode()  # as a media_type it would be given a charset
+        super().__init__(iter(()), stream.status, headers)
         self._stream = stream
 
     async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:

@@ -95,7 +95,7 @@ def test_frames(api: Api, topic: str) -> None:
     api.told("POST", f"/v0/topics/{a}", {"records": [{"data": 1, "tag": "t", "meta": {"m": 1}}, {"data": 2}]})
     wid = watched(api, {b: {}, a: {}})["wid"]
     with EventStream(api, f"/v0/watch/{wid}") as stream:
-        for header in ("content-type: text/event-stream", "cache-control: no-store", "x-accel-buffering: no"):
+        for header in ("content-type: text/event-stream\r\n", "cache-control: no-store", "x-accel-buffering: no"):
             assert header in stream.head
         assert stream.next() == Event("retry", 2000)
         events = stream.until("caught-up", topic=b)

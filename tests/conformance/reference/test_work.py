@@ -217,6 +217,15 @@ def test_work_stream(api: Api, topic: str) -> None:
     assert [job["deliveries"] for job in claim(api, topic, most=5)] == [2, 2]
 
 
+def test_head_of_a_work_stream(api: Api, topic: str) -> None:
+    """1, 2.11: HEAD is GET without the body: it takes no job, and the connection is free for the next request."""
+    queue(api, topic, 1)
+    for _ in range(2):
+        got = api.head(f"/v0/topics/{topic}/work?node=w", timeout=5)
+        assert (got.status_code, got.headers["content-type"]) == (200, "text/event-stream")
+    assert [job["deliveries"] for job in claim(api, topic)] == [1]
+
+
 def test_work_stream_is_woken(api: Api, topic: str) -> None:
     """8.2 C8: a nack, an expiry and an append each bring the next job without polling."""
     queue(api, topic)
