@@ -4,7 +4,7 @@ where it is caught up. It knows no socket: what goes out is put to an ``Outlet``
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Protocol
 
 import trio
@@ -114,6 +114,11 @@ class Watcher:
             self._creations = self._registry.creations
             self._registry.bell.attach(self.ear, COME)
         self._prefixes[prefix.text] = prefix
+
+    @property
+    def prefixes(self) -> Set[str]:
+        """Those that are watched."""
+        return self._prefixes.keys()
 
     def unwatch_prefix(self, text: str) -> bool:
         """Whether it was watched; its topics are no more."""

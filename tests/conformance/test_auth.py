@@ -345,3 +345,38 @@ def test_a_router_is_of_those_who_may_see_all_of_it(api: Api, name: str) -> None
         assert (name in [router["router"] for router in listed]) is seen
         assert (f'router="{name}"' in api.get("/v0/metrics", headers=bearer(key)).text) is seen
     assert api.delete(f"/v0/routers/{name}", headers=bearer("root")).json()["deleted"]
+
+
+def test_a_queue_writes_where_its_admin_may(api: Api, name: str) -> None:
+    """Dead letters are written by the node: whoever names their topic must be its admin too."""
+    headers = bearer("limited")
+    outside = {"type": "queue", "dead_letter": "out:dead"}
+    append = {"records": [{"data": 1}], "config": outside}
+    for answer in (
+        api.put(f"/v0/topics/{name}", json=outside, headers=headers),
+        api.post(f"/v0/topics/{name}", json=append, headers=headers),
+    ):
+        assert refused(answer, 403, "forbidden") == {"name": "out:dead"}
+    inside = {"type": "queue", "dead_letter": "in:dead"}
+    assert api.put(f"/v0/topics/{name}", json=inside, headers=headers).status_code == 201
+    answer = api.patch(f"/v0/topics/{name}", json={"dead_letter": "out:dead"}, headers=headers)
+    assert refused(answer, 403, "forbidden") == {"name": "out:dead"}
+
+
+def test_a_watch_is_checked_whenever_it_is_opened(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A key whose prefixes became narrower opens no watch that it made before for names that it may not know now."""
+    folder = tmp_path_factory.mktemp("narrower")
+    file, keys = folder / "mirrord.toml", folder / "keys.txt"
+    file.write_text(KEYED)
+    keys.write_text("root\nclient:r\n")
+    daemon = Daemon(file, "keyed")
+    try:
+        daemon.api.post("/v0/topics/out:a", json={"records": [{"data": 1}]}, headers=bearer("root")).raise_for_status()
+        wanted = {"topics": {"out:a": {}}}
+        wid = daemon.api.post("/v0/watch", json=wanted, headers=bearer("client")).raise_for_status().json()["wid"]
+        keys.write_text("root\nclient:r:in:\n")
+        daemon.reload()
+        until(lambda: daemon.api.post("/v0/watch", json=wanted, headers=bearer("client")).status_code == 403)
+        refused(daemon.api.get(f"/v0/watch/{wid}", headers=bearer("client")), 403, "forbidden")
+    finally:
+        daemon.kill()

@@ -24,6 +24,7 @@ data_dir = "data"
 keep_alive_timeout_ms = "2s"
 max_sse = 2
 max_prefix_topics = 2
+max_watch_topics = 3
 """
 
 
@@ -239,6 +240,9 @@ def test_bounds(brisk: Daemon) -> None:
         assert talk.ask("subscribe", topic="q:*")["op"] == "subscribed"
         told = talk.ask("subscribe", topic="r")
         assert (told["code"], told["detail"]) == ("invalid_request", {"limit": "max_prefix_topics", "max": 2})
+        assert talk.ask("subscribe", topics={"a:*": {}, "b:*": {}})["op"] == "subscribed"
+        told = talk.ask("subscribe", topic="c:*")
+        assert (told["code"], told["detail"]) == ("invalid_request", {"limit": "max_watch_topics", "max": 3})
     until(lambda: _talks(brisk.api))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
@@ -112,6 +113,7 @@ async def topic_to_append(node: Node, request: Request, name: str, body: AppendB
     inline = body.inline_config()
     if inline is not None:
         request.principal.require("admin", name)
+        _check_dead_letter(request, inline)
     config = topic_config(inline or {})
     node.queues.check(name, config)
     if body.create is False or (body.create is None and not config.auto_create):
@@ -192,6 +194,7 @@ async def put(node: Node, request: Request, name: str) -> Response:
     began = perf_counter()
     check_topic(name)
     fields = decode(request, _object_json, empty={})
+    _check_dead_letter(request, fields)
     known = node.registry.known(name)
     if known is not None:
         _keep_what_is_for_ever(fields, known.config)
@@ -206,12 +209,20 @@ async def patch(node: Node, request: Request, name: str) -> Response:
     """``PATCH /v0/topics/:topic``: changes the fields that are sent and no other; null is the default again."""
     began = perf_counter()
     fields = decode(request, _object_json, empty={})
+    _check_dead_letter(request, fields)
     topic = await _existing(node, name)
     changed = fields | {field: getattr(DEFAULT, field) for field in OPTIONS if fields.get(field, 0) is None}
     config = _with_declared(node, name, changed, topic_config(changed, topic.config))
     if decided := _decided_by(changed):
         await topic.mailbox.ask(Configure(config, put=True, fields=decided))
     return _configured(topic, False, began)
+
+
+def _check_dead_letter(request: Request, fields: Mapping[str, Any]) -> None:
+    """The queue will write into that topic. Raises Forbidden when the key may not speak of it."""
+    dead = fields.get("dead_letter")
+    if isinstance(dead, str):
+        request.principal.require("admin", dead)
 
 
 def _decided_by(fields: dict[str, Any]) -> tuple[str, ...]:

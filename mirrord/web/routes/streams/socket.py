@@ -114,6 +114,8 @@ class _Conversation:
                 await self._outbox.say(refusal(error, request_id_of(text)))
 
     async def _follow(self, order: Order) -> None:
+        if (over := self._over()) is not None:
+            raise over
         match order:
             case Subscribe():
                 await self._subscribe(order)
@@ -138,7 +140,7 @@ class _Conversation:
                 if name == topic.topic or topic.topic not in wanted:
                     start = start_of(topic, begin)
                     places[topic.topic] = Place(topic, view, start.seq, start.log_id)
-        self._check_count(places)
+        self._check_count(places, {name[:-1] for name in wanted if name.endswith("*")})
         starts = {name: begins(place.topic, place.seq) for name, place in sorted(places.items())}
         await self._outbox.say(told("subscribed", order.request_id, topics=starts))
         for name in wanted:
@@ -147,11 +149,16 @@ class _Conversation:
         for place in places.values():
             self._watcher.watch(place)
 
-    def _check_count(self, places: dict[str, Place]) -> None:
-        most = self._node.config.limits.max_prefix_topics
-        if len(self._watcher.places.keys() | places) > most:
-            told_most = {"limit": "max_prefix_topics", "max": most}
-            raise InvalidRequest(f"more than {most} topics on one WebSocket; open another one", told_most)
+    def _check_count(self, places: dict[str, Place], prefixes: set[str]) -> None:
+        limits, watcher = self._node.config.limits, self._watcher
+        for limit, most, count in (
+            ("max_prefix_topics", limits.max_prefix_topics, len(watcher.places.keys() | places)),
+            ("max_watch_topics", limits.max_watch_topics, len(watcher.prefixes | prefixes)),
+        ):
+            if count > most:
+                what = "topics" if limit == "max_prefix_topics" else "prefixes"
+                told_most = {"limit": limit, "max": most}
+                raise InvalidRequest(f"more than {most} {what} on one WebSocket; open another one", told_most)
 
     async def _publish(self, order: Publish) -> None:
         began, node, name = perf_counter(), self._node, order.topic

@@ -128,6 +128,8 @@ async def stream(node: Node, request: Request, wid: str) -> Stream:
     session = node.streams.sessions.find(wid, node.streams.now_s())
     if session.owner is not request.principal:
         raise Unauthorized("this watch was made by another key; open it with that one")
+    # The key's prefixes may have become narrower since: what is opened anew is checked anew.
+    request.principal.require("read", *session.named, *(prefix + "*" for prefix in session.prefixes))
     accept = request.header(b"accept")
     if accept and b"text/event-stream" not in accept and b"*/*" not in accept:
         raise NotAcceptable("this is an event stream: accept text/event-stream")
