@@ -45,12 +45,12 @@ def file_of(
     """The TOML text of a cluster on loopback.
 
     ``topics`` maps names to durability classes, ``via`` links to the URLs of their proxies; ``tables`` are
-    further tables such as ``mirroring``.
+    further tables such as ``mirroring``, and in ``links`` what every link says.
     """
     nodes = {name: {"listen": f"127.0.0.1:{ports[name]}", "data_dir": f"data/{name}"} for name in graph.nodes}
     entries: list[dict[str, Any]] = []
     for puller, source in graph.pulls:
-        entry: dict[str, Any] = {"pull": puller, "from": source, "topics": sorted(topics)}
+        entry: dict[str, Any] = {"pull": puller, "from": source, "topics": sorted(topics), **tables.get("links", {})}
         if (puller, source) in via:
             entry["via"] = via[puller, source]
         entries.append(entry)

@@ -28,6 +28,7 @@ KINDS: Mapping[str, type[Work]] = {
     "deletions": Deletions,  # a node that is nobody's home loses its disk in the end,
     "jobs": Jobs,  # and then the home
 }
+LINKS = {"gap_patience": "3s"}  # a cover may have to wait so long at each node on its way
 SHAPES = {"pair": 2, "chain": 3, "one-way ring": 3, "star": 4, "two-way ring": 4, "mesh": 3}
 
 
@@ -104,7 +105,7 @@ async def _through(
 
 def _tables(classes: Sequence[type[Work]]) -> Tables:
     """The file's tables of all of them, beside those that make nodes quick."""
-    tables = {name: dict(table) for name, table in QUICK.items()}
+    tables = {name: dict(table) for name, table in QUICK.items()} | {"links": dict(LINKS)}
     for one in classes:
         tables.setdefault("topics", {}).update(one.topics)
         for name, table in one.tables.items():
