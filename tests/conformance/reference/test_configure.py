@@ -74,12 +74,6 @@ def test_illegal_names(api: Api, name: str) -> None:
     refused(api.put("/v0/routers/odd", json={"source": "odd.s", "dest": name}), 400, "invalid_request")
 
 
-def test_names_have_case(api: Api, topic: str) -> None:
-    """1.2: byte-exact."""
-    api.append(topic + "x", 1)
-    refused(api.get(f"/v0/topics/{topic}X"), 404, "topic_not_found")
-
-
 def test_new_topic_has_the_defaults(api: Api, topic: str) -> None:
     """2.1, 12.12: 201 with all 17 fields at their defaults; the second time 200 and created false."""
     told = api.put(f"/v0/topics/{topic}")
@@ -140,13 +134,6 @@ def test_the_type_is_immutable(api: Api, topic: str) -> None:
     refused(api.put(f"/v0/topics/{topic}q", json={"type": "log"}), 409, "topic_exists_incompatible")
 
 
-def test_a_tighter_config_is_applied_at_once(api: Api, topic: str) -> None:
-    """2.1: what it evicts is gone when the PUT returns."""
-    api.append(topic, *range(10))
-    api.create(topic, cap_records=3)
-    assert (api.state(topic)["count"], api.state(topic)["earliest_seq"]) == (3, 8)
-
-
 def test_state_of_a_fresh_topic(api: Api, topic: str) -> None:
     """2.2: head 0, earliest 1, next 1, count 0, and null for a write that never was."""
     api.create(topic)
@@ -189,13 +176,6 @@ def test_a_list_does_not_touch_unless_told(api: Api, topic: str) -> None:
     assert api.state(topic, touch="0")["last_read_ts"] is None
     api.told("GET", "/v0/topics", prefix=topic, touch="true")
     assert api.state(topic, touch="0")["last_read_ts"] is not None
-
-
-def test_state_never_creates(api: Api, topic: str) -> None:
-    """2.2, 12.18, 1.1: 404 with the topic, and the list stays empty."""
-    assert refused(api.get(f"/v0/topics/{topic}"), 404, "topic_not_found") == {"topic": topic}
-    assert refused(api.post(f"/v0/topics/{topic}/diff"), 404, "topic_not_found") == {"topic": topic}
-    assert api.told("GET", "/v0/topics", prefix=topic)["topics"] == []
 
 
 def test_a_row_of_the_list(api: Api, topic: str) -> None:
@@ -244,12 +224,3 @@ def test_delete_topic(api: Api, topic: str) -> None:
     again = api.told("DELETE", f"/v0/topics/{topic}")
     assert (again["deleted"], again["routers_removed"]) == (False, [])
     refused(api.get(f"/v0/routers/{topic}>a"), 404, "router_not_found")
-
-
-def test_delete_if_empty(api: Api, topic: str) -> None:
-    """2.4, 12.22: 409 with the count while there are records; deleted ones do not count."""
-    api.append(topic, 1, 2)
-    got = api.delete(f"/v0/topics/{topic}", params={"if_empty": "true"})
-    assert refused(got, 409, "topic_not_empty") == {"topic": topic, "count": 2}
-    api.told("POST", f"/v0/topics/{topic}/delete", {"before_seq": 3})
-    assert api.told("DELETE", f"/v0/topics/{topic}", if_empty="true")["deleted"] is True

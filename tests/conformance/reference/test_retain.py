@@ -90,14 +90,6 @@ def test_delete_needs_a_selector_and_a_topic(api: Api, topic: str) -> None:
     assert drop(api, topic, before_seq=0)["deleted"] == 0
 
 
-def test_a_delete_is_of_its_moment(api: Api, topic: str) -> None:
-    """3.5, 12.61: what comes later with the same tag, or below the same seq, stays."""
-    tagged(api, topic, "a")
-    drop(api, topic, match="a", before_seq=100)
-    tagged(api, topic, "a")
-    assert data(api, topic) == ["a"]
-
-
 def test_old_evicts_and_never_refuses(api: Api, topic: str) -> None:
     """3.4, 12.67, 12.69: discard old admits everything, also a batch larger than the cap."""
     api.create(topic, cap_records=3)
@@ -132,43 +124,6 @@ def test_reject_of_bytes(api: Api, topic: str) -> None:
     assert api.append(topic, 123)["count"] == 1
 
 
-def test_a_put_to_reject_drops_nothing(api: Api, topic: str) -> None:
-    """3.4 with 5.1: a cap below what is there, with reject, refuses new ones and evicts no live record."""
-    api.append(topic, *range(5))
-    api.create(topic, cap_records=3, discard="reject")
-    refused(api.post(f"/v0/topics/{topic}", json={"records": [{"data": 3}]}), 422, "topic_full")
-    assert data(api, topic) == list(range(5))
-
-
-def test_s1_reject_keeps_what_is_not_acked(api: Api, topic: str) -> None:
-    """8.3 S1: jobs acked out of order make room; those at the front stay."""
-    api.create(topic, type="queue", cap_records=10, discard="reject")
-    api.append(topic, *range(1, 11))
-    api.told("POST", f"/v0/topics/{topic}/claim", {"node": "w", "max": 10})
-    api.told("POST", f"/v0/topics/{topic}/ack", {"node": "w", "seqs": [6, 7, 8, 9, 10]})
-    api.append(topic, *range(11, 16))
-    assert api.state(topic)["count"] == 10
-    assert data(api, topic) == [1, 2, 3, 4, 5, 11, 12, 13, 14, 15]
-
-
-def test_s2_no_tombstone_for_deletes(api: Api, topic: str) -> None:
-    """8.3 S2: a cap counts live records, so deleted ones make no loss."""
-    api.create(topic, cap_records=4)
-    api.append(topic, 1, 2, 3, 4)
-    drop(api, topic, before_seq=3)
-    api.append(topic, 5, 6)
-    page = api.diff(topic)
-    assert (page["tombstone"], [record["$seq"] for record in page["records"]]) == (None, [3, 4, 5, 6])
-
-
-def test_a_class_may_change(api: Api, topic: str) -> None:
-    """3.6, 12.73: by PUT, with what is in the log."""
-    for durability in ("disk", "fsync", "memory", "disk"):
-        assert api.create(topic, durability=durability)["config"]["durability"] == durability
-        api.append(topic, durability)
-    assert data(api, topic) == ["disk", "fsync", "memory", "disk"]
-
-
 def test_what_a_kill_leaves(mortal: Daemon) -> None:
     """8.3 S3 to S6, 12.36, 3.6, 8.2 C1: all the suspected cases at once."""
     api = mortal.api
@@ -193,6 +148,11 @@ def test_what_a_kill_leaves(mortal: Daemon) -> None:
     keyed = {"records": [{"data": 1}], "idempotency_key": "k"}
     api.told("POST", "/v0/topics/keyed", keyed)
     ttl = api.create("kept", ttl_ms=3_600_000, cap_bytes=5000)["config"]
+    wid = api.told("POST", "/v0/watch", {"topics": {"kept": {}}})["wid"]
+    for name, durable in (("leased", True), ("loose", False)):
+        api.create(name, type="queue", leases_durable=durable, durability="fsync")
+        api.append(name, "job")
+        api.told("POST", f"/v0/topics/{name}/claim", {"node": "w"})
     mortal.kill()
     mortal.start()
     api = mortal.api
@@ -205,4 +165,8 @@ def test_what_a_kill_leaves(mortal: Daemon) -> None:
     assert data(api, "gone") == ["b"]
     assert answered(api.post("/v0/topics/keyed", json=keyed))["deduped"] is True
     assert api.state("kept")["config"] == ttl
+    refused(api.get(f"/v0/watch/{wid}"), 404, "not_found")
+    assert api.told("POST", "/v0/topics/loose/claim", {"node": "x"})["count"] == 1
+    assert api.told("POST", "/v0/topics/leased/claim", {"node": "x"})["count"] == 0
+    assert api.told("POST", "/v0/topics/leased/ack", {"node": "w", "seqs": [1]})["acked"] == 1
     assert api.append("s3", 100)["first_seq"] > 100

@@ -12,14 +12,6 @@ from ..frames import Wire, frame
 from ..test_websocket import Talk, data_of
 
 
-def test_ping(api: Api) -> None:
-    """2.10: pong with the request_id, or null without one."""
-    with Talk(api) as talk:
-        assert talk.ask("ping") == {"op": "pong", "request_id": "ping"}
-        talk.order("ping")
-        assert talk.next()["op"] == "pong"
-
-
 def test_subscribe(api: Api, topic: str) -> None:
     """2.10: both forms at once, each with where it stands; records and caught_up; snake_case."""
     api.append(topic, 1, 2)
@@ -118,13 +110,6 @@ def test_what_is_no_order(api: Api, text: str) -> None:
         talk.raw(text)
         assert talk.next()["code"] in ("invalid_json", "invalid_request")
         assert talk.ask("ping")["op"] == "pong"
-
-
-def test_lenient(api: Api, topic: str) -> None:
-    """2.10: unknown topics are dropped."""
-    api.create(topic)
-    with Talk(api) as talk:
-        assert list(talk.ask("subscribe", lenient=True, topics={topic: {}, topic + "no": {}})["topics"]) == [topic]
 
 
 def test_tombstones_and_deletion(api: Api, topic: str) -> None:

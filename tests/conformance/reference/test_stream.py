@@ -80,14 +80,6 @@ def test_256_topics(api: Api, topic: str) -> None:
     assert sorted(data_of(seen)) == list(range(256))
 
 
-def test_unknown_topics(api: Api, topic: str) -> None:
-    """2.9, 12.93: 404; with lenient=true they are dropped."""
-    api.append(topic, 1)
-    body = {"topics": {topic: {}, topic + "no": {}}}
-    assert refused(api.post("/v0/watch", json=body), 404, "topic_not_found") == {"topic": topic + "no"}
-    assert list(api.told("POST", "/v0/watch", body, lenient="true")["topics"]) == [topic]
-
-
 def test_frames(api: Api, topic: str) -> None:
     """2.9, 12.86: headers; retry, then topic by topic in the order of names: records, caught-up; every field."""
     a, b = topic + "a", topic + "b"

@@ -64,13 +64,6 @@ def test_lease_ms_is_clamped(api: Api, topic: str, sent: int, leased_ms: int) ->
         assert before + leased_ms - 1 <= told["deadlines"]["1"] <= time.time() * 1000 + leased_ms
 
 
-def test_max_is_clamped(api: Api, topic: str) -> None:
-    """2.11, 4: 0 is one, more than 1000 are 1000, ascending."""
-    queue(api, topic, *range(1003))
-    assert seqs(claim(api, topic, most=0)) == [1]
-    assert seqs(claim(api, topic, most=4_000_000_000)) == list(range(2, 1002))
-
-
 @pytest.mark.parametrize("verb", ["claim", "ack", "nack", "extend"])
 def test_refusals(api: Api, topic: str, verb: str) -> None:
     """2.11, 1.1: absent 404, a log 409, no node or one over 128 bytes 400, wrong seqs and tokens 400."""
@@ -182,22 +175,6 @@ def test_dead_letter(api: Api, topic: str) -> None:
         "own": 1, "$dead_letter_from": topic, "$dead_letter_deliveries": "2", "$dead_letter_src_seq": "1",
     }  # fmt: skip
     assert (api.state(topic)["count"], api.state(topic + ".dead")["type"]) == (0, "log")
-
-
-def test_max_deliveries_without_dead_letter(api: Api, topic: str) -> None:
-    """3.10: without a dead letter the job goes on being delivered."""
-    queue(api, topic, 1, max_deliveries=1)
-    for deliveries in (1, 2, 3):
-        assert claim(api, topic)[0]["deliveries"] == deliveries
-        call(api, topic, "nack", node="w", seqs=[1])
-
-
-def test_reading_leases_nothing(api: Api, topic: str) -> None:
-    """3.10: diff and state of a queue take no job; a deleted job is not delivered."""
-    queue(api, topic, 1, 2)
-    assert len(api.diff(topic)["records"]) == 2
-    call(api, topic, "delete", before_seq=2)
-    assert seqs(claim(api, topic, most=5)) == [2]
 
 
 def test_work_stream(api: Api, topic: str) -> None:

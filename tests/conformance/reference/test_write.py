@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -89,12 +88,6 @@ def test_server_keys(api: Api, topic: str) -> None:
     assert first.keys() == {"$seq", "$ts", "$node", "data"}
 
 
-def test_node_of_a_batch(api: Api, topic: str) -> None:
-    """2.5: the batch's node is the default of its records."""
-    write(api, topic, node="batch", records=[{"data": 1}, {"data": 2, "node": "own"}])
-    assert [record["$node"] for record in api.diff(topic)["records"]] == ["batch", "own"]
-
-
 @pytest.mark.parametrize("field", ["tag", "node"])
 def test_limits_of_tag_and_node(api: Api, topic: str, field: str) -> None:
     """2.5, 4, 12.28: 256 and 128 bytes (not letters), over it invalid_request; the batch's node too."""
@@ -169,11 +162,6 @@ def test_inline_config(api: Api, topic: str) -> None:
     assert (api.state(topic)["config"]["cap_records"], api.state(topic)["count"]) == (5, 2)
 
 
-def test_disable_backpressure_is_taken(api: Api, topic: str) -> None:
-    """2.5, 12: accepted, and it changes nothing while there is no pressure."""
-    assert answered(write(api, topic, records=one(), disable_backpressure=True))["count"] == 1
-
-
 def test_key_in_body_and_header(api: Api, topic: str) -> None:
     """2.5, 12.33, 12.34: original seqs and head, deduped, 200; the body's key beats the header's."""
     first = write(api, topic, records=one(), idempotency_key="a").json()
@@ -189,48 +177,6 @@ def test_key_in_body_and_header(api: Api, topic: str) -> None:
         assert (again.status_code, told["seqs"], told["head_seq"]) == (200, first["seqs"], first["head_seq"])
         assert (told["deduped"], told["created"]) == (True, False)
     assert api.state(topic)["count"] == 2
-
-
-def test_keys_are_of_their_topic(api: Api, topic: str) -> None:
-    """3.7: scoped to the topic; a topic made again knows none of them."""
-    write(api, topic, records=one(), idempotency_key="a")
-    assert write(api, topic + "x", records=one(), idempotency_key="a").json()["deduped"] is False
-    api.told("DELETE", f"/v0/topics/{topic}")
-    assert write(api, topic, records=one(), idempotency_key="a").json()["deduped"] is False
-
-
-def test_length_of_keys(api: Api, topic: str) -> None:
-    """2.5, 4: 256 bytes, in body and header."""
-    answered(write(api, topic, records=one(), idempotency_key="é" * 128))
-    refused(write(api, topic, records=one(), idempotency_key="é" * 128 + "x"), 400, "invalid_request")
-    got = api.post(f"/v0/topics/{topic}", json={"records": one()}, headers={"idempotency-key": "x" * 257})
-    refused(got, 400, "invalid_request")
-
-
-def test_another_payload_under_a_key(api: Api, topic: str) -> None:
-    """8.2 C2, 12.35 with 5.1: the reference drops it silently; here it is 409, or dropped where the topic says so."""
-    write(api, topic, records=one(), idempotency_key="a")
-    refused(write(api, topic, records=[{"data": 2}], idempotency_key="a"), 409, "idempotency_conflict")
-    api.create(topic, idempotency_check=False)
-    assert write(api, topic, records=[{"data": 2}], idempotency_key="a").json()["deduped"] is True
-
-
-def test_the_window(api: Api, topic: str) -> None:
-    """2.1, 3.7: after idempotency_window_ms the key is free again."""
-    api.create(topic, idempotency_window_ms=1)
-    write(api, topic, records=one(), idempotency_key="a")
-    last = api.state(topic)["last_write_ts"]
-    while time.time() * 1000 < last + 50:
-        api.state(topic)
-    assert write(api, topic, records=[{"data": 2}], idempotency_key="a").json()["deduped"] is False
-
-
-def test_the_same_key_at_once(api: Api, topic: str) -> None:
-    """3.7, 12.37: of many at once one wins, the others dedupe to it."""
-    with ThreadPoolExecutor(8) as threads:
-        told = list(threads.map(lambda _: write(api, topic, records=one(), idempotency_key="k").json(), range(8)))
-    assert sorted(one["deduped"] for one in told) == [False] + [True] * 7
-    assert {one["first_seq"] for one in told} == {1}
 
 
 def test_a_retry_on_a_full_topic(api: Api, topic: str) -> None:
