@@ -253,7 +253,7 @@ class Queue:
         marks = books.marks.moved(seqs) if topic.config.durability != "ephemeral" else ()
         try:
             dead, _ = await self._ground.registry.ensure(topic.config.dead_letter or "")
-            await dead.mailbox.ask(Append(drafts, changes=marks))
+            await dead.kept(Append(drafts, changes=marks))
         except MirrordError:  # it is full, or the disk refuses: they stay, and later claims try again
             self._look_at_clock()
             books.leases.stay(seqs, books.stock, books.now.ms, books.now.ms + int(AGAIN_S * 1000))

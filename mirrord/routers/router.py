@@ -10,11 +10,10 @@ from typing import Any
 import trio
 
 from ..actors.bell import Bell, Ear
-from ..actors.mailbox import Envelope
 from ..errors import BatchTooLarge, MirrordError, RecordTooLarge, TopicFull
 from ..storage.store import Change, PutMark
 from ..storage.turns import LAST
-from ..topics.messages import Append, Commit, Message, Miss
+from ..topics.messages import Append, Commit, Miss
 from ..topics.topic import Topic
 from .copying import MOST_RECORDS, Batch, Rule
 from .definition import Definition
@@ -149,14 +148,8 @@ class Router:
         """Copies and position in one commit. Raises what the destination refuses with; then nothing of it is kept."""
         dest = await self._dest()
         mark = self._mark(batch.position)
-        message: Message = Append(list(batch.copies), changes=mark) if batch.copies else Miss(batch.missed, mark)
-        # The router has one turn in flight, so the mailbox need not bound it. Class `memory` answers an append before
-        # its commit: the second message is answered behind it.
-        told: list[Envelope[Message]] = [dest.mailbox.put(message, bounded_elsewhere=True)]
-        if dest.config.durability == "memory":
-            told.append(dest.mailbox.put(Commit(()), bounded_elsewhere=True))
-        for envelope in told:
-            await envelope.wait()
+        message = Append(list(batch.copies), changes=mark) if batch.copies else Miss(batch.missed, mark)
+        await dest.kept(message)
         self.position, self._passed_since = batch.position, None
         self.long_paths += len(batch.copies) if batch.longest_path > self._ground.most_hops else 0
 

@@ -29,7 +29,7 @@ from .log import retention
 from .log.decisions import Decisions
 from .log.log import Identities, Log, Strand, load_strands, load_taken, own_open
 from .log.turn import Turn
-from .messages import Append, Apply, Commit, Delete, Erase, Message
+from .messages import Append, Apply, Commit, Delete, Erase, Message, Miss
 from .read.face import Face
 
 MOST_AT_ONCE = 256
@@ -75,6 +75,15 @@ class Topic:
         self.mailbox.at_once = None if self._ephemeral else self._take_lone
         while True:
             await self._take_turn(await self.mailbox.batch(MOST_AT_ONCE))
+
+    async def kept(self, message: Append | Miss) -> Any:
+        """The answer, once what was asked is committed: to an append of class `memory` it is given before. For senders
+        who have one message on its way, so that the mailbox need not bound them."""
+        told: list[Envelope[Message]] = [self.mailbox.put(message, bounded_elsewhere=True)]
+        if self.config.durability == "memory":
+            told.append(self.mailbox.put(Commit(()), bounded_elsewhere=True))  # of the same turn, answered behind it
+        answers = [await envelope.wait() for envelope in told]
+        return answers[0]
 
     def _read_back(self) -> None:
         ground, log, store = self._ground, self._log, self._store

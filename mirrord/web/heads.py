@@ -1,8 +1,8 @@
 """Heads that the parser has let through, by their bytes: a client sends the same few again and again.
 
-Only the strict parser decides what a head means; what it once made of a head is remembered here, so that the same
-bytes need not be parsed again. A head with a secret in it, or with anything that concerns the framing beyond a content-length,
-is never remembered.
+Only the strict parser decides what a head means; what it once made of a head is remembered here, so that the same bytes
+need not be parsed again. A head with a secret in it, or with anything that concerns the framing beyond a
+content-length, is never remembered.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class KnownHeads:
         end = data.find(END, 0, LONGEST_HEAD_BYTES) + 4
         if end < len(END) or len(data) != end + len(request.body) or not (request.http_1_1 and request.keep_alive):
             return
-        if request.websocket or "token=" in request.query or not NEVER.isdisjoint(request.headers):
+        if request.websocket or "token" in request.query_args() or not NEVER.isdisjoint(request.headers):
             return
         if len(self._heads) >= MOST_HEADS:
             self._heads.clear()

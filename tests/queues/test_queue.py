@@ -366,6 +366,24 @@ async def test_a_deleted_queue_ends_and_a_new_one_begins() -> None:
         assert rig.counts == (0, 1, 0)
 
 
+async def test_a_dead_letter_that_was_not_kept_stays_a_job() -> None:
+    """Also where the topic of dead letters acknowledges before it has written: the disk refuses, nothing is lost."""
+    rig = QueueRig(max_deliveries=1, dead_letter="dead")
+    async with rig.queueing():
+        await rig.registry.ensure("dead", config(durability="memory"))
+        await rig.append("a")
+        (given,) = await rig.claim()
+        await rig.nack(given.job.seq)
+        rig.store.fail_next(Fault.EIO)
+        assert await rig.claim() == []
+        await wait_all_tasks_blocked()
+        assert len(await rig.records("jobs")) == 1
+        await trio.sleep(2)
+        assert await rig.claim() == []
+        await wait_all_tasks_blocked()
+        assert ([r["data"] for r in await rig.records("dead")], await rig.records("jobs")) == (["a"], [])
+
+
 async def test_a_late_goodbye_ends_no_other_stream() -> None:
     """A stream that the queue has ended says goodbye when its client has read the last words; by then another one may
     have its number in the new queue."""
