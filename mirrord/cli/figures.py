@@ -12,6 +12,13 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def fact(value: object) -> str:
+    """What a node tells, as one cell: ``yes`` and ``no``, ``-`` for nothing, a list's words one after the other."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def size(number_bytes: float) -> str:
     """3250585 -> ``3.1 MiB``"""
     for unit in _SIZES[:-1]:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from types import TracebackType
 
-from ..errors import ConfigError, MirrordError, PeerError, StoreError
+from ..errors import ConfigError, MirrordError, PeerError, StoreError, Unauthorized
 from .doors import Doors
 
 OK, FAILED, USAGE, UNREACHABLE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -47,7 +47,7 @@ def answer(args: Sequence[str], doors: Doors | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except MirrordError as error:
-        complain(str(error))
+        complain(f"{error} (--key KEY, or MIRRORD_KEY)" if isinstance(error, Unauthorized) else str(error))
         return exit_code(error)
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -73,6 +73,4 @@ def _own_up(kind: type[BaseException], error: BaseException, trace: TracebackTyp
     if os.environ.get("MIRRORD_TRACEBACK"):
         sys.__excepthook__(kind, error, trace)
     else:
-        complain(
-            f"this is a fault of mirrord itself: {kind.__name__}: {error}; MIRRORD_TRACEBACK=1 shows where"
-        )
+        complain(f"this is a fault of mirrord itself: {kind.__name__}: {error}; MIRRORD_TRACEBACK=1 shows where")

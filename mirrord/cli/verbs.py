@@ -11,6 +11,7 @@ import click
 from msgspec import Struct
 
 from .. import __version__
+from ..config.lines import nearest
 from .doors import Doors
 from .main import EXIT_CODES, OK, USAGE, complain
 
@@ -77,6 +78,8 @@ class Verbs(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] in LATER:
             raise click.ClickException(f"`{args[0]}` is not yet in this version; `mirrord --help` shows what is")
+        if args and not args[0].startswith("-") and args[0] not in VERBS:
+            raise click.UsageError(f"there is no command {args[0]!r}{nearest(args[0], VERBS)}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -113,6 +116,9 @@ def speak(args: Sequence[str], doors: Doors) -> int:
             mirrord.invoke(context)
     except click.exceptions.Exit as done:
         return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return USAGE
     except click.ClickException as error:
         complain(error.format_message())
         if isinstance(error, click.UsageError) and error.ctx is not None:

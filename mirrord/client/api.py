@@ -211,8 +211,11 @@ def _answer(url: str, reply: httpx.Response) -> Answer:
 
 def _unreachable(url: str, error: httpx.HTTPError | httpx.StreamError) -> MirrordError:
     why = "no answer in time" if isinstance(error, httpx.TimeoutException) else _why(error)
+    hint = "check that the node is up and the address is right"
+    if "CERTIFICATE_VERIFY_FAILED" in why:
+        hint = "name the CA of the node's certificate (--ca, or ca=), and call the node by a host that stands in it"
     return PeerUnreachable(
-        f"{url} does not answer ({why}); check that the node is up and the address is right",
+        f"{url} does not answer ({why}); {hint}",
         {"sent": not isinstance(error, _NEVER_SENT)},
     )
 

@@ -21,9 +21,7 @@ def _modules_after(args: list[str]) -> set[str]:
         f"try:\n    answer({args!r})\nexcept SystemExit:\n    pass\n"
         "print('\\n'.join(sys.modules), file=sys.stderr)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     return set(done.stderr.split())
 
 
@@ -132,3 +130,40 @@ def test_a_url_that_is_none_is_a_usage_error(shell: Any, url: str) -> None:
     code, _, err = shell.run("links", "--url", url)
     assert code == USAGE
     assert "no URL" in err
+
+
+def test_a_command_that_is_not_there_names_the_nearest(shell: Any) -> None:
+    """A typo is told with what was meant."""
+    code, _, err = shell.run("apend", "orders", "1")
+    assert code == USAGE
+    assert err.splitlines() == [
+        "mirrord: there is no command 'apend' (did you mean \"append\"?)", "see: mirrord --help",
+    ]  # fmt: skip
+
+
+def test_a_group_of_commands_without_one_shows_its_help(shell: Any) -> None:
+    """`mirrord queue` is a question, answered by what there is."""
+    code, _, err = shell.run("queue")
+    assert code == USAGE
+    assert err.startswith("Usage: mirrord queue")
+    assert "see: " not in err
+
+
+def test_a_missing_key_says_how_to_give_one(shell: Any, refusal: Any) -> None:
+    """The node speaks of HTTP; who types a command needs an option."""
+    shell.node.trouble = [lambda _: refusal(401, "unauthorized", "A known key is needed.")]
+    code, _, err = shell.run("links")
+    assert code == REFUSED
+    assert "--key" in err
+    assert "MIRRORD_KEY" in err
+
+
+def test_up_with_a_ca_that_is_not_there_is_a_mistake_of_the_file(shell: Any, tmp_path: Path) -> None:
+    """It is told before any node is started, and not as a fault of mirrord."""
+    file = tmp_path / "mirrord.toml"
+    tls = '[tls]\nca = "nowhere.crt"\ncert = "a.crt"\nkey = "a.key"\n'
+    file.write_text(f'[nodes.a]\nlisten = "127.0.0.1:4001"\nurl = "https://127.0.0.1:4001"\n{tls}')
+    code, _, err = shell.run("up", str(file))
+    assert code == USAGE
+    assert "nowhere.crt: cannot be used as a PEM file" in err
+    assert not (tmp_path / "data").exists()

@@ -44,3 +44,11 @@ def test_delete(shell: Any) -> None:
     Asked(shell, {"deleted": True}, {"deleted": False})
     assert shell.run("router", "delete", "r")[1] == "r: deleted\n"
     assert shell.run("router", "delete", "r")[1] == "r: was not there\n"
+
+
+def test_a_router_by_its_name_and_all_without_one(shell: Any) -> None:
+    """As with topics: `mirrord router` lists, `mirrord router NAME` shows."""
+    asked = Asked(shell, {"routers": [TOLD]}, TOLD)
+    assert "1,200" in shell.run("router")[1]
+    assert "tag Eq x" in shell.run("router", "r")[1]
+    assert [call[1] for call in asked.calls] == ["/v0/routers", "/v0/routers/r"]

@@ -122,12 +122,14 @@ def test_create_reads_sizes_and_durations_as_people_write_them(shell: Any) -> No
         sent.append((request.method, request.url.path, json.loads(request.content)))
         return httpx.Response(201, json={"topic": "orders", "created": True})
 
-    shell.node.trouble = [put, put]
+    shell.node.trouble = [put, put, put]
     words = ("--ttl", "7d", "--cap-bytes", "2GiB", "--cap-records", "5", "--durability", "fsync")
     assert shell.run("topics", "create", "orders", *words)[1] == "orders: created\n"
     shell.run("topics", "create", "orders", "--ttl", "1000")
     body = {"ttl_ms": 604_800_000, "cap_bytes": 2 << 30, "cap_records": 5, "durability": "fsync"}
     assert sent == [("PUT", "/v0/topics/orders", body), ("PUT", "/v0/topics/orders", {"ttl_ms": 1000})]
+    shell.run("topics", "create", "mails", "type=queue", "lease_ms=1m", "leases_durable=true")
+    assert sent[2][2] == {"type": "queue", "lease_ms": 60_000, "leases_durable": True}
 
 
 def test_a_duration_that_is_none_is_a_usage_error(shell: Any) -> None:

@@ -10,17 +10,18 @@ import click
 from ...client import call
 from ...client.answer import Answer
 from ..cells import Cell, state
-from ..figures import count
+from ..figures import count, fact
 from ..screen import say_json, show, table
 from ..target import Target, speaks_to_a_node
+from .topics import ListOrShow
 
 if TYPE_CHECKING:
     from ...client.api import Api
 
 
-@click.group()
+@click.group(cls=ListOrShow)
 def router() -> None:
-    """Routers copy the records of one topic to another, each exactly once."""
+    """Routers copy the records of one topic to another, each exactly once (`mirrord router` lists them)."""
 
 
 @router.command("list")
@@ -51,7 +52,7 @@ def show_router(target: Target, name: str) -> None:
         say_json(answer)
         return
     facts = {word: value for word, value in answer.object().items() if word not in ("router", "performance")}
-    show(table(name, ["", ""], [(word, _fact(value)) for word, value in facts.items()]))
+    show(table(name, ["", ""], [(word, fact(value)) for word, value in facts.items()]))
 
 
 @router.command("put")
@@ -104,9 +105,3 @@ def _row(told: dict[str, Any]) -> tuple[Cell, ...]:
     behind = "-" if told.get("lag") is None else count(told["lag"])
     ends = (told["router"], told["source"], told["dest"], state(told.get("state", "-")))
     return (*ends, behind, count(told["forwarded_total"]))
-
-
-def _fact(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "-" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -14,7 +14,7 @@ from ...config.lines import nearest
 from ...config.option import duration_ms, size_bytes
 from ...config.topic import OPTIONS
 from ...errors import ConfigError
-from ..figures import count, moment, size
+from ..figures import count, fact, moment, size
 from ..screen import say_json, show, table
 from ..target import Target, speaks_to_a_node
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ...client.api import Api
 
 
-class _ListOrShow(click.Group):
-    """A group whose unknown words are names of topics: ``topics orders`` is ``topics show orders``."""
+class ListOrShow(click.Group):
+    """A group whose unknown words are names: ``topics orders`` is ``topics show orders``, ``topics`` lists them."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -38,7 +38,7 @@ class _ListOrShow(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_ListOrShow)
+@click.group(cls=ListOrShow)
 def topics() -> None:
     """List the topics of a node (`mirrord topics`), or show one (`mirrord topics NAME`)."""
 
@@ -70,22 +70,28 @@ def show_topic(target: Target, name: str) -> None:
         return
     state = answer.object()
     facts = [(word, _fact(word, state[word])) for word in state if word not in ("config", "performance", "topic")]
-    facts += [(word, str(value)) for word, value in state.get("config", {}).items() if value not in (None, 0)]
+    config = {word: value for word, value in state.get("config", {}).items() if word != "type"}
+    facts += [(word, fact(value)) for word, value in config.items() if value not in (None, 0)]
     show(table(name, ["", ""], facts))
 
 
 @topics.command("create")
 @click.argument("name")
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--ttl", help="Records older than this go: 90s, 12h, 7d.")
 @click.option("--cap-records", type=click.IntRange(0), help="The oldest go beyond so many records.")
 @click.option("--cap-bytes", help="The oldest go beyond so many bytes: 500MB, 2GiB.")
 @click.option("--durability", type=click.Choice(["ephemeral", "memory", "disk", "fsync"]))
 @click.option("--idempotency-window", help="For how long a key is remembered: 2m.")
 @speaks_to_a_node
-def create_topic(target: Target, name: str, **options: Any) -> None:
-    """Create a topic, or configure it anew: what is not given goes back to its default."""
+def create_topic(target: Target, name: str, settings: tuple[str, ...], **options: Any) -> None:
+    """Create a topic, or configure it anew: what is not given goes back to its default.
+
+    Keys are those of the configuration file: type=queue max_deliveries=3 discard=reject.
+    """
+    fields = _config(options) | dict(_setting(written) for written in settings)
     with target.api() as api:
-        answer = api.ask(call.put_topic(name, _config(options)))
+        answer = api.ask(call.put_topic(name, fields))
     if target.as_json:
         say_json(answer)
     else:
@@ -148,7 +154,9 @@ def topic_row(topic: dict[str, Any]) -> tuple[str, ...]:
 def _fact(word: str, value: Any) -> str:
     if word.endswith("_ts") and value is not None:
         return moment(value)
-    return size(value) if word == "bytes" else "-" if value is None else str(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{part}: {fact(told)}" for part, told in value.items())
+    return size(value) if word == "bytes" else fact(value)
 
 
 def _config(options: dict[str, Any]) -> dict[str, Any]:

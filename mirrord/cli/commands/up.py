@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 
@@ -47,27 +48,27 @@ def up(ctx: click.Context, file: str, no_restart: bool, grace_s: float) -> None:
     config = load(file)
     for warning in topology.warnings(config):
         click.echo(f"warning: {warning}", err=True)
+    trust = trust_of(config.file, Trust()).context()
     make_room(config)
     harness = Harness(config, file, Settings(not no_restart, grace_s), SystemClock(), system_random())
-    if trio.run(_up, config, harness):
+    if trio.run(_up, config, harness, trust):
         click.echo(f"mirrord: nodes died; their last words are in {LOG_NAME} of their data_dir", err=True)
         ctx.exit(FAILED)
 
 
-async def _up(config: Config, harness: Harness) -> int:
+async def _up(config: Config, harness: Harness, trust: ssl.SSLContext | None) -> int:
     """How many nodes died for good."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop_on_signal, harness.stop)
-        nursery.start_soon(_watch, config, harness)
+        nursery.start_soon(_watch, config, harness, trust)
         died = await harness.run()
         nursery.cancel_scope.cancel()
     return died
 
 
-async def _watch(config: Config, harness: Harness) -> None:
+async def _watch(config: Config, harness: Harness, trust: ssl.SSLContext | None) -> None:
     """Look at all nodes again and again, and show what is seen."""
     places = [Place(node.name, node.url) for node in config.nodes.values()]
-    trust = trust_of(config.file, Trust()).context()
     key = os.environ.get("MIRRORD_KEY")
     apis = {p.name: AsyncApi(p.url, key=key, timeout_s=LOOK_TIMEOUT_S, trust=trust) for p in places}
     with _shown(harness) as show:

@@ -14,6 +14,7 @@ from ...client.answer import Answer
 from ...client.call import Call, Draft
 from ...errors import MirrordError, PeerUnreachable, Throttled, Unavailable
 from ..doors import Doors
+from ..main import complain
 
 if TYPE_CHECKING:
     from ...client.api import Api
@@ -57,6 +58,8 @@ class Appender:
                 wait_s = max(pause_s, min(error.retry_after_s or 0.0, self._patience_s))
                 if clock.monotonic() - began + wait_s > self._patience_s:
                     raise _gave_up(error, self.records) from error
+                if not self.repeats:
+                    complain(f"{error}; repeated for up to {self._patience_s:.0f} s")
             self.repeats += 1
             self._doors.pause(wait_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

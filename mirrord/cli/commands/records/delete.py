@@ -42,8 +42,12 @@ def delete(target: Target, topic: str, before_seq: int | None, tag: str | None, 
         say_json(answer)
         return
     told = answer.object()
-    left = f"{count(told['count'])} records, {size(told['bytes'])} left"
-    click.echo(f"{topic}: {count(told['deleted'])} records deleted; {left}")
+    left = f"{_records(told['count'])}, {size(told['bytes'])} left"
+    click.echo(f"{topic}: {_records(told['deleted'])} deleted; {left}")
+
+
+def _records(number: int) -> str:
+    return f"{count(number)} record{'' if number == 1 else 's'}"
 
 
 def _confirm(question: str) -> None:

@@ -12,7 +12,7 @@ import click
 from ....client import call as topics
 from ....client.answer import Answer
 from ....client.queues import call
-from ...figures import count, duration, harmless
+from ...figures import count, duration, fact, harmless
 from ...intake.written import Duration
 from ...lines import payload
 from ...patience import Patience
@@ -20,7 +20,7 @@ from ...screen import say_json, show, table
 from ...target import Target, speaks_to_a_node
 from .worker import Worker
 
-_SETTINGS = ("home", "lease_ms", "claim_jitter_ms", "max_deliveries", "dead_letter", "leases_durable")
+_SETTINGS = ("lease_ms", "claim_jitter_ms", "max_deliveries", "dead_letter", "leases_durable")
 
 _worker = click.option(
     "--worker", "-w", default=os.uname().nodename, metavar="NAME", help="Who holds the leases.  [default: this machine]"
@@ -46,8 +46,8 @@ def show_queue(target: Target, name: str) -> None:
     told = answer.object()
     if "queue" not in told:
         raise click.ClickException(f"{name} is a log, not a queue, and stays one")
-    facts = [(word.replace("_", " "), str(value)) for word, value in told["queue"].items()]
-    facts += [(word, str(told["config"][word])) for word in _SETTINGS if told["config"].get(word) is not None]
+    facts = [(word.replace("_", " "), fact(value)) for word, value in told["queue"].items()]
+    facts += [(word, fact(told["config"][word])) for word in _SETTINGS if told["config"].get(word) is not None]
     show(table(name, ["", ""], facts))
 
 
@@ -130,7 +130,8 @@ def work(
     """
     command = command[1:] if command[:1] == ("--",) else command
     if command and shutil.which(command[0]) is None:
-        raise click.UsageError(f"{command[0]}: there is no such command")
+        late = f"; options stand before {name}" if command[0].startswith("-") else ""
+        raise click.UsageError(f"{command[0]}: there is no such command{late}")
     with target.api() as api, target.open(target.places[0]) as stream:
         patience = Patience(target.doors, name)
         Worker(api, stream, name, worker, lease, retry_delay).work(command, patience, most)
