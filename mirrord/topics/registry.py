@@ -210,6 +210,9 @@ class Registry:
 
     async def _create(self, name: str, about: Identities) -> Topic:
         topic = self._topics.get(name)
+        if topic is not None and _lives_elsewhere(topic.config, about.config) and not self._linked(name):
+            await self._forget(topic)  # nobody brings again what was deleted, and no log moves between two stores
+            topic = None
         if topic is None:
             topic = await self._write_new(name, about)
             await self._bear(topic)
@@ -301,3 +304,7 @@ class Registry:
             "bytes_live": sum(t.bytes for t in self),
             **{f"topics_{name}": classes[name] for name in DURABILITIES},
         }
+
+
+def _lives_elsewhere(old: TopicConfig, new: TopicConfig) -> bool:
+    return (old.durability == "ephemeral") != (new.durability == "ephemeral")

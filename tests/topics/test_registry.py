@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
-from mirrord.errors import InvalidRequest, StorageFailed, Throttled, TopicLinked, TopicNotFound
+from mirrord.errors import Conflict, InvalidRequest, StorageFailed, Throttled, TopicLinked, TopicNotFound
 from mirrord.storage.memory import Fault
 from mirrord.topics.messages import Append, Apply, Introduce
 from mirrord.topics.topic import Topic
@@ -222,3 +222,35 @@ async def test_whoever_gives_up_meanwhile_leaves_no_half_topic(rounds: int) -> N
         await topic.mailbox.ask(Append([draft()]))
         await given_up(lambda: registry.delete("orders", if_empty=False, forget=False))
         assert (registry.known("orders") is not None) == ("orders" in registry.names) == (not registry.went)
+
+
+@pytest.mark.parametrize(("first", "second"), [("ephemeral", "disk"), ("disk", "ephemeral")])
+async def test_a_deleted_topic_may_come_back_in_another_class(first: str, second: str) -> None:
+    """That is what a topic that cannot change its class is told to do: delete it first. No seq of the old log is met in
+    the new one under the same log id, and a restart finds the new one."""
+    rig = Rig()
+    async with rig.run() as registry:
+        old, _ = await registry.ensure("orders", config(durability=first))
+        await old.mailbox.ask(Append([draft()]))
+        log_id = old.log_id_hex
+        await registry.delete("orders", if_empty=False, forget=False)
+        topic, created = await registry.ensure("orders", config(durability=second))
+        assert (created, topic.config.durability, topic.head) == (True, second, 0)
+        assert topic.log_id_hex != log_id
+        assert (await topic.mailbox.ask(Append([draft()]))).last_seq == 1
+        assert len(list(rig.store.topics())) == 1
+    async with rig.run() as registry:
+        topic = await registry.find("orders")
+        assert (topic.config.durability, topic.count) == (second, int(second == "disk"))
+
+
+async def test_a_linked_topic_does_not_come_back_ephemeral() -> None:
+    """Its vector would die with the process, and links bring again what was deleted."""
+    rig = Rig()
+    rig.linked.add("orders")
+    async with rig.run() as registry:
+        await registry.ensure("orders")
+        await registry.delete("orders", if_empty=False, forget=False)
+        with pytest.raises(Conflict):
+            await registry.ensure("orders", config(durability="ephemeral"))
+        assert (await registry.ensure("orders"))[1] is True

@@ -215,9 +215,8 @@ class Decisions:
             "ephemeral" in {about.config.durability, config.durability}
             and about.config.durability != config.durability
         ):
-            raise Conflict(
-                "a topic cannot become ephemeral, nor stop being so: delete it first (its log lives elsewhere)"
-            )
+            how = "DELETE it with ?forget=true, without a link that names it" if about.deleted else "delete it first"
+            raise Conflict(f"a topic cannot become ephemeral, nor stop being so: {how} (its log lives elsewhere)")
         changed = structs.replace(about, config=config, put=about.put or message.put, deleted=False)
         self._rewrite(changed)
 
