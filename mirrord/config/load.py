@@ -244,7 +244,7 @@ def _topic(faults: Faults, path: Path, values: dict[str, Any]) -> Fields:
         try:
             topic_config({key: value})
         except InvalidRequest as error:
-            faults.add((*path, key), str(error))
+            faults.add((*path, key), str(error).removeprefix(f"{key}: "))
     if "durable" in values:
         durable = values.pop("durable")
         values.setdefault("durability", "fsync" if durable else "disk")

@@ -53,7 +53,9 @@ def _router(faults: Faults, path: Path, table: object, nodes: Collection[str]) -
 def _ends_fit(faults: Faults, path: Path, values: dict[str, Any]) -> bool:
     for key in ("source", "dest"):
         if not is_topic(values.get(key, "")):
-            faults.add((*path, key), f"expected a topic's name, found {quoted(values.get(key, 'nothing'))}")
+            faults.add(
+                (*path, key), f"expected a topic's name, found {quoted(values[key]) if key in values else 'nothing'}"
+            )
             return False
     if values["source"] == values["dest"]:
         faults.add((*path, "dest"), "expected another topic than the source")
