@@ -166,7 +166,7 @@ def throttled(response: Any) -> dict[str, Any]:
 def test_a_cap_of_topics(guarded: Daemon) -> None:
     """4, 1.1, 12.134: 429 with limit, max and Retry-After; what exists may still be configured."""
     every = Keyed(guarded, "all")
-    made = []
+    made: list[str] = []
     while (got := every("PUT", f"topics/cap{len(made)}")).status_code == 201:
         made.append(f"cap{len(made)}")
     assert throttled(got).items() >= {"limit": "max_topics", "max": 12}.items()

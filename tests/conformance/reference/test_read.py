@@ -68,7 +68,7 @@ def test_flags(api: Api, topic: str) -> None:
     api.told("POST", f"/v0/topics/{topic}", {"records": [{"data": 1, "tag": "t", "meta": {"m": 1}}]})
 
     def keys(**fields: Any) -> set[str]:
-        return api.diff(topic, **fields)["records"][0].keys() & {"$tag", "meta"}
+        return set(api.diff(topic, **fields)["records"][0]) & {"$tag", "meta"}
 
     assert keys() == {"meta"}
     assert keys(include_tags=True) == {"meta", "$tag"}
@@ -122,7 +122,8 @@ def test_long_poll_waits_past_its_own_records(api: Api, topic: str) -> None:
         api.append(topic, 2, node="other")
 
     thread = later(write)
-    at, found = 0, []
+    at = 0
+    found: list[int] = []
     while not found:
         page = api.diff(topic, from_seq=at, wait_ms=20_000, node="own")
         at, found = page["next_from_seq"], seqs(page)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ..daemon import Api, refused, until
+from ..daemon import Api, refused
 from ..events import Event, EventStream, data_of, joined, opened, watched
 
 NONSENSE = [
@@ -169,20 +169,6 @@ def test_resume(api: Api, topic: str) -> None:
         assert data_of(stream.until("caught-up")) == [2, 3]
     with opened(api, {topic: {"from_seq": 1}}, event_id({topic: 99, "unknown": 5})) as stream:
         assert data_of(stream.until("caught-up")) == [2, 3]
-
-
-def test_two_streams_of_a_session(api: Api, topic: str) -> None:
-    """2.9, 8.2 C5: together they bring every record, and none is lost when one of them goes."""
-    api.create(topic)
-    wid = watched(api, {topic: {}})["wid"]
-    with joined(api, wid) as one, joined(api, wid) as two:
-        for stream in (one, two):
-            stream.until("caught-up")
-        api.append(topic, 1)
-        seen = until(lambda: api.state(topic)["head_seq"] == 1)
-        assert seen
-    with joined(api, wid, event_id({topic: 0})) as stream:
-        assert data_of(stream.until("caught-up")) == [1]
 
 
 def test_tombstones(api: Api, topic: str) -> None:

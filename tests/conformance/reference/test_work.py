@@ -107,10 +107,10 @@ def test_nack(api: Api, topic: str) -> None:
     assert told.items() >= {"topic": topic, "nacked": 1, "skipped": [9], "ready": 1, "in_flight": 1}.items()
     (job,) = claim(api, topic)
     assert (job["$seq"], job["deliveries"], job["lease_id"]) == (1, 2, "lease_3")
-    told = call(api, topic, "nack", node="w", seqs=[1], delay_ms=150)
-    assert (told["ready"], told["in_flight"], claim(api, topic)) == (0, 1, [])
+    call(api, topic, "nack", node="w", seqs=[1], delay_ms=50)
     assert until(lambda: claim(api, topic))[0]["deliveries"] == 3
-    assert call(api, topic, "nack", node="w", seqs=[2], delay_ms=2**40)["nacked"] == 1
+    told = call(api, topic, "nack", node="w", seqs=[1, 2], delay_ms=2**40)
+    assert (told["nacked"], told["ready"], told["in_flight"], claim(api, topic)) == (2, 0, 0, [])
     assert api.post(f"/v0/topics/{topic}/nack", json={"node": "w", "seqs": [1], "delay_ms": -1}).status_code == 400
 
 
@@ -144,7 +144,6 @@ def test_expiry(api: Api, topic: str) -> None:
     """12.122, 3.10: after the deadline the job is anyone's, and the late ack is skipped even if nobody took it."""
     queue(api, topic, 1)
     claim(api, topic, lease_ms=100)
-    assert counts(api, topic) == (0, 1, 0)
     until(lambda: counts(api, topic) == (1, 0, 0))
     assert call(api, topic, "ack", node="w", seqs=[1])["skipped"] == [1]
     (job,) = claim(api, topic, "other")
