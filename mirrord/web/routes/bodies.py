@@ -183,9 +183,12 @@ def check_drafts(body: AppendBody, limits: Limits) -> None:
     if label is not None:
         for draft in drafts:
             draft.node = draft.node if draft.node is not None else label
-    for index, draft in enumerate(drafts):
-        if len(draft.data) > most or draft.meta or draft.tag is not None or draft.node is not None:
-            _check_draft(index, draft, limits)
+    if max(map(len, [draft.data for draft in drafts])) > most:
+        odd = list(range(len(drafts)))
+    else:
+        odd = [n for n, d in enumerate(drafts) if d.meta or d.tag is not None or d.node is not None]
+    for index in odd:
+        _check_draft(index, drafts[index], limits)
 
 
 def _check_draft(index: int, draft: Draft, limits: Limits) -> None:
