@@ -24,9 +24,9 @@ from .streams import Streams
 KINDS: Mapping[str, type[Work]] = {
     "streams": Streams,
     "readers": Readers,
-    "copies": Copies,
     "deletions": Deletions,  # a node that is nobody's home loses its disk in the end,
-    "jobs": Jobs,  # and then the home
+    "jobs": Jobs,  # and then the home,
+    "copies": Copies,  # whose routers copy nothing again
 }
 LINKS = {"gap_patience": "3s"}  # a cover may have to wait so long at each node on its way
 SHAPES = {"pair": 2, "chain": 3, "one-way ring": 3, "star": 4, "two-way ring": 4, "mesh": 3}
