@@ -143,11 +143,12 @@ def test_inline_config_counts_only_when_it_creates(api: Api, topic: str) -> None
     assert (config["cap_records"], config["durability"]) == (3, "fsync")
 
 
-def test_inline_queue_is_not_yet(api: Api, topic: str) -> None:
-    """A queue is refused by name on the way of an append, too."""
+def test_an_inline_config_may_make_a_queue(api: Api, topic: str) -> None:
+    """The first append of a producer sets a queue up, too."""
     body = {"records": [{"data": 1}], "config": {"type": "queue"}}
-    assert refused(api.post(f"/v0/topics/{topic}", json=body), 501, "not_yet") == {"field": "type"}
-    refused(api.get(f"/v0/topics/{topic}"), 404, "topic_not_found")
+    answered(api.post(f"/v0/topics/{topic}", json=body))
+    told = answered(api.get(f"/v0/topics/{topic}"))
+    assert (told["type"], told["queue"]["ready"]) == ("queue", 1)
 
 
 @pytest.mark.parametrize(("durability", "synced"), [("fsync", True), ("disk", False), ("memory", False)])
