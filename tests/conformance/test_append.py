@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .daemon import Api, refused
+from .daemon import Api, answered, refused
 
 FIELDS = {"topic", "first_seq", "last_seq", "seqs", "head_seq", "count", "created", "deduped", "performance"}
 
