@@ -1,6 +1,6 @@
 """The topic's task: takes all that waits, lets the turn decide, commits once, answers all, rings once.
 
-Readers never ask it: what is committed is read here directly, from the warm tail or the store.
+Readers never ask it: what is committed they find in ``shown.py``.
 """
 
 from __future__ import annotations
@@ -13,13 +13,9 @@ from msgspec import structs
 
 from ..actors.bell import Bell
 from ..actors.mailbox import Envelope, Mailbox
-from ..config.topic import TopicConfig, effective_priority
 from ..errors import ChunkCorrupt, MirrordError, StoreCorrupt
-from ..records.gap import DELETED, LOST
-from ..records.selector import Selector
-from ..records.strand import Descriptor
-from ..storage.memory import MemoryStore
-from ..storage.store import Change, DropMark, Gap, Pack, PutHead, PutMark, PutTopic, Store, marks_of_log
+from ..records.gap import LOST
+from ..storage.store import Change, DropMark, PutHead, PutMark, PutTopic, marks_of_log
 from ..storage.turns import Turn as JournalTurn
 from .erasure.masks import Masks
 from .erasure.orders import awaited_prefix, load_awaited
@@ -27,40 +23,26 @@ from .erasure.sight import Memory
 from .ground import Ground
 from .log import retention
 from .log.decisions import Decisions
-from .log.log import Identities, Log, Strand, load_strands, load_taken, own_open
+from .log.log import Identities, Log, load_strands, load_taken, own_open
 from .log.turn import Turn
 from .messages import Append, Apply, Commit, Delete, Erase, Message, Miss
-from .read.face import Face
+from .shown import Shown
 
 MOST_AT_ONCE = 256
 MOST_LONE, LONE_BYTES = 16, 4 << 10  # what may be decided in its asker's task: records, and their text
 Answer = tuple[Envelope[Message], Any]  # an envelope, and what it is answered (or refused) with after the commit
-MAX_SEQ = (1 << 40) - 1
 
 
-class Topic:
+class Topic(Shown):
     """One topic of this node. ``ready`` is set once its state is read back; then its numbers may be read."""
 
     def __init__(self, tid: int, name: str, about: Identities, ground: Ground, room: int) -> None:
+        super().__init__(tid, name, about, ground)
         self.name = f"topic:{name}"
-        self.topic = name
         self.mailbox: Mailbox[Message] = Mailbox(room)
         self.bell = Bell()
         self.ready = trio.Event()
-        self._ground = ground
-        self._log = Log(tid, name, about)
-        self._ephemeral = about.config.durability == "ephemeral"
-        self._store: Store = MemoryStore() if self._ephemeral else ground.store
-        self._sids: dict[int, Strand] = {}
-        self.head = self.floor = self.count = self.bytes = self.last_gap = 0
-        self.about, self.taken = about, self._log.taken
-        self.last_read_ms = 0
-        self.removed = 0  # records that went since this object is there: who remembers some looks when it moves
         self._raised_at, self._raised_head = ground.clock.monotonic(), 0
-        self._moves: dict[
-            int, int
-        ] = {}  # strand -> number of the commit that moved it last, newest at the end
-        self._move_no = 0
         self._memory = Memory()
         self._in_doubt = False  # a turn of an asker's task failed: the state is read back before the next one
 
@@ -145,9 +127,7 @@ class Topic:
         if self._in_doubt:
             self._read_back()
         if not self._ground.settled.is_set() and any(_writes_own_strand(e.message) for e in envelopes):
-            await (
-                self._ground.settled.wait()
-            )  # bounded: the node sets it after [mirroring] settle_ms at the latest
+            await self._ground.settled.wait()  # bounded: the node sets it after [mirroring] settle_ms at the latest
         try:
             await self._try_turn(envelopes)
         except StoreCorrupt:
@@ -250,135 +230,9 @@ class Topic:
             self._raised_at, self._raised_head = self._ground.clock.monotonic(), log.head
         self._show()
 
-    def _show(self) -> None:
-        log = self._log
-        self._ground.quota.held += log.bytes - self.bytes
-        self.head, self.floor, self.count, self.bytes = log.head, log.floor, log.count, log.bytes
-        self.about, self.taken = log.about, log.taken
-
     def _appends_per_second(self) -> float:
         passed = self._ground.clock.monotonic() - self._raised_at
         return (self._log.head - self._raised_head) / passed if passed > 0.05 else 0.0
-
-    # ---- what is committed, for readers ----------------------------------------------------------
-
-    @property
-    def tid(self) -> int:
-        """Its small number in the store."""
-        return self._log.tid
-
-    @property
-    def config(self) -> TopicConfig:
-        """As it is now."""
-        return self.about.config
-
-    @property
-    def log_id_hex(self) -> str:
-        """One life of this log, as readers' cursors carry it."""
-        return self.about.log_id.hex()
-
-    @property
-    def dedupe_node(self) -> bool:
-        """Whether readers may leave out what certain nodes wrote."""
-        return self.about.config.dedupe_node
-
-    @property
-    def last_ts(self) -> int:
-        """Commit time of the newest own record, ms; 0: none."""
-        return self._log.last_ts
-
-    def priority(self, now_ms: int) -> int:
-        """-1000 to 1000: who goes first under pressure."""
-        config = self.about.config
-        return effective_priority(config, now_ms - self.last_read_ms if self.last_read_ms else None)
-
-    @property
-    def source_name(self) -> str:
-        """What the topic is called where its records were written."""
-        return self.about.renamed_from or self.topic
-
-    @property
-    def masks(self) -> Masks:
-        """Which seqs above the floor are deleted."""
-        return self._log.masks
-
-    @property
-    def strands(self) -> dict[int, Strand]:
-        """All strands; tell others only their ``durable`` values."""
-        return self._log.strands
-
-    @property
-    def own_strand(self) -> Strand | None:
-        """The strand that this node writes now."""
-        return self._log.own
-
-    def moved_since(self, move_no: int) -> tuple[list[int], int]:
-        """Strands whose durable position moved after commit ``move_no``, and the number of the newest commit."""
-        moved: list[int] = []
-        for strand in reversed(self._moves):
-            if self._moves[strand] <= move_no:
-                break
-            moved.append(strand)
-        return moved, self._move_no
-
-    def packs(self, seq: int, max_bytes: int) -> list[Pack]:
-        """Committed packs from the one that holds ``seq`` on. Raises ChunkCorrupt."""
-        if seq > self.head:
-            return []
-        warm = self._ground.shelf.read(self.tid, seq, max_bytes)
-        return warm if warm is not None else self._store.packs(self.tid, seq, max_bytes)
-
-    def gone(self, first: int, last: int) -> int:
-        """What of these seqs nobody may be given: deleted one by one, or all below a place. Bit i is ``first + i``."""
-        bits = self.masks.within(first, last)
-        if (front := self.taken.get(DELETED, 0)) >= first:
-            bits |= (1 << min(front, last) - first + 1) - 1
-        return bits
-
-    def is_live(self, seq: int) -> bool:
-        """Whether a record of this seq, if there was one, is still shown."""
-        return self.floor < seq <= self.head and not self.masks.has(seq)
-
-    @property
-    def reads(self) -> Store:
-        """The store that holds this topic's log."""
-        return self._store
-
-    def tagged(self, match: Selector, seq: int) -> int | None:
-        """Where, at or behind ``seq``, the first pack that may hold a record that is meant begins; None: nowhere."""
-        here = self._store.pack_sizes(self.tid, seq, 1)  # not the warm tail's: the store merges what is there apart
-        after = here[0].seq - 1 if here else seq
-        packs = self._store.packs_with_tag(self.tid, match.text, 1, after=after, prefix=match.is_prefix)
-        return max(packs[0], seq) if packs else None
-
-    def next_gap(self, seq: int) -> Gap | None:
-        """The first gap that occupies a local seq at or after ``seq``."""
-        gaps = self._store.seq_gaps(self.tid, seq, MAX_SEQ, 1)
-        return gaps[0] if gaps else None
-
-    def face(self, strand: int) -> Face:
-        """How a strand shows to readers."""
-        return _face(self._log.strands[strand].descriptor)
-
-    def face_of_sid(self, sid: int) -> Face | None:
-        """The same by its small number; None for a range of local seqs without a strand."""
-        strand = self._sids.get(sid)
-        return _face(strand.descriptor) if strand else None
-
-    @property
-    def _oldest_ts(self) -> int:
-        if not self.config.ttl_ms or not self.count:
-            return 0
-        packs = self.packs(self.floor + 1, 1)
-        return retention.oldest_ts(packs[0], self.floor) if packs else 0
-
-    def has_expired(self) -> bool:
-        """Whether a record is still shown that its ttl forbids: then ask for a sweep before reading."""
-        return retention.due(self._log, self._ground.clock.wall_ms(), self._oldest_ts)
-
-    def has_dead_packs(self) -> bool:
-        """Whether packs lie there that hold nothing readable: each sweep gives some of them back."""
-        return bool(self.floor) and self.floor >= self._log.oldest_last
 
     def statistics(self) -> dict[str, Any]:
         """Numbers for metrics."""
@@ -389,10 +243,6 @@ class Topic:
             "strands": len(self._log.strands),
             **structs.asdict(self.mailbox.statistics()),
         }
-
-
-def _face(descriptor: Descriptor) -> Face:
-    return Face(descriptor.origin, f"{descriptor.strand:016x}")
 
 
 def _is_small(message: Message) -> bool:
