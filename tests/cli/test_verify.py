@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -111,6 +112,17 @@ def test_a_topic_that_one_lacks_is_missing_there(shell: Any) -> None:
     code, out, _ = shell.run("verify", A, B)
     assert code == 1
     assert out.count("missing") == 2
+
+
+def test_what_no_link_brings_is_told_as_that(shell: Any, tmp_path: Path) -> None:
+    """Waiting for it would be in vain: with the file it is known. What a link does bring is only behind."""
+    file = tmp_path / "mirrord.toml"
+    nodes = f'[nodes.fra]\nlisten = "127.0.0.1:1"\nurl = "{A}"\n[nodes.iad]\nlisten = "127.0.0.1:2"\nurl = "{B}"\n'
+    file.write_text(f'{nodes}[[links]]\nbetween = ["fra", "iad"]\ntopics = ["orders"]\n')
+    shell.nodes.update({A: Holder(3, topic="mails"), B: Holder(3)})
+    out = " ".join(shell.run("verify", "fra", "iad", "--file", str(file))[1].split())
+    assert "mails fra 5a 1..3 iad no link of the file brings it to iad" in out
+    assert "orders fra 5a 1..3 fra has not come so far" in out
 
 
 def test_renamed_topics_can_be_compared(shell: Any) -> None:

@@ -24,6 +24,7 @@ from ..topics import all_pages
 if TYPE_CHECKING:
     from ....client.api import Api
 
+Carried = Callable[[str, str], bool]
 _LOOK_AGAIN_S = 0.5
 _TOPIC_HELP = "Only this one; may be repeated. ON_A=ON_B where a link renames it.  [default: all]"
 
@@ -71,7 +72,7 @@ def verify(
     if as_json:
         click.echo(json.dumps(_as_object(names, verdict)))
     else:
-        _tell(names, verdict)
+        _tell(names, verdict, _carried(None if any("=" in word for word in only) else file))
     if verdict.findings:
         ctx.exit(FAILED)
 
@@ -148,12 +149,28 @@ def _asked(api: Api, known: Digest, at: dict[str, int]) -> Digest:
     return Digest(known.topic, tuple(strands))
 
 
-def _tell(names: tuple[str, str], verdict: _Verdict) -> None:
+def _carried(file: str | None) -> Carried:
+    """Whether a link of the file brings a topic, by this name, to a node: (node, topic). Without a file: perhaps."""
+    if file is None:
+        return lambda _node, _topic: True
+    from ....config.load import load
+    from ....config.topology import links_of
+
+    config = load(file)
+
+    def carried(node: str, topic: str) -> bool:
+        plans = links_of(config, node) if node in config.nodes else ()
+        return any(want.source_name(topic) is not None for plan in plans for want in plan.wants)
+
+    return carried
+
+
+def _tell(names: tuple[str, str], verdict: _Verdict, carried: Carried) -> None:
     what = f"{count(verdict.topics)} topic{'' if verdict.topics == 1 else 's'}, {count(verdict.records)} records"
     if not verdict.findings:
         click.echo(click.style("equal", fg="green") + f": {names[0]} and {names[1]} hold the same ({what})")
         return
-    rows = [_row(names, finding) for finding in verdict.findings]
+    rows = [_row(names, finding, carried) for finding in verdict.findings]
     show(
         table(
             f"{names[0]} and {names[1]} differ ({what} compared)",
@@ -163,9 +180,11 @@ def _tell(names: tuple[str, str], verdict: _Verdict) -> None:
     )
 
 
-def _row(names: tuple[str, str], finding: Finding) -> tuple[Cell, ...]:
+def _row(names: tuple[str, str], finding: Finding, carried: Carried) -> tuple[Cell, ...]:
     where = names[finding.side] if finding.side is not None else "both"
     meaning = MEANINGS[finding.kind] + (f" ({finding.reason})" if finding.reason else "")
+    if finding.kind == "missing" and not carried(where, finding.topic):
+        meaning = f"no link of the file brings it to {where}"
     style = "yellow" if finding.kind in ("missing", "unverified") else "red"
     oseqs = f"{finding.first}..{finding.last}"
     return (
