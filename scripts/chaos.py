@@ -40,7 +40,7 @@ def main() -> int:
         else:
             print("\n".join(f"  {why}" for why in (*_examples(one), one.failure) if why))
             print(f"  data and logs are in {folder}", flush=True)
-    return _sum_up(played, sys.argv[1:])
+    return _sum_up(played, given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,13 +97,14 @@ def _counts(acknowledged: int, verdict: Verdict) -> str:
     )
 
 
-def _sum_up(played: Sequence[Played], given: Sequence[str]) -> int:
+def _sum_up(played: Sequence[Played], given: argparse.Namespace) -> int:
     faults = sum(sum(one.faults.values()) for one in played)
     print(f"{len(played)} rounds, {faults} faults: {_all_together(played)}")
     failed = [str(one.seed) for one in played if not one.right]
     if failed:
-        again = " ".join([*given, "--rounds", "1", "--seed", failed[0]])
-        print(f"failed: seed {', '.join(failed)}; again with scripts/chaos {again}")
+        again = ["--work", *given.work] if given.work is not None else []
+        told = " ".join([*again, "--rounds", "1", "--seed", failed[0], "--storm", f"{given.storm:g}"])
+        print(f"failed: seed {', '.join(failed)}; again with scripts/chaos {told}")
     return 1 if failed else 0
 
 

@@ -87,7 +87,8 @@ class Place:
             self._story.note("not started", self.name, type(errors.exceptions[0]).__name__)
         finally:
             self.node, self._nursery = None, None
-            self.down_since = trio.current_time()
+            if not self.is_clone:  # peers refused it all the while: they counted on nothing from here
+                self.down_since = trio.current_time()
             self._net.disconnect(self.name, silently=not self.has_power)
             for scope in self._calls:
                 scope.cancel()
