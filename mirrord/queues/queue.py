@@ -29,6 +29,7 @@ from .leasing.stock import Stock
 MOST_AT_ONCE = 256
 MOST_ERASED = 10_000  # seqs in one commit
 AGAIN_S = 1.0  # after a disk refused, and while peers may still tell what was settled
+BURIED_S = 1.0  # a claim waits so long for the dead letters that it found
 
 
 class Queue:
@@ -44,6 +45,7 @@ class Queue:
         self._sure_in = 0  # the life in which peers have told all that was settled
         self._looking = False
         self._due, self._letters = trio.Event(), trio.Event()
+        self._buried = trio.Event()
         self._make_books(number)
 
     # ---- life ------------------------------------------------------------------------------------
@@ -235,8 +237,9 @@ class Queue:
         """Carry records that had their last delivery over: first a copy with a mark, then the deletion with its end.
         So a crash in between neither loses nor doubles one."""
         while True:
+            self._buried.set()
             await self._letters.wait()
-            self._letters = trio.Event()
+            self._letters, self._buried = trio.Event(), trio.Event()
             foreman, books = self.foreman, self.books
             while foreman.moved or foreman.letters:
                 letters, foreman.letters = foreman.letters[:MOST_AT_ONCE], foreman.letters[MOST_AT_ONCE:]
@@ -245,6 +248,14 @@ class Queue:
                 if foreman.moved and not await self._let_go(foreman):
                     await trio.sleep(AGAIN_S)
             self._look()
+
+    async def buried(self) -> None:
+        """Until the dead letters that were found are where they belong; not longer than a moment, for their topic may
+        refuse them."""
+        with trio.move_on_after(BURIED_S):
+            while self.foreman.letters or self.foreman.moved or not self._buried.is_set():
+                await self._buried.wait()
+                await trio.lowlevel.checkpoint()
 
     async def _copy(self, books: Books, letters: list[Letter]) -> bool:
         topic, seqs = self.topic, [one.job.seq for one in letters]

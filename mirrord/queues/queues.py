@@ -80,6 +80,12 @@ class Queues:
         StorageFailed."""
         return await (await self._kept(topic)).mailbox.ask(message)
 
+    async def buried(self, topic: Topic) -> None:
+        """Until the dead letters that a claim found are where they belong, or a moment has passed."""
+        queue = self._queues.get(topic.topic)
+        if queue is not None and topic.config.dead_letter is not None:
+            await queue.buried()
+
     def tell(self, topic: Topic, message: Message) -> None:
         """The same without an answer; a queue that is gone needs not to hear it."""
         queue = self._queues.get(topic.topic)

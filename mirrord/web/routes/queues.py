@@ -69,6 +69,7 @@ async def claim(node: Node, request: Request, name: str) -> Response:
     limits = node.config.limits
     claimant = Claimant(body.node, min(body.max or 1, limits.max_claim), lease_ms_of(node, topic, body.lease_ms))
     claimed: Claimed = await node.queues.ask(topic, Claim(claimant))
+    await node.queues.buried(topic)
     given = ",".join([job_text(one) for one in claimed.given])
     ms = (perf_counter() - began) * 1000
     return Response(200, (
