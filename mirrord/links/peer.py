@@ -80,9 +80,8 @@ class HttpPeer:
             try:
                 async with self._client.stream(
                     "POST", f"{self._url}/v0/feed/{feed_no}", content=change, headers=MSGPACK
-                ) as response:
-                    async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as stream:
-                        body = await _beginning(stream)
+                ) as response, aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as stream:
+                    body = await _beginning(stream)
             except (httpx.HTTPError, httpx.StreamError) as error:
                 raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
             if response.status_code != 200:

@@ -22,8 +22,25 @@ def numbers(node: Node, sees: Sees | None = None) -> dict[str, Any]:
     tree = node.statistics()
     totals = tree.pop("topics")
     streams = {name: tree["streams"][name] for name in ("sse_connections", "watch_sessions")}
-    told: dict[str, Any] = {**totals, **tree.pop("queues"), **streams, **tree}
+    wal = {"replay_progress": 1.0, "wal": _wal(tree["journal"])}  # a node serves nothing before its store is open
+    told: dict[str, Any] = {**totals, **tree.pop("queues"), **streams, **wal, **tree}
     return told if sees is None else narrowed(told, sees)
+
+
+def _wal(journal: dict[str, Any]) -> dict[str, Any]:
+    """The journal by the names of the reference surface."""
+    return {
+        "fsyncs": journal["syncs"],
+        "frames": journal["turns"],
+        "batches": journal["commits"],
+        "bytes_written": journal["bytes"],
+        "queue_depth": journal["waiting"],
+        "queue_depth_peak": journal["waiting_peak"],
+        "submit_full_total": journal["throttled"],
+        "read_only": journal["state"] == "failed",
+        "fsync_count": journal["syncs"],
+        "fsync_micros_total": int(journal["fsync_s"] * 1e6),
+    }
 
 
 def exposition(node: Node, sees: Sees | None = None) -> bytes:

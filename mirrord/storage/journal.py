@@ -48,6 +48,9 @@ class JournalStatistics(Struct, frozen=True):
     last_commit_ms: float
     mean_commit_ms: float
     fsync_ms: float  # of commits with a sync, smoothed
+    fsync_s: float  # in all of them
+    waiting_peak: int  # most turns that ever waited at once
+    throttled: int  # turns refused because too many bytes waited
     wal_bytes: int
 
 
@@ -66,6 +69,7 @@ class Journal:
         self._writer = Writer(store, clock, settings)
         self._open: dict[Turn, None] = {}
         self._open_bytes = 0
+        self._waiting_peak = self._throttled = 0
         self._closing = False  # nothing new is taken
         self._running = False
         self._over = trio.Event()
@@ -89,6 +93,7 @@ class Journal:
         if self._closing:
             raise ShuttingDown("the journal is closed")
         if turn.size and self._open and self._open_bytes + turn.size > self._settings.waiting_bytes:
+            self._throttled += 1
             raise Throttled("the disk cannot keep up; try again", retry_after_s=1.0)
         turn.came_s = self._clock.monotonic()
         # Turns of many topics in one round share a transaction, on the thread: better than one after the other here.
@@ -96,6 +101,7 @@ class Journal:
         mine = lone and not self._at_desk and self.take_desk(sync=turn.sync)
         self._open[turn] = None
         self._open_bytes += turn.size
+        self._waiting_peak = max(self._waiting_peak, len(self._open))
         if not self._at_desk:
             self._hand_over(turn)
             return
@@ -173,6 +179,9 @@ class Journal:
             last_commit_ms=tally.last_commit_ms,
             mean_commit_ms=1e3 * tally.commit_s / max(tally.commits, 1),
             fsync_ms=tally.fsync_ms,
+            fsync_s=tally.fsync_s,
+            waiting_peak=self._waiting_peak,
+            throttled=self._throttled,
             wal_bytes=self._store.wal_bytes,
         )
 

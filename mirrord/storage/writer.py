@@ -71,6 +71,7 @@ class Tally(Struct):
     failures: int = 0
     commit_s: float = 0.0  # time in all commits
     last_commit_ms: float = 0.0
+    fsync_s: float = 0.0  # time in all commits with a sync
     fsync_ms: float = 0.0  # of commits with a sync, smoothed over about ten
 
 
@@ -179,6 +180,7 @@ class Writer:
         tally.last_commit_ms = (end - begin) * 1e3
         if sync:
             tally.syncs += 1
+            tally.fsync_s += end - begin
             tally.fsync_ms += (tally.last_commit_ms - tally.fsync_ms) / min(tally.syncs, 10)
             self._unsynced_since = None
         elif self._unsynced_since is None:

@@ -114,5 +114,3 @@ async def _judge(world: World, settled: bool) -> None:
     for dump in dumps.values():
         for topic in dump.topics.values():
             story.note("end", dump.node, topic.name, topic.head, sorted((n, s.last) for n, s in topic.strands.items()))
-
-

@@ -126,4 +126,3 @@ def _nothing_doubled(end: End) -> Iterator[Finding]:
                     yield "always_as_written", f"{node} holds {text}, which nobody wrote"
                 elif times > 1 and not end.story.was_struck(told.write.node, told.began, told.ended):
                     yield "always_idempotent", f"{node} holds {text} {times} times"
-

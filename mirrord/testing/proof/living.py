@@ -82,8 +82,11 @@ async def check_living(world: World, halts: Halts) -> AsyncIterator[Finding]:
     for puller, source in world.plan.links:
         for key, (oseq, digest) in digests[source].items():
             ours = digests[puller].get(key, (0, None))
-            if ours[0] == oseq and None not in (ours[1], digest) and ours[1] != digest and not any(
-                (peer, *key) in halts.get(node, ()) for node, peer in ((puller, source), (source, puller))
+            if (
+                ours[0] == oseq
+                and None not in (ours[1], digest)
+                and ours[1] != digest
+                and not any((peer, *key) in halts.get(node, ()) for node, peer in ((puller, source), (source, puller)))
             ):
                 yield "finally_digests_equal", f"{puller} and {source} in {key[0]} {key[1]:016x} at {oseq}"
         yield_deep = digests[puller].get(("", 0))
