@@ -27,7 +27,7 @@ from stage import Stage, stage
 from stream import Event, events
 
 from mirrord.cli.cluster.harness import Harness, Settings, make_room, stop_on_signal
-from mirrord.cli.cluster.survey import Survey
+from mirrord.cli.cluster.survey import LOOK_TIMEOUT_S, Survey
 from mirrord.cli.commands.up import watch
 from mirrord.cli.figures import count, duration, rate
 from mirrord.cli.screen import table
@@ -89,10 +89,14 @@ class Story:
         """Until the story is over, or until told to stop."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop_on_signal, self._harness.stop)
-            nursery.start_soon(watch, self._places, SystemClock(), self._see)
+            nursery.start_soon(watch, self._places, self._apis(), SystemClock(), self._see)
             nursery.start_soon(self._tell)
             await self._harness.run()
             nursery.cancel_scope.cancel()
+
+    def _apis(self) -> dict[str, AsyncApi]:
+        """Connections of the survey's own: the writers' must not wait behind it."""
+        return {place.name: AsyncApi(place.url, timeout_s=LOOK_TIMEOUT_S) for place in self._places}
 
     def _see(self, survey: Survey, before: Survey | None) -> None:
         self._survey = survey
