@@ -98,7 +98,7 @@ async def _with_flipped_record(cluster: LocalCluster, ledger: Ledger) -> None:
     path = cluster.data_dir("ada") / "mirrord.db"
     content = bytearray(path.read_bytes())
     wanted = bytes(
-        payload(next(mark for mark in ledger.acknowledged("orders") if mark.number == 50 and mark.writer == "ada-2"))
+        payload(next(mark for mark in ledger.acknowledged("orders") if mark.number == 50 and mark.writer == "ada-3"))
     )
     at = content.index(wanted)
     content[at + len(wanted) // 2] ^= 1
