@@ -97,9 +97,8 @@ async def _with_flipped_record(cluster: LocalCluster, ledger: Ledger) -> None:
     (await _stopped_store(cluster, "ada")).close()
     path = cluster.data_dir("ada") / "mirrord.db"
     content = bytearray(path.read_bytes())
-    wanted = bytes(
-        payload(next(mark for mark in ledger.acknowledged("orders") if mark.number == 50 and mark.writer == "ada-3"))
-    )
+    marks = [mark for mark in ledger.acknowledged("orders") if mark.number == 50]
+    wanted = bytes(payload(sorted(marks, key=lambda mark: int(mark.writer.partition("-")[2]))[1]))
     at = content.index(wanted)
     content[at + len(wanted) // 2] ^= 1
     path.write_bytes(content)
