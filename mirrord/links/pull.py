@@ -108,7 +108,7 @@ class Pull:
         seen = 0
         while not self._answer.status:
             seen += len(data := await self._receive(stream))
-            if not data or seen > MOST_HEAD_BYTES:
+            if not self._answer.status and (not data or seen > MOST_HEAD_BYTES):
                 raise PeerUnreachable(f"{self._url}: the peer closed the connection without an answer")
         return self._answer.status
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import trio
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mirrord.records.selector import Selector, selector
@@ -102,6 +102,7 @@ def check(topic: Topic, model: Model) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(steps, max_size=25))
+@example([("append", [None] * 11), ("append", [None]), ("append", [None]), ("erase", {1, 12}), ("before", 13)])
 def test_any_history_leaves_what_the_model_has(history: list[tuple[str, Any]]) -> None:
     """Counts, bytes, pages and tombstones are those of the plain log after every step, across merges of packs and
     kill -9; and at the end nothing is stored of what is wholly gone."""

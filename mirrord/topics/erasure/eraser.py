@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from ...records.gap import DELETED
 from ...records.selector import Selector
-from ...storage.store import MASK_BITS, Pack, Store
+from ...storage.store import Pack, Store
 from ..log.turn import Turn
 from ..messages import Delete, Deleted, Erase, Erased
 from .sight import Contents, Sight, contents_of, tagged
@@ -146,22 +146,22 @@ class Eraser:
     # ---- what is live in a range -----------------------------------------------------------------
 
     def _between(self, first: int, last: int) -> Gone:
-        """What is live in a range that begins right above the floor: packs and mask rows are added up, and only those
-        at its ends are looked into."""
-        log = self._turn.log
+        """What is live in a range that begins right above the floor. Packs that lie in it whole, and have nothing deleted,
+        are added up; only the others are looked into."""
+        log, masks = self._turn.log, self._turn.masks
         if last < first:
             return Gone()
         if last >= log.head:
             return Gone(log.count, log.bytes)
-        records = text = 0
+        gone = Gone()
         for pack in self._sizes(first, last):
-            if first <= pack.seq and pack.last <= last:
-                records, text = records + pack.last - pack.seq + 1, text + pack.bytes
+            low, high = max(first, pack.seq), min(last, pack.last)
+            if (low, high) == (pack.seq, pack.last) and not masks.count(low, high):
+                part = Gone(high - low + 1, pack.bytes)
             else:
-                part = self._text_of(range(max(first, pack.seq), min(last, pack.last) + 1))
-                records, text = records + part.records, text + part.text
-        masked = self._masked(first, last)
-        return Gone(records - masked.records, text - masked.text)
+                part = self._text_of(seq for seq in range(low, high + 1) if not masks.has(seq))
+            gone.records, gone.text = gone.records + part.records, gone.text + part.text
+        return gone
 
     def _sizes(self, first: int, last: int) -> list[Pack]:
         found: list[Pack] = []
@@ -180,21 +180,6 @@ class Eraser:
             if here is not None:
                 gone.records += 1
                 gone.text += here.text(seq)
-        return gone
-
-    def _masked(self, first: int, last: int) -> Gone:
-        masks, gone = self._turn.masks, Gone()
-        if not masks:
-            return gone
-        for number in range(first // MASK_BITS, last // MASK_BITS + 1):
-            mask = masks.block(number)
-            begin, end = number * MASK_BITS, (number + 1) * MASK_BITS - 1
-            if first <= begin and end <= last:
-                gone.records, gone.text = gone.records + mask.bits.bit_count(), gone.text + mask.text
-            elif mask.bits:
-                seqs = [seq for seq in range(max(first, begin), min(last, end) + 1) if masks.has(seq)]
-                part = self._text_of(seqs)
-                gone.records, gone.text = gone.records + len(seqs), gone.text + part.text
         return gone
 
     # ---- the front -------------------------------------------------------------------------------
