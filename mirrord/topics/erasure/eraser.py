@@ -146,7 +146,7 @@ class Eraser:
     # ---- what is live in a range -----------------------------------------------------------------
 
     def _between(self, first: int, last: int) -> Gone:
-        """What is live in a range that begins right above the floor. Packs that lie in it whole, and have nothing deleted,
+        """What is live in a range that begins right above the floor. Packs that lie in it whole, with nothing deleted,
         are added up; only the others are looked into."""
         log, masks = self._turn.log, self._turn.masks
         if last < first:
