@@ -53,9 +53,7 @@ class Failed(Exception):
 
 def main() -> int:
     """Tell the story; the exit code."""
-    parser = argparse.ArgumentParser(
-        description="Three mirrored nodes, a kill -9 in the middle, and the proof."
-    )
+    parser = argparse.ArgumentParser(description="Three mirrored nodes, a kill -9 in the middle, and the proof.")
     parser.add_argument("--once", action="store_true", help="end after the story instead of staying up")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long the writers write (default 10)")
     given = parser.parse_args()
@@ -122,9 +120,7 @@ class Story:
         found = events(REPOSITORY)
         parts = {place.name: found[i :: len(self._places)] for i, place in enumerate(self._places)}
         sources = ", ".join(sorted({event.source for event in found}))
-        self._stage.say(
-            f"appending {count(len(found))} real events ({sources}), a third on each node, all at once"
-        )
+        self._stage.say(f"appending {count(len(found))} real events ({sources}), a third on each node, all at once")
         began = trio.current_time()
         async with trio.open_nursery() as nursery:
             for place in self._places:
@@ -170,9 +166,7 @@ class Story:
         first, *others = (place.name for place in self._places)
         for other in others:
             options = ("--topic", TOPIC, "--wait", str(EQUAL_WITHIN_S), "--file", str(self._file))
-            self._stage.say(
-                f"  mirrord verify {first} {other}: {await _mirrord('verify', first, other, *options)}"
-            )
+            self._stage.say(f"  mirrord verify {first} {other}: {await _mirrord('verify', first, other, *options)}")
 
     async def _count(self, parts: Mapping[str, Sequence[Event]], per_s: float) -> None:
         """Read everything back from every node, and count."""
@@ -182,9 +176,7 @@ class Story:
             got = await _read_back(place.url)
             faults = faults_of(got, parts)
             wrong += sum(faults)
-            rows.append(
-                [place.name, count(len(got)), *map(count, faults), count(self._most_behind[place.name])]
-            )
+            rows.append([place.name, count(len(got)), *map(count, faults), count(self._most_behind[place.name])])
         columns = ["node", "#records", "#missing", "#doubled", "#out of order", "#most behind"]
         self._stage.say(table(f"read back from each node (written at {rate(per_s)})", columns, rows))
         if wrong:
@@ -224,9 +216,7 @@ class Story:
         self._stage.say("  kill -9 a pid of the table, and see it come back and catch up")
 
 
-def faults_of(
-    got: Sequence[tuple[str, str, int]], parts: Mapping[str, Sequence[Event]]
-) -> tuple[int, int, int]:
+def faults_of(got: Sequence[tuple[str, str, int]], parts: Mapping[str, Sequence[Event]]) -> tuple[int, int, int]:
     """How many events are missing, how many there twice, how many not in their writer's order."""
     seen = Counter(got)
     expected = {name: [(name, event.source, event.line) for event in part] for name, part in parts.items()}

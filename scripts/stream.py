@@ -64,15 +64,11 @@ def _git_log(repository: Path) -> list[str]:
         "--name-status",
     ]
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=30
-        ).stdout.splitlines()
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30).stdout.splitlines()
     except (OSError, subprocess.TimeoutExpired):
         return []
 
 
 def _files() -> list[str]:
     library = Path(sysconfig.get_paths()["stdlib"])
-    return [
-        f"{path.stat().st_mtime_ns} {path.relative_to(library)}" for path in sorted(library.glob("*/*.py"))
-    ]
+    return [f"{path.stat().st_mtime_ns} {path.relative_to(library)}" for path in sorted(library.glob("*/*.py"))]

@@ -20,9 +20,7 @@ def starter_file(nodes: Sequence[str], port: int) -> str:
     """
     for name in nodes:
         if not is_node(name):
-            raise ConfigError(
-                f"{name!r} cannot be a node's name: use 1 to 63 of A-Z a-z 0-9 . _ -, the first no sign"
-            )
+            raise ConfigError(f"{name!r} cannot be a node's name: use 1 to 63 of A-Z a-z 0-9 . _ -, the first no sign")
     if not nodes or len(set(nodes)) < len(nodes):
         raise ConfigError("give at least one node, and each its own name")
     parts = [_HEAD, _part(_CLUSTER, {"cluster": {"name": "shop"}})]

@@ -120,9 +120,7 @@ class Shell:
         return self.nodes["http://127.0.0.1:4001"]
 
     def run(self, *words: str) -> tuple[int, str, str]:
-        doors = Doors(
-            httpx.MockTransport(self._route), self.time, self.time.pause, self._token, self.stdin_fd
-        )
+        doors = Doors(httpx.MockTransport(self._route), self.time, self.time.pause, self._token, self.stdin_fd)
         code = answer(list(words), doors)
         out, err = self._capsys.readouterr()
         return code, out, err

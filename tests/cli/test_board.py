@@ -81,6 +81,4 @@ def test_tables_tell_nodes_links_and_lag() -> None:
 def test_an_actor_that_died_is_shown_beside_its_node() -> None:
     """`status` tells what died and why."""
     actors = {"actors": [{"name": "link iad", "state": "dead", "last_error": "OSError: no"}]}
-    assert "link iad died: OSError: no" in _drawn(
-        *tables(Survey(0.0, (_sight("fra", actors=actors),)), None, {})
-    )
+    assert "link iad died: OSError: no" in _drawn(*tables(Survey(0.0, (_sight("fra", actors=actors),)), None, {}))

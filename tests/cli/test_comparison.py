@@ -48,9 +48,7 @@ def _oseqs(findings: list[Finding], kind: str, side: int | None) -> set[int]:
 
 
 @given(st.integers(0, SPAN), st.integers(0, SPAN), gap_sets, gap_sets)
-def test_of_one_history_exactly_what_is_lacking_is_named(
-    n: int, m: int, gone_a: set[int], gone_b: set[int]
-) -> None:
+def test_of_one_history_exactly_what_is_lacking_is_named(n: int, m: int, gone_a: set[int], gone_b: set[int]) -> None:
     """Missing and gap ranges are exactly the records that one node holds and the other does not."""
     history = "abcdefghijklmnopqrst"
     a, b = _strand(history[:n], gone_a, min(n, m)), _strand(history[:m], gone_b, min(n, m))
@@ -76,9 +74,7 @@ def test_a_fork_is_found_wherever_it_lies(one: str, other: str) -> None:
     st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20))),
     st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20))),
 )
-def test_range_subtraction_is_set_subtraction(
-    ranges: list[tuple[int, int]], taken: list[tuple[int, int]]
-) -> None:
+def test_range_subtraction_is_set_subtraction(ranges: list[tuple[int, int]], taken: list[tuple[int, int]]) -> None:
     """The interval arithmetic agrees with plain sets, and yields no empty range."""
 
     def members(found: list[tuple[int, int]]) -> set[int]:
@@ -92,9 +88,7 @@ def test_range_subtraction_is_set_subtraction(
 
 def test_a_hash_that_is_not_known_proves_nothing() -> None:
     """No proof is not equality: neither where both stand, nor where the one behind does."""
-    assert [f.kind for f in _found(StrandDigest("5a", "fra", 3), StrandDigest("5a", "fra", 3))] == [
-        "unverified"
-    ]
+    assert [f.kind for f in _found(StrandDigest("5a", "fra", 3), StrandDigest("5a", "fra", 3))] == ["unverified"]
     ahead = StrandDigest("5a", "fra", 5, "h5", at=Position(3, None))
     kinds = {found.kind for found in _found(ahead, StrandDigest("5a", "fra", 3, "h3"))}
     assert kinds == {"unverified", "missing"}
@@ -127,9 +121,7 @@ def test_damage_on_disk_is_a_finding() -> None:
 
 def test_the_node_ahead_is_asked_at_the_others_position() -> None:
     """And only it, and not about what the other never saw."""
-    mine = Digest(
-        "t", (_strand("abc", set(), name="1"), _strand("a", set(), name="2"), _strand("ab", set(), name="3"))
-    )
+    mine = Digest("t", (_strand("abc", set(), name="1"), _strand("a", set(), name="2"), _strand("ab", set(), name="3")))
     theirs = Digest("t", (_strand("a", set(), name="1"), _strand("abc", set(), name="2")))
     assert questions(mine, theirs) == {"1": 1}
     assert questions(theirs, mine) == {"2": 1}

@@ -127,9 +127,7 @@ async def test_nodes_are_started_by_the_main_thread(tmp_path: Path) -> None:
 
 async def test_a_death_by_signal_is_named(tmp_path: Path) -> None:
     """Whatever the node said last is not why it died."""
-    kept = _harness(
-        tmp_path, "print('fine', flush=True); os.kill(os.getpid(), signal.SIGKILL)", "a", restart=False
-    )
+    kept = _harness(tmp_path, "print('fine', flush=True); os.kill(os.getpid(), signal.SIGKILL)", "a", restart=False)
     await kept.run()
     assert kept.runs["a"].last_words == "killed by SIGKILL"
 

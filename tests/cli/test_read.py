@@ -115,9 +115,7 @@ def test_what_is_gone_is_said(shell: Any, tombstone: dict[str, Any], words: str)
     page = {"records": [], "next_from_seq": 5, "head_seq": 5, "caught_up": True, "tombstone": tombstone}
     shell.node.trouble = [lambda _: httpx.Response(200, json=page)] * 2
     assert words in shell.run("tail", "t", "--from", "0", "--no-follow")[1]
-    assert json.loads(shell.run("tail", "t", "--from", "0", "--no-follow", "--json")[1]) == {
-        "tombstone": tombstone
-    }
+    assert json.loads(shell.run("tail", "t", "--from", "0", "--no-follow", "--json")[1]) == {"tombstone": tombstone}
 
 
 def test_a_line_has_all_of_a_record(shell: Any) -> None:

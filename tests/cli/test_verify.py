@@ -39,9 +39,7 @@ class Holder:
         if at:
             oseq = int(at.split(":")[1])
             strand["at"] = {"oseq": oseq, "hash": self.hashes.get(oseq)}
-        return httpx.Response(
-            200, json={"topic": self.topic, "node": "x", "strands": [strand], "unverified": False}
-        )
+        return httpx.Response(200, json={"topic": self.topic, "node": "x", "strands": [strand], "unverified": False})
 
 
 def test_equal_nodes_are_said_equal_with_exit_code_0(shell: Any) -> None:

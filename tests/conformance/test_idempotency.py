@@ -12,9 +12,7 @@ def test_a_retry_gets_the_first_answer(api: Api, topic: str) -> None:
     """Same seqs and head as the first time, 200, nothing written, whatever came in between."""
     first = api.append(topic, "a", "b", idempotency_key="k")
     api.append(topic, "other")
-    response = api.post(
-        f"/v0/topics/{topic}", json={"records": [{"data": "a"}, {"data": "b"}], "idempotency_key": "k"}
-    )
+    response = api.post(f"/v0/topics/{topic}", json={"records": [{"data": "a"}, {"data": "b"}], "idempotency_key": "k"})
     assert response.status_code == 200
     again = response.json()
     for body in (first, again):

@@ -73,9 +73,7 @@ def test_durable_is_short_for_durability(
         ("claim_jitter_ms", 0, 0), ("claim_jitter_ms", 5001, 5000),
     ],
 )  # fmt: skip
-def test_leases_and_windows_are_clamped_not_refused(
-    api: Api, topic: str, field: str, asked: int, kept: int
-) -> None:
+def test_leases_and_windows_are_clamped_not_refused(api: Api, topic: str, field: str, asked: int, kept: int) -> None:
     """A lease below the least is raised to it, what is too long is cut, and it is stored so."""
     assert api.create(topic, **{field: asked})["config"][field] == kept
     assert api.state(topic)["config"][field] == kept

@@ -175,9 +175,7 @@ changes = st.one_of(
 )
 histories = st.lists(st.tuples(st.lists(changes, max_size=6), st.booleans()), max_size=12)
 topics: list[Change] = [
-    change
-    for tid in TIDS
-    for change in (PutTopic(TopicRow(tid, "t", b"")), PutStrand(StrandRow(tid, tid, 9, b"")))
+    change for tid in TIDS for change in (PutTopic(TopicRow(tid, "t", b"")), PutStrand(StrandRow(tid, tid, 9, b"")))
 ]
 
 
@@ -198,9 +196,7 @@ def on_disk(check: Callable[[Any], None]) -> None:
 @pytest.mark.parametrize("place", [in_memory, on_disk])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories)
-def test_any_history_reads_as_the_model_does(
-    place: Callable[[Callable[[Any], None]], None], history: History
-) -> None:
+def test_any_history_reads_as_the_model_does(place: Callable[[Callable[[Any], None]], None], history: History) -> None:
     """Whatever is committed, in whatever order: reads answer as the plainest implementation would, and a
     refused list leaves nothing."""
 

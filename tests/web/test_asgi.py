@@ -185,9 +185,7 @@ RULE_BREAKERS = [(silent, RuntimeError), (liar, ValueError), (short, ValueError)
 
 
 @pytest.mark.parametrize(("app", "error"), RULE_BREAKERS)
-async def test_an_application_that_breaks_the_rules_is_noted(
-    serving: Any, app: Any, error: type[Exception]
-) -> None:
+async def test_an_application_that_breaks_the_rules_is_noted(serving: Any, app: Any, error: type[Exception]) -> None:
     """It can never make the next answer of the connection look like part of this one."""
     async with serving(app=app) as site:
         came = await site.ask(get(b"/") + get(b"/"))

@@ -55,9 +55,7 @@ async def test_head_has_no_body_and_the_connection_goes_on(site: Any) -> None:
         assert (await client.response())[1] == b"GET /a?b=c "
 
 
-@pytest.mark.parametrize(
-    "head", [b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"]
-)
+@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"])
 async def test_close_is_honoured(site: Any, head: bytes) -> None:
     """The answer says so, and the connection ends behind it; what follows is not read."""
     async with site.client() as client:

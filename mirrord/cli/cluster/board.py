@@ -66,9 +66,7 @@ def _nodes_table(survey: Survey, before: Survey | None, runs: Mapping[str, Run])
     earlier = {sight.name: sight for sight in before.nodes} if before is not None else {}
     since_s = survey.at_s - before.at_s if before is not None else 0.0
     columns = ["node", "state", "url", "#pid", "#deaths", "#topics", "#records", "#rate", "up for", ""]
-    return table(
-        None, columns, [_node_row(s, earlier.get(s.name), since_s, runs.get(s.name)) for s in survey.nodes]
-    )
+    return table(None, columns, [_node_row(s, earlier.get(s.name), since_s, runs.get(s.name)) for s in survey.nodes])
 
 
 def _node_row(sight: Sight, before: Sight | None, since_s: float, run: Run | None) -> tuple[Cell, ...]:

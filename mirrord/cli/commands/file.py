@@ -18,9 +18,7 @@ FILE_NAME = "mirrord.toml"
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False), default=".")
 @click.option("--nodes", default=",".join(NODES), show_default=True, help="Names of the nodes, with commas.")
-@click.option(
-    "--port", type=click.IntRange(1, 65_000), default=4001, show_default=True, help="Of the first node."
-)
+@click.option("--port", type=click.IntRange(1, 65_000), default=4001, show_default=True, help="Of the first node.")
 def init(directory: str, nodes: str, port: int) -> None:
     """Write DIRECTORY/mirrord.toml: a mesh of nodes on this machine, to start from."""
     path = os.path.join(directory, FILE_NAME)
@@ -49,9 +47,7 @@ def check(file: str) -> None:
 
 @click.command()
 @click.argument("file", type=click.Path())
-@click.option(
-    "--format", "form", type=click.Choice(["text", "mermaid", "svg"]), default="text", show_default=True
-)
+@click.option("--format", "form", type=click.Choice(["text", "mermaid", "svg"]), default="text", show_default=True)
 def graph(file: str, form: str) -> None:
     """Draw the topology of FILE: who pulls what from whom."""
     draw = {"text": picture.as_text, "mermaid": picture.as_mermaid, "svg": picture.as_svg}[form]

@@ -55,9 +55,7 @@ def node_of(config: Config, node: str | None) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mirrord run", description="Run one node in the foreground.")
     parser.add_argument("file", metavar="FILE", help="the TOML file that describes the cluster")
-    parser.add_argument(
-        "--node", metavar="NAME", help="which node to be; may be left out when the file has one"
-    )
+    parser.add_argument("--node", metavar="NAME", help="which node to be; may be left out when the file has one")
     parser.add_argument("--parent", type=int, metavar="PID", help=argparse.SUPPRESS)
     return parser
 

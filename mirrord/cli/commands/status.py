@@ -57,9 +57,7 @@ def _topic_tables(survey: Survey) -> list[Any]:
         topics = sight.object("topics").get("topics", [])
         if topics:
             more = f" (the first {_TOPICS_SHOWN})" if len(topics) > _TOPICS_SHOWN else ""
-            found.append(
-                table(f"{sight.name}: topics{more}", columns, [topic_row(t) for t in topics[:_TOPICS_SHOWN]])
-            )
+            found.append(table(f"{sight.name}: topics{more}", columns, [topic_row(t) for t in topics[:_TOPICS_SHOWN]]))
     return found
 
 
