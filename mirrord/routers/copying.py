@@ -12,22 +12,10 @@ from typing import Protocol
 
 from msgspec import Raw, Struct, structs
 
-from ..records.chunk import (
-    COUNT,
-    FIRST,
-    KIND,
-    NO_TEXT,
-    RECORDS,
-    STRAND,
-    Copy,
-    Header,
-    Via,
-    chunks_in,
-    rows,
-    tags_of,
-    vias,
-)
+from ..records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, Header, chunks_in, tags_of
+from ..records.draft import NO_TEXT, Copy, Via
 from ..records.gap import EVICTED, EXPIRED, LOST
+from ..records.record import rows, vias
 from ..records.selector import Selector
 from ..storage.store import Gap, Pack
 from ..topics.erasure.masks import Masks

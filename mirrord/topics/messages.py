@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from ..config.topic import TopicConfig
-from ..records.chunk import Draft
+from ..records.draft import Draft
 from ..records.gap import Cover
 from ..records.selector import Selector
 from ..records.strand import Descriptor, Position

@@ -12,7 +12,7 @@ from xxhash import xxh3_64_intdigest
 from mirrord.links import wire
 from mirrord.links.feeds.lane import position_digest
 from mirrord.records import chunk
-from mirrord.records.chunk import Draft
+from mirrord.records.draft import Draft, encode
 from mirrord.records.strand import Descriptor
 from mirrord.records.stripped import strip
 from mirrord.topics.erasure.orders import ERASE, erase_orders
@@ -21,7 +21,7 @@ FEED = (Path(__file__).parents[2] / "docs" / "FEED.md").read_text()
 STRAND = 0x1122334455667788
 DESCRIPTOR = Descriptor(STRAND, "orders", bytes(range(16)), "fra", bytes(range(16, 32)))
 TS = 1795311534098
-FIRST, HASH, _ = chunk.encode(
+FIRST, HASH, _ = encode(
     STRAND,
     1,
     DESCRIPTOR.id_hash,
@@ -31,10 +31,10 @@ FIRST, HASH, _ = chunk.encode(
         Draft(Raw(b'"x"'), tag="eu", node="till-7", meta=Raw(b'{"by":"me"}')),
     ],
 )
-NEXT, _, _ = chunk.encode(STRAND, 3, HASH, TS + 102, [Draft(Raw(b"3"))])
+NEXT, _, _ = encode(STRAND, 3, HASH, TS + 102, [Draft(Raw(b"3"))])
 STRIPPED = strip(FIRST, 0, chunk.header_at(FIRST, 0), 0b10)
 ORDER = Draft(Raw(next(erase_orders([(STRAND, 2)]))), tag=ERASE)
-CONTROL, _, _ = chunk.encode(STRAND, 4, NEXT[:16], TS + 204, [ORDER], chunk.CONTROL)
+CONTROL, _, _ = encode(STRAND, 4, NEXT[:16], TS + 204, [ORDER], chunk.CONTROL)
 HEAD = b"".join(wire.frame(wire.Head(TS, 0)))
 
 

@@ -26,7 +26,8 @@ from mirrord.links.wire import (
     frame,
 )
 from mirrord.records import chunk as chunks
-from mirrord.records.chunk import Copy, Draft, Via
+from mirrord.records.draft import Copy, Draft, Via, encode
+from mirrord.records.record import records
 from mirrord.records.strand import Descriptor
 from mirrord.records.stripped import strip
 
@@ -41,9 +42,7 @@ FRAMES: list[tuple[Frame, bytes]] = [
 ]
 DRAFTS = [Draft(Raw(b'{"n":1}')), Draft(b"\x00\xff" * 40, "tag", "node", Raw(b'{"m":1}')), Draft(Raw(b"[2]"), tag="b")]
 COPIES = [Copy(Raw(b"1"), via=Via(("a", "b"), 7, 9, "r")), Copy(b"\x01", tag="t", via=Via(("a",), 7, 10, "r"))]
-PACK = b"".join(
-    chunks.encode(9, first, H, 1_700_000_000_000, drafts)[0] for first, drafts in ((1, DRAFTS), (4, COPIES))
-)
+PACK = b"".join(encode(9, first, H, 1_700_000_000_000, drafts)[0] for first, drafts in ((1, DRAFTS), (4, COPIES)))
 _fuzz = settings(max_examples=150, deadline=None)
 
 
@@ -114,7 +113,7 @@ def _records(body: bytes) -> int:
     count = 0
     for at, _, header in chunks.chunks_in(body):
         chunks.tags_of(body, at, header)
-        count += len(chunks.records(body, at, header))
+        count += len(records(body, at, header))
     return count
 
 
@@ -141,7 +140,7 @@ def test_any_chunk_with_the_right_hash(data: st.DataObject) -> None:
         size = chunks.check_shape(header, len(body))
         chunks.check_hash(memoryview(body), 0, size, header)
         chunks.tags_of(body, 0, header)
-        chunks.records(body, 0, header)
+        records(body, 0, header)
     except (ChunkCorrupt, ProtocolViolation):
         return
 

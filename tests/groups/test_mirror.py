@@ -15,8 +15,9 @@ from mirrord.errors import ProtocolViolation, StorageFailed
 from mirrord.groups.messages import Read
 from mirrord.groups.mirror import TELL_EVERY_MS, without_origin
 from mirrord.records import chunk as chunks
-from mirrord.records.chunk import Draft
+from mirrord.records.draft import Draft, encode
 from mirrord.records.gap import CONTROL
+from mirrord.records.record import records
 from mirrord.records.strand import Position
 from mirrord.storage.memory import Fault
 from mirrord.topics import vectors
@@ -42,7 +43,7 @@ class MirroredRig(GroupRig):
         """The origin's node tells where its group stands."""
         content, text = vectors.tell(group, vector)
         at = self.there.ends[-1]
-        packed, digest, _ = chunks.encode(
+        packed, digest, _ = encode(
             self.there.number, at.oseq + 1, at.hash or b"", self.there.ts, [Draft(Raw(text), tag=content)],
             chunks.CONTROL,
         )  # fmt: skip
@@ -54,7 +55,7 @@ class MirroredRig(GroupRig):
         own = self.topic.own_strand
         gaps = self.store.gaps(self.topic.tid, own.sid, 1, 100) if own is not None else []
         controls = [gap.ends for gap in gaps if gap.reason == CONTROL]
-        return [json.loads(r.data) for c in controls for r in chunks.records(c, 0, chunks.header_at(c, 0))]
+        return [json.loads(r.data) for c in controls for r in records(c, 0, chunks.header_at(c, 0))]
 
     @property
     def own(self) -> int:

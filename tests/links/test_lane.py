@@ -12,6 +12,7 @@ from mirrord.links.feeds.lane import Lane
 from mirrord.links.feeds.piece import Piece
 from mirrord.links.wire import At, Chunks, CoverIs, ForkIs, StrandIs, StrippedIs
 from mirrord.records import chunk as chunks
+from mirrord.records.record import records
 from mirrord.records.strand import Identity
 from mirrord.topics.log.places import hash_at
 from mirrord.topics.log.shelf import JOINED
@@ -42,7 +43,7 @@ def told(pieces: list[Piece]) -> list[object]:
             case Chunks():
                 body = b"".join(piece.body)
                 for at, _, header in chunks.chunks_in(body):
-                    found += [(header[chunks.STRAND], r.oseq) for r in chunks.records(body, at, header)]
+                    found += [(header[chunks.STRAND], r.oseq) for r in records(body, at, header)]
             case CoverIs() as cover:
                 found.append((cover.strand, cover.first, cover.last, cover.reason))
     return found

@@ -16,7 +16,7 @@ from mirrord.queues.home import no_way
 from mirrord.queues.leasing.leases import Claimant
 from mirrord.queues.leasing.messages import Ack, Attach, Claim, Claimed, Detach, Done, Extend, Given, Nack, Worker
 from mirrord.queues.queues import Queues
-from mirrord.records.chunk import Draft
+from mirrord.records.draft import Draft
 from mirrord.storage.life import LifeRecord
 from mirrord.storage.memory import MemoryStore
 from mirrord.topics.messages import Append

@@ -12,7 +12,8 @@ from xxhash import xxh3_128_digest
 
 from mirrord.errors import ChunkCorrupt, HashMismatch, ProtocolViolation
 from mirrord.records import chunk as chunks
-from mirrord.records.chunk import NO_TEXT, Draft, Record
+from mirrord.records.draft import NO_TEXT, Draft, encode
+from mirrord.records.record import Record, records
 
 # Version 1, as released. These bytes lie in stores: a change that breaks this test breaks every data
 # directory.
@@ -87,12 +88,12 @@ def sealed(**fields: int) -> bytes:
 def test_the_bytes_of_version_1_stay_as_they_are() -> None:
     """A chunk written by any released version reads back, and the same records give the same bytes for
     ever."""
-    packed, digest, tags = chunks.encode(GOLDEN_STRAND, 1, GOLDEN_PREV, GOLDEN_TS, GOLDEN_DRAFTS)
+    packed, digest, tags = encode(GOLDEN_STRAND, 1, GOLDEN_PREV, GOLDEN_TS, GOLDEN_DRAFTS)
     assert packed.hex() == GOLDEN.hex()
     assert (digest, tags) == (GOLDEN[:16], ("a", "b"))
     header = checked(GOLDEN)
     assert chunks.tags_of(GOLDEN, 0, header) == ("a", "b")
-    assert chunks.records(GOLDEN, 0, header) == [
+    assert records(GOLDEN, 0, header) == [
         Record(1, GOLDEN_TS, None, None, None, '{"n":1}'),
         Record(2, GOLDEN_TS, "a", "till-3", '{"m":true}', "[2]"),
         Record(3, GOLDEN_TS, "b", None, None, '{"ok":1}'),
@@ -102,14 +103,14 @@ def test_the_bytes_of_version_1_stay_as_they_are() -> None:
 @given(st.lists(drafts, min_size=1, max_size=30), st.integers(1, 1 << 40), st.integers(0, 1 << 45))
 def test_what_was_written_is_read(found: list[Draft], first: int, ts: int) -> None:
     """Payloads, labels and tags come back as the very text that the writer sent."""
-    packed, _, tags = chunks.encode(9, first, bytes(16), ts, found)
+    packed, _, tags = encode(9, first, bytes(16), ts, found)
     header = checked(packed)
     assert chunks.size_of(header) == len(packed)
     told = [
         Record(first + i, ts, d.tag, d.node, bytes(d.meta).decode() or None, _shown(d.data))
         for i, d in enumerate(found)
     ]
-    assert chunks.records(packed, 0, header) == told
+    assert records(packed, 0, header) == told
     assert header[chunks.TEXT_LEN] == sum(d.text_bytes for d in found)
     assert set(tags) == {d.tag for d in found if d.tag is not None}
     assert chunks.tags_of(packed, 0, header) == tags
@@ -119,8 +120,8 @@ def test_what_was_written_is_read(found: list[Draft], first: int, ts: int) -> No
 def test_texts_of_every_msgpack_size_class_come_back(length: int) -> None:
     """Text heads are written by hand for speed; each of their size classes must be msgpack."""
     text = b'"' + b"x" * (length - 1)
-    packed, _, _ = chunks.encode(1, 1, bytes(16), 0, [Draft(Raw(text), meta=Raw(text))])
-    (record,) = chunks.records(packed, 0, checked(packed))
+    packed, _, _ = encode(1, 1, bytes(16), 0, [Draft(Raw(text), meta=Raw(text))])
+    (record,) = records(packed, 0, checked(packed))
     assert record.data == record.meta == text.decode()
 
 
@@ -183,7 +184,7 @@ def test_a_body_that_holds_no_records_is_refused_by_name(body: bytes, count: int
     """A chunk with a right hash and a senseless body costs its reader a named error and no memory."""
     header = (b"", b"", 1, 0, 0, 0, 0, 1, 1, count, len(body), 0, 0, 0)
     try:
-        found = chunks.records(body, 0, header)
+        found = records(body, 0, header)
     except ChunkCorrupt:
         return
     assert len(found) == count
@@ -211,25 +212,25 @@ def test_records_of_another_shape_are_refused(body: bytes) -> None:
     """What cannot be shown to a reader is called corrupt, and no length that it tells is believed."""
     header = (b"", b"", 1, 0, 0, 0, 0, 1, 1, 1, len(body), 0, 0, 0)
     with pytest.raises(ChunkCorrupt):
-        chunks.records(body, 0, header)
+        records(body, 0, header)
 
 
 def test_fields_of_a_later_version_are_skipped() -> None:
     """A newer node may put more into the header: this one reads what it knows and keeps the hash whole."""
-    packed, _, _ = chunks.encode(5, 1, bytes(16), 7, [Draft(Raw(b"1"), tag="t")])
+    packed, _, _ = encode(5, 1, bytes(16), 7, [Draft(Raw(b"1"), tag="t")])
     longer = bytearray(packed[16:84] + b"new!" + packed[84:])
     longer[16] = 2  # version
     struct.pack_into("<H", longer, 18, 88)  # header_len
     newer = xxh3_128_digest(bytes(longer)) + bytes(longer)
     header = checked(newer)
     assert chunks.tags_of(newer, 0, header) == ("t",)
-    assert [r.data for r in chunks.records(newer, 0, header)] == ["1"]
+    assert [r.data for r in records(newer, 0, header)] == ["1"]
 
 
 def test_chunks_stand_one_after_the_other() -> None:
     """A pack is nothing but its chunks' bytes."""
-    first, digest, _ = chunks.encode(5, 1, bytes(16), 7, [Draft(Raw(b"1")), Draft(Raw(b"2"))])
-    second, _, _ = chunks.encode(5, 3, digest, 8, [Draft(Raw(b"3"))])
+    first, digest, _ = encode(5, 1, bytes(16), 7, [Draft(Raw(b"1")), Draft(Raw(b"2"))])
+    second, _, _ = encode(5, 3, digest, 8, [Draft(Raw(b"3"))])
     body = first + second
     assert [(at, size, h[chunks.FIRST]) for at, size, h in chunks.chunks_in(body)] == [
         (0, len(first), 1),
@@ -245,10 +246,10 @@ def test_more_than_64_tags_are_not_listed() -> None:
     """The list beside the header stays small: with too many tags it says `many` and every reader must look
     inside."""
     few = [Draft(Raw(b"1"), tag=f"t{i}") for i in range(64)]
-    packed, _, tags = chunks.encode(1, 1, bytes(16), 0, few)
+    packed, _, tags = encode(1, 1, bytes(16), 0, few)
     assert len(tags) == 64
     assert chunks.tags_of(packed, 0, checked(packed)) == tags
-    packed, _, _ = chunks.encode(1, 1, bytes(16), 0, [*few, Draft(Raw(b"1"), tag="one more")])
+    packed, _, _ = encode(1, 1, bytes(16), 0, [*few, Draft(Raw(b"1"), tag="one more")])
     header = checked(packed)
     assert header[chunks.FLAGS] & chunks.MANY_TAGS
     assert header[chunks.TAGS_LEN] == 0

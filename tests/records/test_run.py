@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from mirrord.errors import HashMismatch
-from mirrord.records.chunk import MOST_TAGS, Draft, encode, header_at
+from mirrord.records.chunk import MOST_TAGS, header_at
+from mirrord.records.draft import Draft, encode
 from mirrord.records.run import run_from
 
 STRAND = 9

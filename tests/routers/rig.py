@@ -11,7 +11,7 @@ import trio
 from msgspec import Raw
 
 from mirrord.actors.bell import Ear
-from mirrord.records.chunk import Draft
+from mirrord.records.draft import Draft
 from mirrord.routers.definition import Definition
 from mirrord.routers.ground import Ground
 from mirrord.routers.router import Router

@@ -9,7 +9,9 @@ from msgspec import Raw
 
 from mirrord.errors import ChunkCorrupt
 from mirrord.records import chunk as chunks
-from mirrord.records.chunk import BODY_LEN, FLAGS, ROUTED, Copy, Draft, Via, chunks_in, header_at, records, rows, vias
+from mirrord.records.chunk import BODY_LEN, FLAGS, ROUTED, chunks_in, header_at
+from mirrord.records.draft import Copy, Draft, Via, encode
+from mirrord.records.record import records, rows, vias
 
 from ..topics.rig import log_of, turn_of
 
@@ -28,11 +30,11 @@ drafts = st.builds(
 @given(st.lists(drafts, min_size=1, max_size=5))
 def test_copies_read_back(made: list[Copy]) -> None:
     """Records as those of any chunk, and beside them where they came from."""
-    packed, _, _ = chunks.encode(5, 1, b"p" * 16, 1000, made)
+    packed, _, _ = encode(5, 1, b"p" * 16, 1000, made)
     header = header_at(packed, 0)
     assert header[FLAGS] & ROUTED
     assert vias(packed, 0, header) == [copy.via for copy in made]
-    plain, _, _ = chunks.encode(5, 1, b"p" * 16, 1000, [Draft(c.data, c.tag, c.node, c.meta) for c in made])
+    plain, _, _ = encode(5, 1, b"p" * 16, 1000, [Draft(c.data, c.tag, c.node, c.meta) for c in made])
     assert rows(packed, 0, header) == rows(plain, 0, header_at(plain, 0))
     assert records(packed, 0, header) == records(plain, 0, header_at(plain, 0))
     assert vias(plain, 0, header_at(plain, 0)) == []
@@ -41,7 +43,7 @@ def test_copies_read_back(made: list[Copy]) -> None:
 @pytest.mark.parametrize("via", [1, [], ["x", 1, 2, "r"], [["x"], "1", 2, "r"], [[1], 1, 2, "r"]])
 def test_a_copy_that_tells_nonsense_is_corrupt(via: object) -> None:
     """Named, not followed."""
-    packed, _, _ = chunks.encode(5, 1, b"p" * 16, 1000, [Copy(Raw(b"1"), via=VIA)])
+    packed, _, _ = encode(5, 1, b"p" * 16, 1000, [Copy(Raw(b"1"), via=VIA)])
     body = b"\x96\x00\xc0\xc0\xc0\xa11" + chunks.msgpack.packb(via)
     header = list(header_at(packed, 0))
     header[BODY_LEN] = len(body)

@@ -12,7 +12,7 @@ import trio
 from msgspec import Raw
 
 from mirrord.errors import MirrordError
-from mirrord.records.chunk import Draft
+from mirrord.records.draft import Draft
 from mirrord.streams.cursor import EventId, parse_event_id
 from mirrord.streams.dialect import SSE
 from mirrord.streams.eventstream import EventStream

@@ -11,8 +11,9 @@ from msgspec import Raw
 
 from mirrord.errors import ProtocolViolation, TopicNotFound
 from mirrord.records import chunk as chunks
-from mirrord.records.chunk import Draft
+from mirrord.records.draft import Draft, encode
 from mirrord.records.gap import CONTROL
+from mirrord.records.record import records
 from mirrord.records.selector import selector
 from mirrord.records.strand import Position
 from mirrord.records.stripped import strip
@@ -130,7 +131,7 @@ class Far(Origin):
     def order(self, told: dict[str, list[tuple[int, int]]], content: str = ERASE) -> bytes:
         at = self.ends[-1]
         text = Raw(json.dumps(told).encode())
-        packed, digest, _ = chunks.encode(
+        packed, digest, _ = encode(
             self.number, at.oseq + 1, at.hash or b"", self.ts, [Draft(text, tag=content)], chunks.CONTROL
         )
         self.ends.append(Position(at.oseq + 1, digest))
@@ -148,7 +149,7 @@ async def test_an_erasure_that_travels_is_a_control_chunk() -> None:
         assert own is not None
         assert (topic.head, topic.count, own.durable_last) == (3, 1, 4)
         (gap,) = topic.reads.gaps(topic.tid, own.sid, 1, 9)
-        (record,) = chunks.records(gap.ends, 0, chunks.header_at(gap.ends, 0))
+        (record,) = records(gap.ends, 0, chunks.header_at(gap.ends, 0))
         assert (gap.reason, gap.first, record.tag) == (CONTROL, 4, ERASE)
         assert orders.ranges_of(record.data) == {own.descriptor.strand: ((2, 3),)}
         await topic.mailbox.ask(Append([draft("4")]))
@@ -195,11 +196,11 @@ async def test_what_cannot_be_an_order_is_refused_and_what_is_not_known_is_kept(
 
 
 @given(st.lists(st.tuples(st.text(max_size=3), st.sampled_from([None, "a", "b"])), min_size=1, max_size=20), st.data())
-def test_a_stripped_chunk_holds_just_what_is_left(records: list[tuple[str, str | None]], data: st.DataObject) -> None:
+def test_a_stripped_chunk_holds_just_what_is_left(told: list[tuple[str, str | None]], data: st.DataObject) -> None:
     """Whatever is taken out, in whatever steps: the rest reads as before, the chain value stays, nothing of what went
     is in the bytes, and every damage is found."""
-    drafts = [Draft(Raw(json.dumps(f"<{i}>{text}").encode()), tag=tag) for i, (text, tag) in enumerate(records)]
-    packed, digest, _ = chunks.encode(5, 8, b"p" * 16, 7, drafts)
+    drafts = [Draft(Raw(json.dumps(f"<{i}>{text}").encode()), tag=tag) for i, (text, tag) in enumerate(told)]
+    packed, digest, _ = encode(5, 8, b"p" * 16, 7, drafts)
     some, more = (data.draw(st.integers(0, (1 << len(drafts)) - 1)) for _ in range(2))
     once = strip(packed, 0, chunks.header_at(packed, 0), some | more)
     twice = strip(packed, 0, chunks.header_at(packed, 0), some)
@@ -208,8 +209,8 @@ def test_a_stripped_chunk_holds_just_what_is_left(records: list[tuple[str, str |
     header = chunks.header_at(once, 0)
     assert chunks.check_shape(header, len(once)) == len(once)
     chunks.check_hash(memoryview(once), 0, len(once), header)
-    left = [r for r in chunks.records(packed, 0, chunks.header_at(packed, 0)) if not (some | more) >> r.oseq - 8 & 1]
-    assert chunks.records(once, 0, header) == left
+    left = [r for r in records(packed, 0, chunks.header_at(packed, 0)) if not (some | more) >> r.oseq - 8 & 1]
+    assert records(once, 0, header) == left
     assert header[chunks.TEXT_LEN] == sum(len(str(r.data).encode()) for r in left)
     assert set(chunks.tags_of(once, 0, header) or ()) == {r.tag for r in left if r.tag is not None}
     assert (header[chunks.HASH], chunks.missing(once, 0, header)) == (digest, some | more)

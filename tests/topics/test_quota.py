@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from mirrord.actors.mailbox import Envelope
 from mirrord.errors import Throttled
-from mirrord.records.chunk import Draft
+from mirrord.records.draft import Draft
 from mirrord.topics.log.quota import Quota
 from mirrord.topics.messages import Append, Apply, Delete, Introduce, Key
 

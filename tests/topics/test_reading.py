@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mirrord.errors import ChunkCorrupt
-from mirrord.records import chunk as chunks
+from mirrord.records.draft import encode
 from mirrord.records.gap import Cover
 from mirrord.topics.erasure.masks import Masks
 from mirrord.topics.log.shelf import JOINED
@@ -154,7 +154,7 @@ async def test_a_filter_that_drops_all_looks_at_so_many_records_only(monkeypatch
 async def test_a_chunk_whose_records_are_none_is_named_and_stops_no_writer(row: bytes) -> None:
     """A hostile origin can seal nonsense: readers get a named error, writers and limits go on living."""
     rig, origin = Rig(), Origin(5)
-    packed, digest, _ = chunks.encode(5, 1, origin.descriptor.id_hash, 7, [draft()])
+    packed, digest, _ = encode(5, 1, origin.descriptor.id_hash, 7, [draft()])
     evil = bytearray(packed[16:84] + row)
     evil[44:48] = len(row).to_bytes(4, "little")
     from xxhash import xxh3_128_digest

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from mirrord.config.topic import TopicConfig
 from mirrord.records import chunk as chunks
+from mirrord.records.record import records
 from mirrord.records.strand import Position
 from mirrord.storage.life import Life, LifeRecord
 from mirrord.storage.memory import MemoryStore
@@ -51,7 +52,7 @@ class Kept:
         for pack in self.store.packs(1, 1, 1 << 30):
             seq = pack.seq
             for at, _, header in chunks.chunks_in(pack.body):
-                for record in chunks.records(pack.body, at, header):
+                for record in records(pack.body, at, header):
                     if seq > self.log.floor:
                         found.append((seq, record.ts, len(record.data) + len(record.meta or "")))
                     seq += 1

@@ -11,8 +11,9 @@ from msgspec import structs
 
 from mirrord.errors import HashMismatch, ProtocolViolation
 from mirrord.records import chunk as chunks
-from mirrord.records.chunk import Draft
+from mirrord.records.draft import Draft, encode
 from mirrord.records.gap import Cover
+from mirrord.records.record import records
 from mirrord.records.strand import Position
 from mirrord.storage.memory import MemoryStore
 from mirrord.storage.store import PutGap, PutPack, PutStrand, PutVector
@@ -39,7 +40,7 @@ def texts(store: MemoryStore) -> list[str]:
     found: list[str] = []
     for pack in store.packs(1, 1, 1 << 30):
         for at, _, header in chunks.chunks_in(pack.body):
-            found += [str(r.data) for r in chunks.records(pack.body, at, header)]
+            found += [str(r.data) for r in records(pack.body, at, header)]
     return found
 
 
@@ -206,7 +207,7 @@ def test_kinds_that_this_version_does_not_know_are_refused() -> None:
     """What a later version adds must not be taken for records, nor pretended to be followed."""
     origin = Origin(5)
     log = known(origin)
-    packed, _, _ = chunks.encode(5, 1, origin.descriptor.id_hash, 7, [draft()], kind=2)
+    packed, _, _ = encode(5, 1, origin.descriptor.id_hash, 7, [draft()], kind=2)
     turn = turn_of(log)
     with pytest.raises(ProtocolViolation, match="kind"):
         turn.apply(packed)
@@ -220,7 +221,7 @@ def test_our_own_open_strand_is_extended_by_nobody_else() -> None:
     appended(log, draft())
     own = log.own
     assert own is not None
-    packed, _, _ = chunks.encode(own.descriptor.strand, 2, own.hash or b"", 7, [draft()])
+    packed, _, _ = encode(own.descriptor.strand, 2, own.hash or b"", 7, [draft()])
     applied = turn_of(log).apply(packed)
     assert (applied.mine, applied.taken, own.last) == ((own.descriptor.strand,), 0, 1)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Raw
 
-from ...records.chunk import Draft
+from ...records.draft import Draft
 from .stock import Job
 
 ORIGINAL_META = "$dead_letter_meta"

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from ...records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, chunks_in, records
+from ...records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, chunks_in
+from ...records.record import records
 from ...storage.store import Pack
 
 AHEAD_BYTES = 256 << 10  # packs read at once

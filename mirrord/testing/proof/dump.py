@@ -5,8 +5,9 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from ...errors import ProtocolViolation
-from ...records.chunk import COUNT, FIRST, HASH, PREV_HASH, STRAND, TS_FIRST, Header, check_hash, chunks_in, rows
+from ...records.chunk import COUNT, FIRST, HASH, PREV_HASH, STRAND, TS_FIRST, Header, check_hash, chunks_in
 from ...records.gap import DELETED
+from ...records.record import rows
 from ...records.strand import Descriptor
 from ...storage.store import Gap, Store
 from ...topics.erasure.masks import Masks

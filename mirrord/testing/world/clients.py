@@ -12,7 +12,7 @@ from xxhash import xxh3_128_digest
 from ...actors.bell import Ear
 from ...errors import ActorDied, MirrordError, NotReady, ShuttingDown
 from ...node import Node
-from ...records.chunk import Draft
+from ...records.draft import Draft
 from ...topics.messages import Append, Appended, Key
 from ...topics.read.face import View
 from ...topics.read.reading import Found, read

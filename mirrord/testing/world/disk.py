@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from ...records.chunk import COUNT, FIRST, STRAND, chunks_in, missing, records
+from ...records.chunk import COUNT, FIRST, STRAND, chunks_in, missing
 from ...records.gap import CONTROL, DELETED, ERASED
+from ...records.record import records
 from ...storage.memory import MemoryStore
 from ...storage.store import Change, DropLog, DropPack, Gap, PutGap, PutPack, PutStrand
 from ...topics.erasure.masks import Masks

@@ -14,7 +14,8 @@ import msgpack
 import msgspec
 
 from ...errors import ChunkCorrupt, ProtocolViolation
-from ...records.chunk import STRAND, header_at, records
+from ...records.chunk import STRAND, header_at
+from ...records.record import records
 from ...storage.store import Change, DropMark, PutMark, Store, marks_of_log
 from ..log.log import Strand
 from ..log.turn import Turn

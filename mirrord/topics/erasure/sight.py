@@ -11,7 +11,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from ...errors import ChunkCorrupt
-from ...records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, chunks_in, missing, rows
+from ...records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, chunks_in, missing
+from ...records.record import rows
 from ...records.stripped import text_bytes
 from ...storage.store import Pack
 

@@ -15,7 +15,7 @@ from ...errors import (
     TopicNotEmpty,
     TopicNotFound,
 )
-from ...records.chunk import Draft
+from ...records.draft import Draft
 from ...records.gap import DELETED
 from ...storage.life import Life
 from ...storage.store import (

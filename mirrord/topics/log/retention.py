@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from ...config.topic import TopicConfig
 from ...errors import ChunkCorrupt
-from ...records.chunk import COUNT, FIRST, HASH, KIND, PREV_HASH, RECORDS, STRAND, TS_FIRST, chunks_in, rows
+from ...records.chunk import COUNT, FIRST, HASH, KIND, PREV_HASH, RECORDS, STRAND, TS_FIRST, chunks_in
 from ...records.gap import EVICTED, EXPIRED, pack_end
+from ...records.record import rows
 from ...records.stripped import text_bytes
 from ...storage.store import Pack
 from ..erasure.masks import Masks

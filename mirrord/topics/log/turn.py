@@ -12,21 +12,8 @@ from msgspec import Raw, Struct
 
 from ...errors import ProtocolViolation
 from ...records import chunk as chunks
-from ...records.chunk import (
-    COUNT,
-    FIRST,
-    FLAGS,
-    HASH,
-    KIND,
-    RECORDS,
-    STRAND,
-    STRIPPED,
-    TEXT_LEN,
-    TS_LAST,
-    Copy,
-    Draft,
-    Header,
-)
+from ...records.chunk import COUNT, FIRST, FLAGS, HASH, KIND, RECORDS, STRAND, STRIPPED, TEXT_LEN, TS_LAST, Header
+from ...records.draft import Copy, Draft, encode
 from ...records.gap import CONTROL, SOURCE_TRIM, Cover, takes_a_seq
 from ...records.run import Run, run_from
 from ...records.strand import Descriptor, Identity, Position
@@ -107,7 +94,7 @@ class Turn:
         ts = log.last_ts = max(self.now_ms, strand.ts)
         for piece in [drafts] if size <= CHUNK_BYTES else _split(drafts):
             prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
-            packed, digest, tags = chunks.encode(strand.descriptor.strand, strand.last + 1, prev, ts, piece)
+            packed, digest, tags = encode(strand.descriptor.strand, strand.last + 1, prev, ts, piece)
             header = chunks.header_at(packed, 0)
             self._put(seq, strand, packed, header, tags if not header[chunks.FLAGS] & chunks.MANY_TAGS else None)
             strand.hash = digest
@@ -119,7 +106,7 @@ class Turn:
         strand = self.log.own or self._open_strand()
         prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
         ts, draft = max(self.now_ms, strand.ts), Draft(Raw(text), tag=content)
-        packed, digest, _ = chunks.encode(
+        packed, digest, _ = encode(
             strand.descriptor.strand, strand.last + 1, prev, ts, [draft], chunks.CONTROL
         )
         self._take_control(strand, packed, chunks.header_at(packed, 0))

@@ -66,7 +66,7 @@ class Column(Struct, frozen=True):
     lead: str = ""
 
 
-Row = Sequence[Any]  # [ts_delta_ms, tag, node, meta, data], as records/chunk.py reads it
+Row = Sequence[Any]  # [ts_delta_ms, tag, node, meta, data], as records/record.py reads it
 
 
 def texts(seqs: Sequence[int], rows: Sequence[Row], column: Column, view: View) -> list[str]:

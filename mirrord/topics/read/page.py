@@ -9,7 +9,8 @@ from itertools import accumulate
 from msgspec import Struct
 
 from ...errors import ChunkCorrupt, ProtocolViolation
-from ...records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, TEXT_LEN, TS_FIRST, Header, chunks_in, rows, tags_of
+from ...records.chunk import COUNT, FIRST, KIND, RECORDS, STRAND, TEXT_LEN, TS_FIRST, Header, chunks_in, tags_of
+from ...records.record import rows
 from ...storage.store import Pack
 from .face import Column, Face, Row, View, texts
 

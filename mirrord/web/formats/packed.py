@@ -19,7 +19,7 @@ from msgspec import Raw, Struct
 
 from ...config.model import Limits
 from ...errors import BatchTooLarge, InvalidRequest, NotAcceptable, RecordTooLarge
-from ...records.chunk import NO_TEXT, Draft
+from ...records.draft import NO_TEXT, Draft
 
 BIN = "$bin"
 LISTS = ("records", "claimed")  # the fields of answers that hold records

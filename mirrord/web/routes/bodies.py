@@ -9,7 +9,7 @@ from msgspec import Meta, Raw, Struct
 
 from ...config.model import Limits
 from ...errors import BatchTooLarge, InvalidRequest, PayloadTooLarge, RecordTooLarge, UnsupportedMediaType
-from ...records.chunk import NO_TEXT, Draft
+from ...records.draft import NO_TEXT, Draft
 from ..formats.negotiation import JSON, is_msgpack
 from ..formats.packed import PackedDraft, drafts, to_json
 from ..message import Request

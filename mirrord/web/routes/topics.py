@@ -19,7 +19,7 @@ from ...errors import DeclaredInFile, InvalidRequest, TopicNotFound
 from ...names import check_topic
 from ...node import Node
 from ...observe.narrow import narrowed
-from ...records.chunk import encode_body
+from ...records.draft import encode_body
 from ...records.selector import selector
 from ...routers.routers import LetTopicGo
 from ...topics.messages import Append, Appended, Configure, Key, Sweep

@@ -14,7 +14,7 @@ import pytest
 
 from mirrord.config.topic import TopicConfig
 from mirrord.errors import every_error
-from mirrord.records.chunk import Draft
+from mirrord.records.draft import Draft
 from mirrord.web.openapi import shapes
 from mirrord.web.openapi.document import OPERATIONS, document
 from mirrord.web.openapi.topics import Append

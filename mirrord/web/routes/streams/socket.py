@@ -11,7 +11,7 @@ from xxhash import xxh3_128_digest
 
 from ....errors import InvalidRequest, MirrordError, ShuttingDown, Unauthorized, UnsupportedMessage
 from ....node import Node
-from ....records.chunk import encode_body
+from ....records.draft import encode_body
 from ....streams.dialect import MESSAGES
 from ....streams.place import Place
 from ....streams.streams import From, start_of
