@@ -11,10 +11,11 @@ import apsw
 from ...errors import DiskFull, MirrordError, StorageFailed, StoreCorrupt
 from ..store import Change, PutPack
 from .connection import check_version, connect, named
+from .deferred import Deferral, Deferred
 from .directory import DataDirectory, Settings
 from .queries import Queries
 from .schema import prepare
-from .statements import META, Transaction
+from .statements import META, NOTHING, Transaction
 from .upkeep import Upkeep
 from .wal import WRITER_WAIT_MS, WriteAheadLog
 
@@ -54,11 +55,12 @@ class SqliteStore(Queries):
     def __init__(
         self, directory: DataDirectory, writer: apsw.Connection, reader: apsw.Connection, settings: Settings
     ) -> None:
-        super().__init__(reader)
+        deferred = Deferred(writer)
+        super().__init__(reader, deferred)
         self._directory = directory
         self._ballast = directory.ballast
         self._writer = writer
-        self._upkeep = Upkeep(writer)
+        self._upkeep = Upkeep(writer, deferred)
         self._full_sync = False  # every connection begins with synchronous = NORMAL
         self._failed = False
         self._copied = True
@@ -86,15 +88,16 @@ class SqliteStore(Queries):
         written = self._wal.written
         try:
             self._wal.require_room()
-            self._transact(changes, sync)
+            waits = self._deferred.plan(changes)
+            self._transact(changes, waits, sync)
             if sync and self._wal.written == written:  # nothing to write is nothing to sync
-                self._writer.execute("BEGIN IMMEDIATE")
                 self._writer.execute(META, (SYNC_KEY, b""))
-                self._writer.execute("COMMIT")
         except apsw.Error as error:
             raise self._refuse(error) from error
-        finally:
+        except StoreCorrupt:
             self._roll_back()
+            raise
+        self._deferred.committed(changes, waits)
         self._upkeep.note(changes)
         self._copied = False
         self._tend()
@@ -105,13 +108,14 @@ class SqliteStore(Queries):
         if not self._ballast.held and any(type(c) is PutPack for c in changes) and not self._ballast.make():
             raise DiskFull()
 
-    def _transact(self, changes: Sequence[Change], sync: bool) -> None:
+    def _transact(self, changes: Sequence[Change], waits: Deferral | None, sync: bool) -> None:
         if sync != self._full_sync:  # inside a transaction SQLite would refuse this
             self._writer.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}").fetchall()
             self._full_sync = sync
-        self._writer.execute("BEGIN IMMEDIATE")
-        Transaction(self._writer).apply(changes)
-        self._writer.execute("COMMIT")
+        if waits is None and self._deferred.waiting:
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._deferred.write()
+        Transaction(self._writer, waits.told if waits is not None else NOTHING).commit(changes)
 
     def _refuse(self, error: apsw.Error) -> MirrordError:
         """Undo the transaction, and take what it may have left in the WAL out before anybody hears of it."""
@@ -170,7 +174,7 @@ class SqliteStore(Queries):
             return False
         roomy = self._ballast.held or self._ballast.make()
         try:
-            if (roomy and self._upkeep.merge_some()) or self._upkeep.vacuum_some():
+            if (roomy and (self._upkeep.merge_some() or self._upkeep.write_deferred())) or self._upkeep.vacuum_some():
                 self._copied = False
                 self._wal.tend()
                 return True

@@ -22,6 +22,7 @@ from ..store import (
     VectorRow,
 )
 from .connection import named, rows
+from .deferred import Deferred
 from .statements import checksum, pack_key, parts_of
 
 _PACK_COLUMNS = "key, last, records, bytes, ts_last"
@@ -57,10 +58,14 @@ def beyond(prefix: str) -> str | None:
 
 
 class Queries:
-    """The reading half of the store. Raises StorageFailed or StoreCorrupt when the database does."""
+    """The reading half of the store. Raises StorageFailed or StoreCorrupt when the database does.
 
-    def __init__(self, reader: apsw.Connection) -> None:
+    What waits to be written (``deferred.py``) is looked at before the tables: it leaves there after it came into them.
+    """
+
+    def __init__(self, reader: apsw.Connection, deferred: Deferred) -> None:
         self._reader = reader
+        self._deferred = deferred
 
     def _rows(self, sql: str, *args: Any) -> list[tuple[Any, ...]]:
         try:
@@ -76,9 +81,13 @@ class Queries:
         return [TopicRow(*row) for row in self._rows("SELECT * FROM topics ORDER BY tid")]
 
     def heads(self) -> list[HeadRow]:
-        return [HeadRow(*row) for row in self._rows("SELECT * FROM heads ORDER BY tid")]
+        waiting = self._deferred.heads.copy()
+        heads = {row[0]: HeadRow(*row) for row in self._rows("SELECT * FROM heads")} | waiting
+        return [heads[tid] for tid in sorted(heads)]
 
     def head(self, tid: int) -> HeadRow | None:
+        if (waiting := self._deferred.heads.get(tid)) is not None:
+            return waiting
         found = self._rows("SELECT * FROM heads WHERE tid = ?", tid)
         return HeadRow(*found[0]) if found else None
 
@@ -87,8 +96,10 @@ class Queries:
         tid)]
 
     def vectors(self, tid: int) -> list[VectorRow]:
-        sql = "SELECT v.* FROM strands s JOIN vectors v USING (sid) WHERE s.tid = ? ORDER BY sid"
-        return [VectorRow(*row) for row in self._rows(sql, tid)]
+        waiting = self._deferred.vectors
+        sql = "SELECT s.sid, v.* FROM strands s LEFT JOIN vectors v USING (sid) WHERE s.tid = ? ORDER BY s.sid"
+        found = [waiting.get(sid) or (VectorRow(*row) if row[0] else None) for sid, *row in self._rows(sql, tid)]
+        return [row for row in found if row is not None]
 
     def top_ids(self) -> tuple[int, int]:
         sql = "SELECT coalesce((SELECT max(tid) FROM topics), 0), coalesce((SELECT max(sid) FROM strands), 0)"
@@ -136,7 +147,10 @@ class Queries:
         return [Pack(tid, row[0] & MAX_SEQ, row[1], row[2], row[3], row[4], b"") for row in sizes]
 
     def parts(self, sid: int, oseq: int, limit: int) -> list[tuple[Part, int]]:
-        return [(Part(*row), pack & MAX_SEQ) for *row, pack in self._rows(_PARTS, sid, oseq, limit)]
+        waiting = [(part, key & MAX_SEQ) for part, key in self._deferred.parts.get(sid, ()) if part.last >= oseq]
+        found = [(Part(*row), pack & MAX_SEQ) for *row, pack in self._rows(_PARTS, sid, oseq, limit)]
+        last = found[-1][0].last if found else 0
+        return [*found, *(one for one in waiting if one[0].first > last)][:limit]
 
     def parts_of_pack(self, tid: int, seq: int) -> list[Part]:
         found = self._rows("SELECT parts FROM packs WHERE key = ?", pack_key(tid, seq))

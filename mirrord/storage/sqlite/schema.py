@@ -9,12 +9,12 @@ import apsw
 from ...errors import StoreCorrupt, StoreTooNew
 from .connection import rows
 
-FORMAT = 2
+FORMAT = 3
 FORMAT_KEY = "format"
 
-# A pack's parts and tags stand twice: in its own row (to take them away with it) and as index rows. The body
-# is the last column, so that everything before it is read without it. ``merged.seq`` is where merging looks
-# next.
+# A pack's parts and tags stand twice: in its own row (to take them away with it) and as index rows. ``told`` is what
+# a pack tells in place of other tables' rows (``deferred.py``). The body is the last column, so that everything before
+# it is read without it. ``merged.seq`` is where merging looks next.
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE topics (tid INTEGER PRIMARY KEY, name TEXT NOT NULL, blob BLOB NOT NULL);
@@ -26,8 +26,8 @@ CREATE INDEX strands_of_topic ON strands (tid);
 CREATE TABLE vectors (sid INTEGER PRIMARY KEY, last INTEGER NOT NULL, hash BLOB NOT NULL, whole_from INTEGER
     NOT NULL, ts INTEGER NOT NULL);
 CREATE TABLE packs (key INTEGER PRIMARY KEY, last INTEGER NOT NULL, records INTEGER NOT NULL, bytes INTEGER
-    NOT NULL, ts_last INTEGER NOT NULL, checksum INTEGER NOT NULL, parts BLOB NOT NULL, tags BLOB, body BLOB
-    NOT NULL);
+    NOT NULL, ts_last INTEGER NOT NULL, checksum INTEGER NOT NULL, parts BLOB NOT NULL, tags BLOB, told BLOB,
+    body BLOB NOT NULL);
 CREATE TABLE parts (sid INTEGER, first INTEGER, last INTEGER NOT NULL, pack INTEGER NOT NULL,
     PRIMARY KEY (sid, first)) WITHOUT ROWID;
 CREATE TABLE tags (tid INTEGER, tag TEXT, pack INTEGER, PRIMARY KEY (tid, tag, pack)) WITHOUT ROWID;
@@ -46,7 +46,6 @@ CREATE TABLE merged (tid INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 Step = Callable[[apsw.Connection], None]
 
 
-
 def _deletes(connection: apsw.Connection) -> None:
     """Format 2 keeps which records are deleted, and why the front of a log is gone."""
     connection.execute(
@@ -56,8 +55,13 @@ def _deletes(connection: apsw.Connection) -> None:
     )
 
 
+def _deferred(connection: apsw.Connection) -> None:
+    """Format 3 lets rows wait that a pack's row tells."""
+    connection.execute("ALTER TABLE packs ADD COLUMN told BLOB")
+
+
 # What turns format N into N + 1, by N. Each step is tested with a store that the older version wrote.
-MIGRATIONS: dict[int, Step] = {1: _deletes}
+MIGRATIONS: dict[int, Step] = {1: _deletes, 2: _deferred}
 
 
 def prepare(

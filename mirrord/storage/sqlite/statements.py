@@ -8,7 +8,7 @@ with few statements.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -47,7 +47,8 @@ TOPIC = "INSERT OR REPLACE INTO topics VALUES (?, ?, ?)"
 HEAD = "INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 STRAND = "INSERT OR REPLACE INTO strands VALUES (?, ?, ?, ?)"
 VECTOR = "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)"
-PACK = "INSERT INTO packs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+PACK = """INSERT INTO packs (key, last, records, bytes, ts_last, checksum, parts, tags, told, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 PART = "INSERT INTO parts VALUES (?, ?, ?, ?)"
 TAG = "INSERT INTO tags VALUES (?, ?, ?)"
 GAP = "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -100,29 +101,58 @@ def tags_of(blob: bytes | None) -> list[str]:
     return _tags(blob) if blob else []
 
 
+NOTHING: Mapping[int, bytes] = {}
+
+
 class Transaction:
-    """Changes on their way into an open transaction. Raises StoreCorrupt for what cannot be true, else
-    apsw.Error.
+    """Changes on their way into a transaction. ``told``: what packs' rows tell, by key; with it parts, heads and vectors
+    wait (``deferred.py``). Raises StoreCorrupt for what cannot be true, else apsw.Error.
     """
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, told: Mapping[int, bytes] = NOTHING) -> None:
         self._connection = connection
         self._execute = connection.execute
         self._executemany = connection.executemany
+        self._told = told
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
         self._touched: set[Hashable] = set()
 
+    def commit(self, changes: Sequence[Change]) -> None:
+        """Everything, in the order in which it stands, as a transaction of its own: one row needs no BEGIN."""
+        self._gather(changes)
+        if len(self._rows) == 1 and not self._connection.in_transaction:
+            ((sql, gathered),) = self._rows.items()
+            if len(gathered) == 1:
+                self._execute(sql, gathered[0])
+                return
+        self._begin()
+        self._settle()
+        self._execute("COMMIT")
+
     def apply(self, changes: Sequence[Change]) -> None:
-        """Everything, in the order in which it stands."""
+        """Everything, in the order in which it stands, into a transaction that is open."""
+        self._gather(changes)
+        self._settle()
+
+    def _gather(self, changes: Sequence[Change]) -> None:
         for change in changes:
             check(change)
             _STEPS[type(change)](self, change)
-        self._settle()
+
+    def _begin(self) -> None:
+        if not self._connection.in_transaction:
+            self._execute("BEGIN IMMEDIATE")
 
     def _put(self, sql: str, *row: Any) -> None:
         self._rows.setdefault(sql, []).append(row)
 
+    def _at_once(self, sql: str, row: tuple[Any, ...]) -> None:
+        self._begin()
+        self._execute(sql, row)
+
     def _settle(self) -> None:
+        if self._rows:
+            self._begin()
         for sql, gathered in self._rows.items():
             self._executemany(sql, gathered)
         self._rows.clear()
@@ -137,23 +167,27 @@ class Transaction:
         key = pack_key(pack.tid, pack.seq)
         tags = index_tags(change.tags) if change.tags else ()
         self._touched.add(pack.tid)
+        told = self._told.get(key)
+        runs = [(part.sid, part.first, part.last) for part in parts]
         self._put(
-            PACK, key, pack.last, pack.records, pack.bytes, pack.ts_last, checksum(pack.body),
-            _encode([(part.sid, part.first, part.last) for part in parts]), _encode(list(tags)) if tags else
-        None, pack.body, )  # fmt: skip
-        for part in parts:
-            self._put(PART, part.sid, part.first, part.last, key)
+            PACK, key, pack.last, pack.records, pack.bytes, pack.ts_last, checksum(pack.body), _encode(runs),
+            _encode(list(tags)) if tags else None, told, pack.body,
+        )  # fmt: skip
+        if told is None:
+            for run in runs:
+                self._put(PART, *run, key)
         for tag in tags:
             self._put(TAG, pack.tid, tag, pack.seq)
 
     def drop_pack(self, change: DropPack) -> None:
+        self._begin()
         self._settle_if(change.tid)
         key = pack_key(change.tid, change.seq)
         found = rows(self._connection, "SELECT last, parts, tags FROM packs WHERE key = ?", key)
         if not found or found[0][0] != change.last:
             raise StoreCorrupt(f"there is no pack {change.seq}..{change.last} to drop; read the packs again")
         _, parts, tags = found[0]
-        self._execute(DROP_PACK, (key,))
+        self._at_once(DROP_PACK, (key,))
         self._executemany(DROP_PART, [(part.sid, part.first) for part in parts_of(parts)])
         self._executemany(DROP_TAG, [(change.tid, tag, change.seq) for tag in tags_of(tags)])
 
@@ -167,12 +201,14 @@ class Transaction:
 
     def drop_gap(self, change: DropGap) -> None:
         self._settle_if(change.tid)
-        self._execute(
+        self._at_once(
             "DELETE FROM gaps WHERE tid = ? AND sid = ? AND first = ?", (change.tid, change.sid, change.first)
         )
 
     def put_head(self, change: PutHead) -> None:
         row = change.row
+        if self._told:
+            return
         self._put(HEAD, row.tid, row.head, row.ceiling, row.floor, row.count, row.bytes, row.last_ts, row.taken)
 
     def put_mask(self, change: PutMask) -> None:
@@ -183,10 +219,12 @@ class Transaction:
     def drop_masks(self, change: DropMasks) -> None:
         self._settle_if(change.tid)
         span = (pack_key(change.tid, 0), pack_key(change.tid, change.before))
-        self._execute("DELETE FROM masks WHERE key >= ? AND key < ?", span)
+        self._at_once("DELETE FROM masks WHERE key >= ? AND key < ?", span)
 
     def put_vector(self, change: PutVector) -> None:
         row = change.row
+        if self._told:
+            return
         self._put(VECTOR, row.sid, row.last, row.hash, row.whole_from, row.ts)
 
     def put_strand(self, change: PutStrand) -> None:
@@ -203,7 +241,7 @@ class Transaction:
 
     def drop_idempotency(self, change: DropIdempotency) -> None:
         self._settle_if(change.tid)
-        self._execute("DELETE FROM idempotency WHERE tid = ? AND ts < ?", (change.tid, change.before))
+        self._at_once("DELETE FROM idempotency WHERE tid = ? AND ts < ?", (change.tid, change.before))
 
     def put_meta(self, change: PutMeta) -> None:
         self._put(META, change.key, change.value)
@@ -214,17 +252,17 @@ class Transaction:
 
     def drop_mark(self, change: DropMark) -> None:
         self._settle_if(change.reader)
-        self._execute("DELETE FROM marks WHERE reader = ?", (change.reader,))
+        self._at_once("DELETE FROM marks WHERE reader = ?", (change.reader,))
 
     def drop_log(self, change: DropLog | DropTopic) -> None:
         self._settle()
         for sql in DROP_LOG:
-            self._execute(sql, (change.tid,))
+            self._at_once(sql, (change.tid,))
 
     def drop_topic(self, change: DropTopic) -> None:
         self.drop_log(change)
         for sql in DROP_TOPIC:
-            self._execute(sql, (change.tid,))
+            self._at_once(sql, (change.tid,))
 
 
 _STEPS: dict[type, Callable[[Transaction, Any], None]] = {

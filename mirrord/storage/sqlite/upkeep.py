@@ -14,6 +14,7 @@ import apsw
 from ..packing import PACK_BYTES, Extent, merge, merge_parts, plan
 from ..store import MAX_SEQ, Change, Pack, PutPack
 from .connection import rows
+from .deferred import Deferred
 from .statements import DROP_PART, DROP_TAG, Transaction, checksum, pack_key, parts_of, tags_of
 
 STEP_BYTES = 2 * PACK_BYTES
@@ -29,8 +30,9 @@ _GROUP = """SELECT key, last, records, bytes, ts_last, checksum, parts, tags, bo
 class Upkeep:
     """Knows which topics have small packs. Lives on the writer's connection and thread; raises apsw.Error."""
 
-    def __init__(self, writer: apsw.Connection) -> None:
+    def __init__(self, writer: apsw.Connection, deferred: Deferred) -> None:
         self._writer = writer
+        self._deferred = deferred
         self._loose = {tid: PACK_BYTES for (tid,) in rows(writer, "SELECT tid FROM heads")}
         self._vacuuming = False
 
@@ -60,12 +62,26 @@ class Upkeep:
         begin = rows(self._writer, "SELECT seq FROM merged WHERE tid = ?", tid)
         extents, more = self._extents(tid, begin[0][0] if begin else 0, budget_bytes)
         planned = plan(extents)
-        for first, last in planned.groups:
-            self._merge(tid, first, last)
+        waiting = self._deferred.waiting_packs()
+        merged = {key for first, last in planned.groups for key in self._merge(tid, first, last, waiting)}
         if planned.done and (not begin or planned.done != begin[0][0]):
             self._writer.execute("INSERT OR REPLACE INTO merged VALUES (?, ?)", (tid, planned.done))
+        if merged:  # packs that told what waits are gone
+            self._deferred.write(merged)
         self._writer.execute("COMMIT")
+        if merged:
+            self._deferred.forget()
         return more
+
+    def write_deferred(self) -> bool:
+        """Write what waits into its tables. Whether anything did."""
+        if not self._deferred.waiting:
+            return False
+        self._writer.execute("BEGIN IMMEDIATE")
+        self._deferred.write()
+        self._writer.execute("COMMIT")
+        self._deferred.forget()
+        return True
 
     def _extents(self, tid: int, seq: int, budget_bytes: int) -> tuple[list[Extent], bool]:
         extents: list[Extent] = []
@@ -80,19 +96,21 @@ class Upkeep:
             cursor.close()
         return extents, False
 
-    def _merge(self, tid: int, first: int, last: int) -> None:
+    def _merge(self, tid: int, first: int, last: int, waiting: set[int]) -> list[int]:
+        """The keys of the packs that became one."""
         span = (pack_key(tid, first), pack_key(tid, last))
         group = rows(self._writer, _GROUP, *span)
         if any(checksum(row[8]) != row[5] for row in group):
-            return
-        parts = [part for row in group for part in parts_of(row[6])]
+            return []
+        parts = [(row[0], part) for row in group for part in parts_of(row[6])]
         tags = [(tid, tag, row[0] & MAX_SEQ) for row in group for tag in tags_of(row[7])]
         self._writer.execute("DELETE FROM packs WHERE key BETWEEN ? AND ?", span)
-        self._writer.executemany(DROP_PART, [(part.sid, part.first) for part in parts])
+        self._writer.executemany(DROP_PART, [(part.sid, part.first) for key, part in parts if key not in waiting])
         self._writer.executemany(DROP_TAG, tags)
         merged = merge([Pack(tid, row[0] & MAX_SEQ, row[1], row[2], row[3], row[4], row[8]) for row in group])
         names = tuple(tag for _, tag, _ in tags)
-        Transaction(self._writer).apply([PutPack(merged, merge_parts(parts), names)])
+        Transaction(self._writer).apply([PutPack(merged, merge_parts([part for _, part in parts]), names)])
+        return [row[0] for row in group]
 
     def vacuum_some(self) -> bool:
         """Give free pages back, one step; once begun, to the end. Whether there was something to do."""

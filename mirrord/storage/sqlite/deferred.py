@@ -1,0 +1,229 @@
+"""Rows that may wait: a pack's own row tells what its commit says of parts, head and vectors, and their tables follow.
+
+An append alone would write four pages: its pack, its part, the topic's head, the strand's vector. Told by the pack's row
+it writes one, in one statement; the other rows are written later, many at once, and those of packs that were merged by
+then never. Until they are, reads lay them over the tables. After a crash the packs behind their topic's head *in the
+table* tell what had waited. Decision 0035.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import apsw
+from msgspec import Struct, msgpack
+from msgspec.structs import astuple
+
+from ..store import (
+    MAX_SEQ,
+    SEQ_BITS,
+    Change,
+    DropLog,
+    DropPack,
+    DropTopic,
+    HeadRow,
+    Pack,
+    Part,
+    PutHead,
+    PutPack,
+    PutVector,
+    VectorRow,
+)
+from .connection import rows
+from .statements import HEAD, META, PART, VECTOR, pack_key, parts_of
+
+MOST_PARTS = 4096  # that wait at most
+WRITTEN_KEY = "written"  # the number of the last commit whose rows waited and now stand in the tables
+
+_DROPS = (DropPack, DropLog, DropTopic)
+_LAST_PART = "SELECT last FROM parts WHERE sid = ? ORDER BY first DESC LIMIT 1"
+_NEXT_PACK = "SELECT key FROM packs WHERE key > ? ORDER BY key LIMIT 1"
+_TELLING = "SELECT key, parts, told FROM packs WHERE key > ? AND key <= ? AND told IS NOT NULL ORDER BY key"
+
+
+class Deferral(Struct):
+    """What of one commit waits. ``told``: what its packs' rows tell, by key; none: there is nothing that could wait."""
+
+    told: dict[int, bytes] = {}
+    heads: dict[int, HeadRow] = {}
+    vectors: list[VectorRow] = []
+    parts: list[tuple[Part, int]] = []  # each with its pack's key
+
+
+class _Told(Struct, array_like=True, frozen=True):
+    number: int
+    head: tuple[Any, ...] | None  # in a topic's last pack of the commit
+    vectors: list[tuple[Any, ...]]
+
+
+_encode = msgpack.Encoder().encode
+_decode = msgpack.Decoder(_Told).decode
+
+
+class Deferred:
+    """Belongs to the writer's connection and thread, but for ``heads``, ``vectors`` and ``parts``, which any thread may
+    read: what stands in them has been committed, and leaves them after it came into the tables. Raises apsw.Error."""
+
+    def __init__(self, writer: apsw.Connection) -> None:
+        self._writer = writer
+        self.heads: dict[int, HeadRow] = {}
+        self.vectors: dict[int, VectorRow] = {}
+        self.parts: dict[int, list[tuple[Part, int]]] = {}  # by sid
+        self._waiting = 0
+        told = rows(writer, "SELECT value FROM meta WHERE key = ?", WRITTEN_KEY)
+        self._number = int(told[0][0]) if told else 0
+        self._heads_written: dict[int, int] = {tid: head for tid, head in rows(writer, "SELECT tid, head FROM heads")}
+        self._last_parts: dict[int, int] = {}  # by sid: no part of it ends behind this
+        self._recover()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether rows wait."""
+        return bool(self.heads)
+
+    # ---- a commit --------------------------------------------------------------------------------
+
+    def plan(self, changes: Sequence[Change]) -> Deferral | None:
+        """What of a commit may wait; None when all that waits, and all of this, must be written now."""
+        waits, packs = Deferral(), dict[int, list[Pack]]()
+        for change in changes:
+            if isinstance(change, PutPack):
+                packs.setdefault(change.pack.tid, []).append(change.pack)
+                key = pack_key(change.pack.tid, change.pack.seq)
+                waits.parts += [(part, key) for part in change.parts]
+            elif isinstance(change, PutHead):
+                waits.heads[change.row.tid] = change.row
+            elif isinstance(change, PutVector):
+                waits.vectors.append(change.row)
+            elif isinstance(change, _DROPS):
+                return None
+        if not packs and not waits.heads and not waits.vectors:
+            return waits
+        if not self._all_tell(packs, waits) or not self._parts_grow(waits.parts):
+            return None
+        self._tell(packs, waits)
+        return waits
+
+    def _all_tell(self, packs: dict[int, list[Pack]], waits: Deferral) -> bool:
+        """Whether each head and vector belongs to packs that lie behind all that the tables know of their topic."""
+        if waits.heads.keys() != packs.keys() or self._waiting + len(waits.parts) > MOST_PARTS:
+            return False
+        for tid, row in waits.heads.items():
+            last = self._heads_written.get(tid, 0)
+            for pack in packs[tid]:
+                if pack.seq <= last:
+                    return False
+                last = pack.last
+            if row.head != last:
+                return False
+        return len(packs) == 1 or {row.sid for row in waits.vectors} <= {part.sid for part, _ in waits.parts}
+
+    def _parts_grow(self, parts: list[tuple[Part, int]]) -> bool:
+        """Whether each part lies behind all others of its strand: then it stands nowhere yet, and reads can lay it
+        over the table."""
+        lasts: dict[int, int] = {}
+        for part, _ in parts:
+            if part.first <= (lasts.get(part.sid) or self._last_part(part.sid)):
+                return False
+            lasts[part.sid] = part.last
+        return True
+
+    def _last_part(self, sid: int) -> int:
+        last = self._last_parts.get(sid)
+        if last is None:
+            found = rows(self._writer, _LAST_PART, sid)
+            last = self._last_parts[sid] = found[0][0] if found else 0
+        return last
+
+    def _tell(self, packs: dict[int, list[Pack]], waits: Deferral) -> None:
+        """In the last pack of each topic the topic's rows; in the others that their parts wait."""
+        self._number += 1
+        tids = {part.sid: key >> SEQ_BITS for part, key in waits.parts}
+        for tid, row in waits.heads.items():
+            vectors = [astuple(v) for v in waits.vectors if len(packs) == 1 or tids[v.sid] == tid]
+            for pack in packs[tid]:
+                told = (self._number, None, ()) if pack is not packs[tid][-1] else (self._number, astuple(row), vectors)
+                waits.told[pack_key(tid, pack.seq)] = _encode(told)
+
+    def committed(self, changes: Sequence[Change], waits: Deferral | None) -> None:
+        """After the commit of a plan. Without one all that waited was written with it."""
+        if waits is not None:
+            self._take(waits)
+            return
+        self.forget()
+        for change in changes:
+            if isinstance(change, PutHead):
+                self._heads_written[change.row.tid] = change.row.head
+            elif isinstance(change, DropTopic):
+                self._heads_written.pop(change.tid, None)
+            elif isinstance(change, PutPack):
+                for part in change.parts:
+                    self._note_last(part)
+
+    def _take(self, waits: Deferral) -> None:
+        for part, key in waits.parts:
+            self._last_parts[part.sid] = part.last
+            self.parts.setdefault(part.sid, []).append((part, key))
+        for row in waits.vectors:
+            self.vectors[row.sid] = row
+        self.heads.update(waits.heads)
+        self._waiting += len(waits.parts)
+
+    def _note_last(self, part: Part) -> None:
+        known = self._last_parts.get(part.sid)
+        if known is not None and known < part.last:
+            self._last_parts[part.sid] = part.last
+
+    # ---- into the tables -------------------------------------------------------------------------
+
+    def write(self, merged: Collection[int] = ()) -> None:
+        """All that waits, into an open transaction; ``forget`` follows its commit. ``merged``: keys of packs that this
+        transaction replaced, so that nothing needs to be told of their parts."""
+        many = self._writer.executemany
+        many(PART, [
+            (part.sid, part.first, part.last, key)
+            for parts in self.parts.values() for part, key in parts if key not in merged
+        ])  # fmt: skip
+        many(HEAD, [astuple(row) for row in self.heads.values()])
+        many(VECTOR, [astuple(row) for row in self.vectors.values()])
+        self._writer.execute(META, (WRITTEN_KEY, b"%d" % self._number))
+
+    def forget(self) -> None:
+        """What was written waits no longer."""
+        for tid, row in self.heads.items():
+            self._heads_written[tid] = row.head
+        self.heads, self.vectors, self.parts, self._waiting = {}, {}, {}, 0
+
+    def waiting_packs(self) -> set[int]:
+        """Keys of the packs whose parts wait."""
+        return {key for parts in self.parts.values() for _, key in parts}
+
+    # ---- after a crash ---------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        """Write what waited when the process ended."""
+        key = 0
+        newest = self._number
+        while found := rows(self._writer, _NEXT_PACK, key):
+            tid = found[0][0] >> SEQ_BITS
+            key = pack_key(tid, MAX_SEQ)
+            for pack, parts, blob in rows(self._writer, _TELLING, pack_key(tid, self._heads_written.get(tid, 0)), key):
+                told = _decode(blob)
+                if told.number > self._number:
+                    newest = max(newest, told.number)
+                    self._take(_deferral(told, pack, parts))
+        if self.waiting:
+            self._number = newest
+            with self._writer:
+                self.write()
+            self.forget()
+
+
+def _deferral(told: _Told, key: int, parts: bytes) -> Deferral:
+    heads = [HeadRow(*told.head)] if told.head is not None else []
+    return Deferral(
+        heads={row.tid: row for row in heads},
+        vectors=[VectorRow(*row) for row in told.vectors],
+        parts=[(part, key) for part in parts_of(parts)],
+    )
