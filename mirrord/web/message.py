@@ -75,7 +75,7 @@ class Request(Struct, kw_only=True, eq=False):
 
     method: str = "GET"
     path: str = "/"
-    """Percent-decoded; ``raw_path`` is as it came. Neither has the query."""
+    """Percent-decoded but for slashes; ``raw_path`` is as it came. Neither has the query."""
     raw_path: bytes = b"/"
     query: str = ""
     headers: dict[bytes, bytes] = field(default_factory=dict)

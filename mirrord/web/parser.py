@@ -6,6 +6,7 @@ beside chunks, folded headers, bare line feeds, odd chunk sizes. What it lets th
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ IDLE, HEAD, BODY = 0, 1, 2
 MOST_HEADERS = 256
 SHORT_TARGET_BYTES = 256
 PROGRESS_BYTES = 16 * 1024
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) [/*][\x21-\x7e]* HTTP/1\.1\r?\n")
 
 
 class RequestParser:
@@ -59,12 +61,16 @@ class RequestParser:
             return
         self._piece_bytes = len(data)
         self._fed_bytes += len(data)
+        before = self.started
         try:
             self._http.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._after_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
             self.fault = _own_fault(error)
+        except httptools.HttpParserInvalidMethodError as error:
+            told = _unknown_method(data) if self.started <= before + 1 else None
+            self.fault = told or InvalidRequest(f"this is not a valid HTTP/1.1 request: {error}")
         except httptools.HttpParserError as error:
             self.fault = InvalidRequest(f"this is not a valid HTTP/1.1 request: {error}")
         if self.stage != IDLE:
@@ -198,6 +204,12 @@ def _own_fault(error: httptools.HttpParserCallbackError) -> MirrordError:
     raise error
 
 
+def _unknown_method(data: bytes) -> MirrordError | None:
+    """The refusal of a request that is one, but for a method that httptools has never heard of."""
+    line = _REQUEST_LINE.match(data)
+    return line and MethodNotAllowed(f"{line[1].decode()} is no method of HTTP that is known here")
+
+
 class Target(NamedTuple):
     """What a request is aimed at."""
 
@@ -219,10 +231,15 @@ def _parse_target(target: bytes) -> Target:
         target = b"/" + rest.partition(b"/")[2]
     raw_path, _, query = target.partition(b"?")
     try:
-        path = (unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path).decode()
+        path = (_unquoted(raw_path) if b"%" in raw_path else raw_path).decode()
         return Target(raw_path, path, query.decode())
     except UnicodeDecodeError:
         raise InvalidRequest("the path or query is not UTF-8 when its %-codes are read") from None
+
+
+def _unquoted(raw_path: bytes) -> bytes:
+    """A slash that is encoded parts nothing: it stays as it is, in a name that then is none."""
+    return unquote_to_bytes(raw_path.replace(b"%2F", b"%252F").replace(b"%2f", b"%252f"))
 
 
 # The same few paths are asked for again and again.

@@ -36,6 +36,12 @@ def test_a_wrong_method_names_the_right_ones(api: Api, path: str) -> None:
         assert response.headers["allow"] == PATHS[path]
 
 
+@pytest.mark.parametrize("method", ["BREW", "PURGED", "M-SEARCHES"])
+def test_a_method_that_nobody_knows(api: Api, method: str) -> None:
+    """405 for it too, in the one shape."""
+    refused(api.request(method, "/v0/topics"), 405, "method_not_allowed")
+
+
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
 @pytest.mark.parametrize(
     "path", ["/nope", "/v0", "/v0/", "/v1/topics", "/v0/topics/", "/v0/topics/x/", "/v0/topics/x/nope",

@@ -8,7 +8,7 @@ import pytest
 
 from .daemon import Api, refused
 
-WRONG = ["-a", ".a", "_a", ":a", "a b", "é", "aé", "a" * 256, "a\n", "a\x00", "a*", "a>b", "a,b", "日本"]
+WRONG = ["-a", ".a", "_a", ":a", "a b", "é", "aé", "a" * 256, "a\n", "a\x00", "a*", "a>b", "a,b", "a/b", "日本"]
 
 
 @pytest.mark.parametrize("name", ["a", "Z9", "0", "a" * 255, "A.b_c:d-e", "9.9"])
