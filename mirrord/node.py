@@ -41,7 +41,7 @@ from .storage.writer import WritableStore
 from .streams.fans import Fans
 from .streams.streams import StreamRules, Streams
 from .topics.ground import Ground
-from .topics.log.quota import Quota
+from .topics.quota import Quota
 from .topics.log.shelf import Shelf
 from .topics.log.sources import Sources
 from .topics.log.turn import Sizes

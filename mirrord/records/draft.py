@@ -177,3 +177,14 @@ def encode(
     return digest + rest, digest, tags
 
 
+def pieces_of(drafts: list[Draft], most_bytes: int) -> list[list[Draft]]:
+    """Pieces of at most so much text (one larger record alone)."""
+    pieces: list[list[Draft]] = [[]]
+    size = 0
+    for draft in drafts:
+        if size + draft.text_bytes > most_bytes and pieces[-1]:
+            pieces.append([])
+            size = 0
+        pieces[-1].append(draft)
+        size += draft.text_bytes
+    return pieces

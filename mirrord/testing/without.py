@@ -26,7 +26,7 @@ from ..storage.journal import Journal
 from ..storage.store import Change, PutIdempotency, PutMark, PutPack, PutVector
 from ..storage.turns import Turn
 from ..topics.erasure.orders import Orders
-from ..topics.log import rules, turn
+from ..topics.log import arrival, rules
 
 Swap = tuple[Any, str, Callable[..., Any]]  # where, the name there, the broken variant
 
@@ -177,7 +177,7 @@ SAFEGUARDS = {
     "gap-seq": Safeguard(
         "an involuntary gap takes a seq, so that readers see it",
         "caps",
-        ((turn, "takes_a_seq", lambda _reason: False),),
+        ((arrival, "takes_a_seq", lambda _reason: False),),
     ),
 }
 

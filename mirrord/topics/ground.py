@@ -13,10 +13,10 @@ from ..clock import Clock
 from ..storage.life import Life
 from ..storage.store import Change, Store
 from ..storage.turns import FIRST, Turn
-from .log.quota import Quota
 from .log.shelf import Shelf
 from .log.sources import Sources
 from .log.turn import Sizes
+from .quota import Quota
 
 
 class Writer(Protocol):

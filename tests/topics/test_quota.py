@@ -12,7 +12,7 @@ from msgspec import Raw
 from mirrord.actors.mailbox import Envelope
 from mirrord.errors import Throttled
 from mirrord.records.draft import Draft
-from mirrord.topics.log.quota import Quota
+from mirrord.topics.quota import Quota
 from mirrord.topics.messages import Append, Apply, Delete, Introduce, Key
 
 from .rig import Origin, Rig, config

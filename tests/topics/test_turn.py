@@ -17,6 +17,7 @@ from mirrord.records.record import records
 from mirrord.records.strand import Position
 from mirrord.storage.memory import MemoryStore
 from mirrord.storage.store import PutGap, PutPack, PutStrand, PutVector
+from mirrord.topics.log.arrival import Arrival
 from mirrord.topics.log.log import Log
 from mirrord.topics.log.turn import Sizes, Turn
 from mirrord.topics.messages import Fork
@@ -27,7 +28,7 @@ from .rig import ME, Origin, draft, log_of, turn_of
 def known(origin: Origin, log: Log | None = None) -> Log:
     """A log to which the origin's strand was introduced."""
     log = log if log is not None else log_of()
-    turn_of(log).introduce(origin.descriptor)
+    Arrival(turn_of(log)).introduce(origin.descriptor)
     return log
 
 
@@ -125,7 +126,7 @@ def test_chunks_of_peers_are_kept_byte_for_byte() -> None:
     log = known(origin)
     turn = turn_of(log)
     bodies = origin.write(3) + origin.write(1)
-    applied = turn.apply(bodies)
+    applied = Arrival(turn).apply(bodies)
     assert (applied.taken, applied.known, applied.moved) == (4, 0, ((5, 4),))
     commit(turn, store)
     assert b"".join(p.body for p in store.packs(1, 1, 1 << 30)) == bodies
@@ -137,8 +138,8 @@ def test_what_is_known_is_skipped_and_counted() -> None:
     origin = Origin(5)
     log = known(origin)
     first, second = origin.write(2), origin.write(3)
-    turn_of(log).apply(first)
-    applied = turn_of(log).apply(first + second)
+    Arrival(turn_of(log)).apply(first)
+    applied = Arrival(turn_of(log)).apply(first + second)
     assert (applied.known, applied.taken, log.head) == (2, 3, 5)
 
 
@@ -147,7 +148,7 @@ def test_what_is_ahead_is_never_applied() -> None:
     origin = Origin(5)
     log = known(origin)
     _, second = origin.write(2), origin.write(3)
-    applied = turn_of(log).apply(second)
+    applied = Arrival(turn_of(log)).apply(second)
     assert (applied.taken, applied.ahead, log.strands[5].last, log.head) == (0, (5,), 0, 0)
 
 
@@ -155,10 +156,10 @@ def test_another_content_at_one_place_is_a_fork_and_names_both() -> None:
     """Never overwritten, never skipped: the strand halts, with both positions; other strands go on."""
     origin, twin, other = Origin(5), Origin(5), Origin(6)
     log = known(other, known(origin))
-    turn_of(log).apply(origin.write(2))
+    Arrival(turn_of(log)).apply(origin.write(2))
     twin.write(1)
     twin_last = twin.write(2)
-    applied = turn_of(log).apply(twin_last + other.write(1))
+    applied = Arrival(turn_of(log)).apply(twin_last + other.write(1))
     assert applied.forks == (Fork(5, origin.ends[-1], Position(3, twin.ends[-1].hash)),)
     assert applied.moved == ((6, 1),)
     assert log.strands[5].last == 2
@@ -168,8 +169,8 @@ def test_a_repeat_that_ends_at_our_head_with_another_hash_is_a_fork() -> None:
     """The rewound writer that wrote the same numbers again is found at its first repeat."""
     origin, twin = Origin(5), Origin(5, ts=1_600_000_000_001)
     log = known(origin)
-    turn_of(log).apply(origin.write(2))
-    applied = turn_of(log).apply(twin.write(2))
+    Arrival(turn_of(log)).apply(origin.write(2))
+    applied = Arrival(turn_of(log)).apply(twin.write(2))
     assert [f.theirs for f in applied.forks] == [twin.ends[-1]]
 
 
@@ -177,9 +178,9 @@ def test_a_broken_chain_is_a_fork_before_anything_is_applied() -> None:
     """The chain check: a chunk that names another hash before it does not follow, however well numbered."""
     origin, twin = Origin(5), Origin(5, ts=1_600_000_000_001)
     log = known(origin)
-    turn_of(log).apply(origin.write(2))
+    Arrival(turn_of(log)).apply(origin.write(2))
     twin.write(2)
-    applied = turn_of(log).apply(twin.write(1))
+    applied = Arrival(turn_of(log)).apply(twin.write(1))
     assert [(f.mine, f.theirs) for f in applied.forks] == [(origin.ends[1], Position(2, twin.ends[1].hash))]
     assert (applied.taken, log.head) == (0, 2)
 
@@ -187,7 +188,7 @@ def test_a_broken_chain_is_a_fork_before_anything_is_applied() -> None:
 def test_chunks_before_their_descriptor_are_a_violation() -> None:
     """Every record belongs to a strand whose origin is known."""
     with pytest.raises(ProtocolViolation, match="before its descriptor"):
-        turn_of(log_of()).apply(Origin(5).write())
+        Arrival(turn_of(log_of())).apply(Origin(5).write())
 
 
 def test_a_wrong_hash_keeps_what_came_before_and_nothing_after() -> None:
@@ -198,7 +199,7 @@ def test_a_wrong_hash_keeps_what_came_before_and_nothing_after() -> None:
     bad[-1] ^= 1
     turn = turn_of(log)
     with pytest.raises(HashMismatch):
-        turn.apply(good + bytes(bad))
+        Arrival(turn).apply(good + bytes(bad))
     commit(turn, store)
     assert (log.strands[5].durable, log.head) == (origin.ends[1], 2)
 
@@ -210,7 +211,7 @@ def test_kinds_that_this_version_does_not_know_are_refused() -> None:
     packed, _, _ = encode(5, 1, origin.descriptor.id_hash, 7, [draft()], kind=2)
     turn = turn_of(log)
     with pytest.raises(ProtocolViolation, match="kind"):
-        turn.apply(packed)
+        Arrival(turn).apply(packed)
     assert log.head == 0
     assert not [c for c in turn.finish(0.0) if isinstance(c, PutPack)]
 
@@ -222,7 +223,7 @@ def test_our_own_open_strand_is_extended_by_nobody_else() -> None:
     own = log.own
     assert own is not None
     packed, _, _ = encode(own.descriptor.strand, 2, own.hash or b"", 7, [draft()])
-    applied = turn_of(log).apply(packed)
+    applied = Arrival(turn_of(log)).apply(packed)
     assert (applied.mine, applied.taken, own.last) == ((own.descriptor.strand,), 0, 1)
 
 
@@ -230,12 +231,14 @@ def test_a_strand_is_described_once() -> None:
     """The same again is fine, another one is a violation; a strand of ours that we never opened is one too."""
     origin = Origin(5)
     log = known(origin)
-    turn_of(log).introduce(origin.descriptor)
+    Arrival(turn_of(log)).introduce(origin.descriptor)
     with pytest.raises(ProtocolViolation, match="another way"):
-        turn_of(log).introduce(structs.replace(origin.descriptor, origin="elsewhere"))
+        Arrival(turn_of(log)).introduce(structs.replace(origin.descriptor, origin="elsewhere"))
     with pytest.raises(ProtocolViolation, match="never opened"):
-        turn_of(log).introduce(structs.replace(origin.descriptor, strand=6, origin_id=ME.origin_id, life=ME.life))
-    turn_of(log).introduce(structs.replace(origin.descriptor, strand=7, origin_id=ME.origin_id))
+        Arrival(turn_of(log)).introduce(
+            structs.replace(origin.descriptor, strand=6, origin_id=ME.origin_id, life=ME.life)
+        )
+    Arrival(turn_of(log)).introduce(structs.replace(origin.descriptor, strand=7, origin_id=ME.origin_id))
     assert sorted(log.strands) == [5, 7]
 
 
@@ -244,9 +247,9 @@ def test_strands_of_a_topic_are_bounded() -> None:
     log = log_of()
     turn = turn_of(log, sizes=Sizes(64 << 10, 3))
     for number in range(1, 4):
-        turn.introduce(Origin(number).descriptor)
+        Arrival(turn).introduce(Origin(number).descriptor)
     with pytest.raises(ProtocolViolation, match="max_strands_per_topic"):
-        turn.introduce(Origin(4).descriptor)
+        Arrival(turn).introduce(Origin(4).descriptor)
 
 
 # ---- covers
@@ -263,7 +266,7 @@ def test_a_loss_takes_one_seq_and_what_was_wanted_none() -> None:
         origin = Origin(5)
         log = known(origin)
         turn = turn_of(log)
-        assert turn.cover(cover(origin, 1, 9, reason)).taken == 1
+        assert Arrival(turn).cover(cover(origin, 1, 9, reason)).taken == 1
         (put,) = [c for c in turn.finish(0.0) if isinstance(c, PutGap)]
         assert (log.head, log.count, log.strands[5].last) == (seqs, 0, 9)
         assert (put.gap.seq_from, put.gap.seq_to) == (seqs, seqs)
@@ -275,10 +278,10 @@ def test_a_cover_of_what_is_known_does_nothing() -> None:
     origin = Origin(5)
     log = known(origin)
     turn = turn_of(log)
-    turn.apply(origin.write(4))
+    Arrival(turn).apply(origin.write(4))
     commit(turn, MemoryStore())
     turn = turn_of(log)
-    assert turn.cover(cover(origin, 2, 4)).known == 3
+    assert Arrival(turn).cover(cover(origin, 2, 4)).known == 3
     assert turn.finish(0.0) == []
 
 
@@ -286,7 +289,7 @@ def test_a_cover_ahead_is_not_applied() -> None:
     """A cover behind a hole would hide the hole."""
     origin = Origin(5)
     log = known(origin)
-    assert turn_of(log).cover(cover(origin, 3, 9)).ahead == (5,)
+    assert Arrival(turn_of(log)).cover(cover(origin, 3, 9)).ahead == (5,)
     assert log.strands[5].last == 0
 
 
@@ -294,7 +297,7 @@ def test_a_cover_with_another_hash_before_it_is_a_fork() -> None:
     """A cover chains like a chunk."""
     origin = Origin(5)
     log = known(origin)
-    applied = turn_of(log).cover(cover(origin, 1, 9, prev_hash=b"x" * 16))
+    applied = Arrival(turn_of(log)).cover(cover(origin, 1, 9, prev_hash=b"x" * 16))
     assert [f.theirs for f in applied.forks] == [Position(0, b"x" * 16)]
     assert log.strands[5].last == 0
 
@@ -303,9 +306,9 @@ def test_a_cover_that_began_before_our_head_covers_the_rest() -> None:
     """The log came further while the cover was held back: only what is still missing is covered."""
     origin = Origin(5)
     log = known(origin)
-    turn_of(log).apply(origin.write(4))
+    Arrival(turn_of(log)).apply(origin.write(4))
     turn = turn_of(log)
-    turn.cover(cover(origin, 1, 9))
+    Arrival(turn).cover(cover(origin, 1, 9))
     (put,) = [c for c in turn.finish(0.0) if isinstance(c, PutGap)]
     assert (put.gap.first, put.gap.last, put.gap.prev_hash) == (5, 9, origin.ends[-1].hash)
 
@@ -315,16 +318,16 @@ def test_after_a_cover_without_a_hash_the_chain_is_adopted() -> None:
     origin = Origin(5)
     log = known(origin)
     origin.write(9)
-    turn_of(log).cover(cover(origin, 1, 9, hash=None))
+    Arrival(turn_of(log)).cover(cover(origin, 1, 9, hash=None))
     assert log.strands[5].hash is None
-    assert turn_of(log).apply(origin.write(1)).taken == 1
+    assert Arrival(turn_of(log)).apply(origin.write(1)).taken == 1
     assert log.strands[5].hash == origin.ends[-1].hash
 
 
 def test_covers_of_strands_that_nobody_described_are_a_violation() -> None:
     """Like chunks."""
     with pytest.raises(ProtocolViolation):
-        turn_of(log_of()).cover(Cover(5, 1, 2, "lost", None, None))
+        Arrival(turn_of(log_of())).cover(Cover(5, 1, 2, "lost", None, None))
 
 
 # ---- packs
@@ -338,7 +341,7 @@ def test_packs_are_cut_where_they_are_full() -> None:
     store = MemoryStore()
     turn.append([draft("0")])
     for origin in (one, two, one, two, one):
-        turn.apply(origin.write(4, pad=50))
+        Arrival(turn).apply(origin.write(4, pad=50))
     turn.append([draft("9")])
     commit(turn, store)
     packs = store.packs(1, 1, 1 << 30)
@@ -358,10 +361,10 @@ def test_a_turn_that_changes_nothing_commits_nothing() -> None:
     log, store = known(origin), MemoryStore()
     packed = origin.write(2)
     turn = turn_of(log)
-    turn.apply(packed)
+    Arrival(turn).apply(packed)
     commit(turn, store)
     turn = turn_of(log)
-    turn.apply(packed)
+    Arrival(turn).apply(packed)
     assert turn.finish(0.0) == []
 
 
@@ -370,10 +373,10 @@ def test_a_descriptor_is_stored_with_the_first_thing_of_its_strand() -> None:
     origin = Origin(5)
     log, store = known(origin), MemoryStore()
     turn = turn_of(log)
-    turn.apply(origin.write())
+    Arrival(turn).apply(origin.write())
     assert sum(isinstance(c, PutStrand) for c in turn.finish(0.0)) == 1
     turn = turn_of(log_of())
-    turn.introduce(origin.descriptor)
+    Arrival(turn).introduce(origin.descriptor)
     assert turn.finish(0.0) == []
     store.close()
 
@@ -383,11 +386,11 @@ def test_the_ceiling_is_raised_with_a_sync_whoever_brought_the_records() -> None
     origin = Origin(5)
     log = known(origin)
     turn = turn_of(log)
-    turn.apply(origin.write(3))
+    Arrival(turn).apply(origin.write(3))
     turn.finish(0.0)
     assert (turn.sync, log.ceiling >= log.head + 4096) == (True, True)
     turn = turn_of(log)
-    turn.apply(origin.write(3))
+    Arrival(turn).apply(origin.write(3))
     turn.finish(0.0)
     assert turn.sync is False
 
@@ -412,7 +415,7 @@ def test_every_interleaving_gives_each_record_exactly_once(data: st.DataObject) 
         turn = turn_of(log, sizes=Sizes(data.draw(st.sampled_from([200, 64 << 10])), 100))
         for _ in range(data.draw(st.integers(1, 3))):
             frame = data.draw(st.lists(st.sampled_from(pieces), min_size=1, max_size=6))
-            turn.apply(b"".join(o.chunks[i] for o, i in frame))
+            Arrival(turn).apply(b"".join(o.chunks[i] for o, i in frame))
             for o, i in frame:
                 have[o.number] += have[o.number] == i
         commit(turn, store)

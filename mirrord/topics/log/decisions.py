@@ -55,9 +55,10 @@ from ..messages import (
     Miss,
     Sweep,
 )
+from ..quota import Quota
 from . import retention, rules
+from .arrival import Arrival
 from .log import Identities, Log, Strand
-from .quota import Quota
 from .turn import Turn
 
 
@@ -99,9 +100,9 @@ class Decisions:
                 self._turn.marks += message.changes
                 return None
             case Introduce():
-                return self._turn.introduce(message.descriptor)
+                return Arrival(self._turn).introduce(message.descriptor)
             case ApplyCover():
-                return self._turn.cover(message.cover)
+                return Arrival(self._turn).cover(message.cover)
             case Configure():
                 return self._configure(message)
             case Created():
@@ -121,9 +122,7 @@ class Decisions:
             row = self._remembered(key.name)
             if row is not None:
                 if log.about.config.idempotency_check and row.digest != key.digest:
-                    raise IdempotencyConflict(
-                        detail={"topic": log.name, "first_seq": row.first, "last_seq": row.last}
-                    )
+                    raise IdempotencyConflict(detail={"topic": log.name, "first_seq": row.first, "last_seq": row.last})
                 self._turn.marks += message.changes
                 return Appended(row.first, row.last, row.head, deduped=True)
         if log.about.config.discard == "reject":
@@ -179,7 +178,8 @@ class Decisions:
         return deleted
 
     def _apply(self, message: Apply) -> Applied:
-        applied, turn = self._turn.apply(message.chunks, may_lack=message.may_lack), self._turn
+        turn = self._turn
+        applied = Arrival(turn, may_lack=message.may_lack).apply(message.chunks)
         if turn.orders or self._log.awaited:
             orders = Orders(turn, self._store, self._eraser)
             while turn.orders:
@@ -211,10 +211,7 @@ class Decisions:
                 "requested_type": config.type,
             }
             raise TopicExistsIncompatible(detail=detail)
-        if (
-            "ephemeral" in {about.config.durability, config.durability}
-            and about.config.durability != config.durability
-        ):
+        if "ephemeral" in {about.config.durability, config.durability} and about.config.durability != config.durability:
             how = "DELETE it with ?forget=true, without a link that names it" if about.deleted else "delete it first"
             raise Conflict(f"a topic cannot become ephemeral, nor stop being so: {how} (its log lives elsewhere)")
         changed = structs.replace(about, config=config, put=about.put or message.put, deleted=False)
@@ -263,9 +260,7 @@ class Decisions:
         self._memory.clear()
         closed = max((s.sid for s in log.strands.values()), default=0)
         self._rewrite(
-            structs.replace(
-                log.about, deleted=True, log_id=turn.sources.log_id(), closed_sid=closed, put=False
-            )
+            structs.replace(log.about, deleted=True, log_id=turn.sources.log_id(), closed_sid=closed, put=False)
         )
 
     def _drop_marks(self, prefix: str) -> None:

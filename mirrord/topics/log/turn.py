@@ -10,16 +10,13 @@ from collections.abc import Sequence
 
 from msgspec import Raw, Struct
 
-from ...errors import ProtocolViolation
 from ...records import chunk as chunks
-from ...records.chunk import COUNT, FIRST, FLAGS, HASH, KIND, RECORDS, STRAND, STRIPPED, TEXT_LEN, TS_LAST, Header
-from ...records.draft import Copy, Draft, encode
-from ...records.gap import CONTROL, SOURCE_TRIM, Cover, takes_a_seq
-from ...records.run import Run, run_from
-from ...records.strand import Descriptor, Identity, Position
+from ...records.chunk import COUNT, FIRST, HASH, TS_LAST, Header
+from ...records.draft import Copy, Draft, encode, pieces_of
+from ...records.gap import CONTROL, LOST, SOURCE_TRIM
+from ...records.strand import Descriptor, Identity
 from ...storage.store import MASK_BITS, Change, DropMasks, Gap, Pack, PutGap, PutHead, PutMask, PutStrand, PutVector
 from ..erasure.masks import Masks
-from ..messages import Applied, Fork
 from . import rules
 from .log import Log, Strand, strand_row, vector_row
 from .pack import PackBuilder
@@ -72,7 +69,7 @@ class Turn:
         if self._drafts:
             other = isinstance(self._drafts[0], Copy) != isinstance(drafts[0], Copy)
             if other or self._draft_bytes + text_bytes > SHARED_BYTES:
-                self._write_drafts()  # a chunk is of what writers sent, or of what routers made
+                self.write_drafts()  # a chunk is of what writers sent, or of what routers made
         first_seq = log.head + 1
         log.head += len(drafts)
         log.count += len(drafts)
@@ -80,10 +77,10 @@ class Turn:
         self._drafts += drafts
         self._draft_bytes += text_bytes
         if self._draft_bytes > CHUNK_BYTES:
-            self._write_drafts()
+            self.write_drafts()
         return first_seq, log.head
 
-    def _write_drafts(self) -> None:
+    def write_drafts(self) -> None:
         """What was appended since becomes chunks: before anything else happens to the log, at the latest at the end."""
         drafts, log = self._drafts, self.log
         if not drafts:
@@ -92,24 +89,22 @@ class Turn:
         self._drafts, self._draft_bytes = [], 0
         strand = log.own or self._open_strand()
         ts = log.last_ts = max(self.now_ms, strand.ts)
-        for piece in [drafts] if size <= CHUNK_BYTES else _split(drafts):
+        for piece in [drafts] if size <= CHUNK_BYTES else pieces_of(drafts, CHUNK_BYTES):
             prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
             packed, digest, tags = encode(strand.descriptor.strand, strand.last + 1, prev, ts, piece)
             header = chunks.header_at(packed, 0)
-            self._put(seq, strand, packed, header, tags if not header[chunks.FLAGS] & chunks.MANY_TAGS else None)
+            self.put(seq, strand, packed, header, tags if not header[chunks.FLAGS] & chunks.MANY_TAGS else None)
             strand.hash = digest
             seq += len(piece)
 
     def tell(self, content: str, text: bytes) -> None:
         """A control chunk of this node's strand: peers do what it says. ``text`` is JSON."""
-        self._write_drafts()
+        self.write_drafts()
         strand = self.log.own or self._open_strand()
         prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
         ts, draft = max(self.now_ms, strand.ts), Draft(Raw(text), tag=content)
-        packed, digest, _ = encode(
-            strand.descriptor.strand, strand.last + 1, prev, ts, [draft], chunks.CONTROL
-        )
-        self._take_control(strand, packed, chunks.header_at(packed, 0))
+        packed, digest, _ = encode(strand.descriptor.strand, strand.last + 1, prev, ts, [draft], chunks.CONTROL)
+        self.put_control(strand, packed, chunks.header_at(packed, 0))
         strand.hash = digest
 
     def _open_strand(self) -> Strand:
@@ -120,189 +115,53 @@ class Turn:
         descriptor = Descriptor(
             self.sources.strand(), log.about.renamed_from or log.name, me.origin_id, me.name, me.life, after
         )
-        strand = self._know(descriptor)
+        strand = self.know(descriptor)
         log.own = strand
         return strand
 
-    # ---- what links bring ------------------------------------------------------------------------
-
-    def introduce(self, descriptor: Descriptor) -> None:
-        """Know a strand from now on. Raises ProtocolViolation when it contradicts what is known."""
-        known = self.log.strands.get(descriptor.strand)
-        if known is not None:
-            if known.descriptor != descriptor:
-                raise ProtocolViolation(
-                    f"strand {descriptor.strand:016x} was described in another way before"
-                )
-            return
-        if self.identity.wrote(descriptor):
-            raise ProtocolViolation(
-                f"strand {descriptor.strand:016x} is told to be ours, but we never opened it"
-            )
-        if len(self.log.strands) >= self.sizes.strands:
-            raise ProtocolViolation(
-                f"topic {self.log.name} has {self.sizes.strands} strands already ([limits] max_strands_per_topic)"
-            )
-        self._know(descriptor)
-
-    def _know(self, descriptor: Descriptor) -> Strand:
-        strand = Strand(
-            self.sources.sid(), descriptor, hash=descriptor.id_hash, durable_hash=descriptor.id_hash
-        )
+    def know(self, descriptor: Descriptor) -> Strand:
+        """A strand that nobody knew before."""
+        strand = Strand(self.sources.sid(), descriptor, hash=descriptor.id_hash, durable_hash=descriptor.id_hash)
         self.log.strands[descriptor.strand] = strand
         return strand
 
-    def apply(self, buffer: bytes, *, may_lack: bool = False) -> Applied:
-        """Compare-and-append the chunks of one frame. Raises ProtocolViolation at the first that cannot be true;
-        those before it are kept."""
-        self._write_drafts()
-        view, at, end = memoryview(buffer), 0, len(buffer)
-        taken = known = 0
-        ahead: dict[int, None] = {}
-        forks: dict[int, Fork] = {}
-        mine: dict[int, None] = {}
-        moved: dict[int, int] = {}
-        strands = self.log.strands
-        while at < end:
-            if end - at < chunks.HEADER_LEN:
-                raise ProtocolViolation("a frame ends inside a chunk header")
-            header = chunks.header_at(buffer, at)
-            size = chunks.check_shape(header, end - at)
-            if header[KIND] > chunks.CONTROL:
-                raise ProtocolViolation(f"a chunk of kind {header[KIND]} needs a newer mirrord on this node")
-            strand = strands.get(header[STRAND])
-            if strand is None:
-                raise ProtocolViolation(f"a chunk of strand {header[STRAND]:016x} came before its descriptor")
-            verdict = rules.follows(strand.last, header)
-            if verdict is rules.NEXT and strand is self.log.own:
-                mine[header[STRAND]] = None
-            elif verdict is rules.NEXT and rules.chains(strand.hash, header) and header[STRAND] not in forks:
-                if header[KIND] == RECORDS and not header[FLAGS] & STRIPPED:
-                    run = self._take_run(strand, buffer, at, header)
-                    moved[header[STRAND]] = strand.last
-                    taken += run.records
-                    at = run.end
-                    continue
-                chunks.check_hash(view, at, size, header)
-                if header[KIND] == RECORDS:
-                    if not may_lack:
-                        raise ProtocolViolation(f"strand {header[STRAND]:016x}: a stripped chunk came unasked")
-                    self._take_mask(chunks.missing(view, at, header))
-                    self._take(strand, view[at : at + size], header, chunks.tags_of(buffer, at, header))
-                else:
-                    self._take_control(strand, packed := buffer[at : at + size], header)
-                    self.orders.append(packed)
-                strand.hash = header[HASH]
-                moved[header[STRAND]] = strand.last
-                taken += header[COUNT]
-            elif verdict is rules.KNOWN and rules.same_end(strand.last, strand.hash, header):
-                known += header[COUNT]
-            elif verdict is rules.AHEAD:
-                ahead[header[STRAND]] = None
-            elif header[STRAND] not in forks:
-                theirs = (
-                    Position(header[FIRST] - 1, header[chunks.PREV_HASH])
-                    if verdict is rules.NEXT
-                    else Position(header[FIRST] + header[COUNT] - 1, header[HASH])
-                )
-                forks[header[STRAND]] = Fork(header[STRAND], Position(strand.last, strand.hash), theirs)
-            at += size
-        return Applied(taken, known, tuple(ahead), tuple(forks.values()), tuple(moved.items()), tuple(mine))
-
-    def cover(self, cover: Cover) -> Applied:
-        """Advance over a range that brings no records. Raises ProtocolViolation when it cannot be true."""
-        strand = self.log.strands.get(cover.strand)
-        if strand is None or not cover.is_sound():
-            raise ProtocolViolation(f"a cover of strand {cover.strand:016x} cannot be true")
-        if cover.last <= strand.last:
-            return Applied(known=cover.last - cover.first + 1)
-        if cover.first > strand.last + 1:
-            return Applied(ahead=(cover.strand,))
-        inside = cover.first <= strand.last  # the log has come further since it was told
-        if not inside and not rules.cover_chains(strand.hash, cover):
-            return Applied(
-                forks=(
-                    Fork(
-                        cover.strand,
-                        Position(strand.last, strand.hash),
-                        Position(cover.first - 1, cover.prev_hash),
-                    ),
-                )
-            )
-        self._cover(strand, cover)
-        return Applied(taken=1)
-
-    def _cover(self, strand: Strand, cover: Cover) -> None:
-        self._close_pack()
-        log, seq = self.log, 0
-        if takes_a_seq(cover.reason):
-            log.head += 1
-            seq = log.head
-        gap = Gap(
-            log.tid, strand.sid, strand.last + 1, cover.last, cover.reason, strand.hash, cover.hash, seq, seq
-        )
-        self.gaps.append(gap)
-        self.changes.append(PutGap(gap))
-        strand.last, strand.hash, strand.whole_from = cover.last, cover.hash, cover.last + 1
-        self._touched[strand.sid] = strand
-
     # ---- packs -----------------------------------------------------------------------------------
 
-    def _take(
-        self, strand: Strand, piece: bytes | memoryview, header: Header, tags: Sequence[str] | None
-    ) -> None:
-        log, count = self.log, header[COUNT]
-        self._put(log.head + 1, strand, piece, header, tags)
-        log.head += count
-        log.count += count
-        log.bytes += header[TEXT_LEN]
-
-    def _take_run(self, strand: Strand, buffer: bytes, at: int, header: Header) -> Run:
-        """The chunk, and those behind it that follow without a doubt, as one piece of a pack."""
-        log, pack, most = self.log, self._pack, self.sizes.pack_bytes
-        if pack is None or (pack.size + chunks.size_of(header) > most and pack.bodies):
-            self._close_pack()
-            pack = self._pack = PackBuilder(log.head + 1)
-        run = run_from(buffer, at, header, most - pack.size)
-        pack.add_run(strand.sid, memoryview(buffer)[at : run.end], run)
-        log.head += run.records
-        log.count += run.records
-        log.bytes += run.text_bytes
-        strand.last, strand.hash, strand.ts = strand.last + run.records, run.hash, run.ts_last
-        self._touched[strand.sid] = strand
-        return run
-
-    def _put(
-        self, seq: int, strand: Strand, piece: bytes | memoryview, header: Header, tags: Sequence[str] | None
-    ) -> None:
-        """Into a pack; ``seq`` is that of its first record."""
+    def pack_for(self, header: Header, seq: int) -> PackBuilder:
+        """The pack that has room for a chunk; ``seq`` is that of its first record."""
         pack = self._pack
-        if pack is None or (pack.size + len(piece) > self.sizes.pack_bytes and pack.bodies):
+        if pack is None or (pack.size + chunks.size_of(header) > self.sizes.pack_bytes and pack.bodies):
             self._seal_pack()
             pack = self._pack = PackBuilder(seq)
-        pack.add(strand.sid, piece, header, tags)
+        return pack
+
+    def put(
+        self, seq: int, strand: Strand, piece: bytes | memoryview, header: Header, tags: Sequence[str] | None
+    ) -> None:
+        """A chunk into a pack; ``seq`` is that of its first record."""
+        self.pack_for(header, seq).add(strand.sid, piece, header, tags)
         strand.last += header[COUNT]
         strand.ts = header[TS_LAST]
         self._touched[strand.sid] = strand
 
-    def _take_mask(self, gone: int) -> None:
-        """The chunk that is taken next lacks these records: deleted where it came from, and so here."""
-        self.masks.add_bits(self.log.head + 1, gone)
-        self.log.count -= gone.bit_count()
-
-    def _take_control(self, strand: Strand, packed: bytes, header: Header) -> None:
+    def put_control(self, strand: Strand, packed: bytes, header: Header) -> None:
         """It has oseqs and a place in the chain, takes no seq, and is kept for those who come later."""
         gap = Gap(
             self.log.tid, strand.sid, header[FIRST], header[FIRST] + header[COUNT] - 1, CONTROL,
             header[chunks.PREV_HASH], header[HASH], ends=packed,
         )  # fmt: skip
-        self.gaps.append(gap)
-        self.changes.append(PutGap(gap))
+        self.put_gap(gap)
         strand.last, strand.ts = gap.last, header[TS_LAST]
         self._touched[strand.sid] = strand
 
-    def _close_pack(self) -> None:
-        self._write_drafts()
+    def put_gap(self, gap: Gap) -> None:
+        """A range without records; whoever gives it a seq has closed the pack before."""
+        self.gaps.append(gap)
+        self.changes.append(PutGap(gap))
+
+    def close_pack(self) -> None:
+        """What comes next stands in no pack with what came before."""
+        self.write_drafts()
         self._seal_pack()
 
     def _seal_pack(self) -> None:
@@ -316,27 +175,23 @@ class Turn:
         """Seqs up to here may have been readable in a life whose tail is gone: one `lost` tombstone, never re-used."""
         log = self.log
         if seq_to > log.head:
-            self._close_pack()
-            gap = Gap(log.tid, 0, log.head + 1, seq_to, "lost", None, None, log.head + 1, seq_to)
+            self.close_pack()
+            gap = Gap(log.tid, 0, log.head + 1, seq_to, LOST, None, None, log.head + 1, seq_to)
             log.head = seq_to
-            self.gaps.append(gap)
-            self.changes.append(PutGap(gap))
+            self.put_gap(gap)
 
     def miss(self, records: int) -> None:
         """So many records were lost on their way into this log: one tombstone, at a seq of its own. It stays here, as
         no strand has a place for what was never written."""
-        self._close_pack()
+        self.close_pack()
         log = self.log
         log.head += 1
-        gap = Gap(
-            log.tid, 0, log.head, log.head + records - 1, SOURCE_TRIM, None, None, log.head, log.head
-        )
-        self.gaps.append(gap)
-        self.changes.append(PutGap(gap))
+        gap = Gap(log.tid, 0, log.head, log.head + records - 1, SOURCE_TRIM, None, None, log.head, log.head)
+        self.put_gap(gap)
 
     def finish(self, per_second: float) -> list[Change]:
         """All changes of the turn, in the order in which they must be applied. Empty when nothing changed."""
-        self._close_pack()
+        self.close_pack()
         log = self.log
         ceiling = rules.raise_ceiling(log.head, log.ceiling, per_second)
         if ceiling != log.ceiling:
@@ -355,7 +210,7 @@ class Turn:
 
     def closed_packs(self) -> list[Pack]:
         """Packs that this turn has made so far."""
-        self._close_pack()
+        self.close_pack()
         return self.packs
 
     def forget_packs(self) -> None:
@@ -401,16 +256,3 @@ class Turn:
     def touched(self) -> tuple[Strand, ...]:
         """Strands whose position this turn moved."""
         return tuple(self._touched.values())
-
-
-def _split(drafts: list[Draft]) -> list[list[Draft]]:
-    """Pieces of at most CHUNK_BYTES of text (one larger record alone)."""
-    pieces: list[list[Draft]] = [[]]
-    size = 0
-    for draft in drafts:
-        if size + draft.text_bytes > CHUNK_BYTES and pieces[-1]:
-            pieces.append([])
-            size = 0
-        pieces[-1].append(draft)
-        size += draft.text_bytes
-    return pieces

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import Throttled
+from ..errors import Throttled
 
 
 class Quota:
