@@ -48,7 +48,7 @@ class Queues:
 
     def check(self, name: str, config: TopicConfig) -> None:
         """Raises InvalidRequest when a topic of this name cannot be configured so."""
-        if config.dead_letter == name:
+        if config.type == "queue" and config.dead_letter == name:
             raise InvalidRequest("dead_letter: expected another topic than the queue itself", {"field": "dead_letter"})
         if config.home is not None and config.home not in self._ground.nodes:
             told = f"home: expected one of {', '.join(sorted(self._ground.nodes))}, found {config.home!r}"

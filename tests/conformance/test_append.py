@@ -143,6 +143,15 @@ def test_inline_config_counts_only_when_it_creates(api: Api, topic: str) -> None
     assert (config["cap_records"], config["durability"]) == (3, "fsync")
 
 
+@pytest.mark.parametrize("config", [5, [], {"ttl_ms": -1}, {"type": "stack"}])
+def test_a_wrong_inline_config_is_refused_whether_it_counts_or_not(api: Api, topic: str, config: Any) -> None:
+    """An append whose body is wrong is wrong the second time, too."""
+    body = {"records": [{"data": 1}], "config": config}
+    refused(api.post(f"/v0/topics/{topic}", json=body), 400, "invalid_request")
+    api.create(topic)
+    refused(api.post(f"/v0/topics/{topic}", json=body), 400, "invalid_request")
+
+
 def test_an_inline_config_may_make_a_queue(api: Api, topic: str) -> None:
     """The first append of a producer sets a queue up, too."""
     body = {"records": [{"data": 1}], "config": {"type": "queue"}}

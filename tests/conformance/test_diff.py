@@ -84,7 +84,7 @@ def test_pages_follow_each_other(api: Api, topic: str) -> None:
         {"from_seq": -1}, {"from_seq": 1.5}, {"from_seq": "1"}, {"from_seq": None}, {"from_seq": True},
         {"limit": -1}, {"limit": "all"}, {"wait_ms": -1}, {"wait_ms": 0.5}, {"max_batch_bytes": -1},
         {"node": 5}, {"node": [5]}, {"node": {}}, {"include_tags": 1}, {"include_meta": "no"}, {"log_id": 5},
-        {"include_origin": []},
+        {"include_origin": []}, {"from_seq": 2**64}, {"limit": 10**30},
     ],
 )  # fmt: skip
 def test_wrong_fields_are_refused(api: Api, topic: str, wrong: dict[str, Any]) -> None:
@@ -190,7 +190,7 @@ def test_reading_is_repeatable(api: Api, topic: str) -> None:
     assert api.diff(topic)["records"] == api.diff(topic)["records"]
 
 
-@pytest.mark.parametrize("after", [2**31, 2**53 - 1, 2**53, 2**63 - 1, 2**63, 2**64 - 1, 2**64])
+@pytest.mark.parametrize("after", [2**31, 2**53 - 1, 2**53, 2**63 - 1, 2**63, 2**64 - 1])
 def test_cursors_beyond_everything(api: Api, topic: str, after: int) -> None:
     """A cursor that this log never gave out is of another log, however large."""
     api.append(topic, 1)

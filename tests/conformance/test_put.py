@@ -97,6 +97,12 @@ def test_a_wrong_field_is_refused_and_creates_nothing(api: Api, topic: str, wron
     refused(api.get(f"/v0/topics/{topic}"), 404, "topic_not_found")
 
 
+def test_only_a_queue_must_not_bury_in_itself(api: Api, topic: str) -> None:
+    """A log keeps the name and never uses it."""
+    refused(api.put(f"/v0/topics/{topic}", json={"type": "queue", "dead_letter": topic}), 400, "invalid_request")
+    assert api.create(topic, dead_letter=topic)["config"]["dead_letter"] == topic
+
+
 def test_unknown_fields_are_ignored(api: Api, topic: str) -> None:
     """A newer client's fields do no harm."""
     assert api.create(topic, color="blue")["config"] == DEFAULTS

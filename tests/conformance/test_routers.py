@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from .conftest import Pair
-from .daemon import Api, Daemon, refused, until
+from .daemon import Api, Daemon, answered, refused, until
 
 DEFAULTS = {
     "preserve_node": True, "preserve_tag": True, "filter": None, "allow_cycle": False, "guarantee": "at_least_once",
@@ -194,6 +194,17 @@ def test_lists(api: Api, topic: str) -> None:
         cursor = {"cursor": page["next_cursor"]}
     assert found == [f"{topic}.r{number}" for number in range(5)]
     refused(api.get("/v0/routers", params={"cursor": "x"}), 400, "invalid_request")
+
+
+def test_a_cursor_goes_into_a_url_as_it_is(api: Api, topic: str) -> None:
+    """Base64 has a plus, which is a space in a URL that nobody encoded."""
+    names = [f"{topic}{'a' * more}>" for more in range(4)]
+    for name in names:
+        route(api, name, topic, f"{topic}-copy")
+    cursors = [api.told("GET", "/v0/routers", prefix=name[:-1], page_size=1)["next_cursor"] for name in names[:-1]]
+    assert any("+" in cursor for cursor in cursors)
+    for cursor in cursors:
+        assert answered(api.get(f"/v0/routers?cursor={cursor}"))["routers"]
 
 
 def test_a_deleted_topic_takes_its_routers(api: Api, topic: str, dest: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -37,6 +38,8 @@ T = TypeVar("T")
 MOST_CONTROL_BYTES = 1 << 20
 """Any body but an append's: as objects it takes up to seventy times its bytes."""
 MOST_CONFIG_BYTES = 64 << 10
+MOST_NUMBER = (1 << 64) - 1
+_BEYOND_64_BITS = re.compile(rb"[0-9]{20}")  # msgspec's own bounds end at 63 bits
 
 
 class AppendFields(Struct, kw_only=True):
@@ -112,7 +115,22 @@ def decode(request: Request, decode_json: msgspec.json.Decoder[T], *, empty: T |
     if len(body) > MOST_CONTROL_BYTES:
         told = f"the body has {len(body)} bytes; other bodies than an append's have at most {MOST_CONTROL_BYTES}"
         raise PayloadTooLarge(told, {"max": MOST_CONTROL_BYTES})
-    return _read_json(to_json(body) if _is_packed(request) else body, decode_json)
+    text = to_json(body) if _is_packed(request) else body
+    found = _read_json(text, decode_json)
+    if isinstance(found, Struct) and len(text) > 20 and _BEYOND_64_BITS.search(text):
+        _check_numbers(msgspec.to_builtins(found))
+    return found
+
+
+def _check_numbers(found: Any) -> None:
+    """Raises InvalidRequest for a number that no seq, size or duration can be."""
+    if isinstance(found, dict):
+        found = list(found.values())
+    if isinstance(found, list):
+        for one in found:
+            _check_numbers(one)
+    elif isinstance(found, int) and found > MOST_NUMBER:
+        raise InvalidRequest(f"numbers are at most {MOST_NUMBER}, found {found}")
 
 
 def decode_append(request: Request, limits: Limits) -> AppendBody:

@@ -108,6 +108,8 @@ async def topic_to_append(node: Node, request: Request, name: str, body: AppendB
     """An append's topic, and whether it was made for it. Raises TopicNotFound, Forbidden, InvalidRequest."""
     topic = node.registry.known(name)
     if topic is not None:
+        if body.config:
+            topic_config(body.inline_config() or {})  # it does not count, and is refused all the same if it is wrong
         return (topic, False) if topic.ready.is_set() else (await node.registry.find(name), False)
     check_topic(name)
     inline = body.inline_config()
@@ -314,7 +316,7 @@ class _Cursor(Struct):
 
 def cursor_after(args: dict[str, str]) -> str:
     """The name that a page begins behind. Raises InvalidRequest."""
-    text = args.get("cursor", "")
+    text = args.get("cursor", "").replace(" ", "+")  # base64 that nobody encoded for the URL
     if not text:
         return ""
     try:
