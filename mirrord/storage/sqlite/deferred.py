@@ -1,8 +1,8 @@
 """Rows that may wait: a pack's own row tells what its commit says of parts, head and vectors, and their tables follow.
 
-An append alone would write four pages: its pack, its part, the topic's head, the strand's vector. Told by the pack's row
-it writes one, in one statement; the other rows are written later, many at once, and those of packs that were merged by
-then never. Until they are, reads lay them over the tables. After a crash the packs behind their topic's head *in the
+An append alone would write four pages: its pack, its part, the topic's head, the strand's vector. Told by the pack's
+row it writes one, in one statement; the other rows are written later, many at once, and those of packs that were merged
+by then never. Until they are, reads lay them over the tables. After a crash the packs behind their topic's head *in the
 table* tell what had waited. Decision 0035.
 """
 
@@ -73,7 +73,7 @@ class Deferred:
         self._waiting = 0
         told = rows(writer, "SELECT value FROM meta WHERE key = ?", WRITTEN_KEY)
         self._number = int(told[0][0]) if told else 0
-        self._heads_written: dict[int, int] = {tid: head for tid, head in rows(writer, "SELECT tid, head FROM heads")}
+        self._heads_written: dict[int, int] = dict(rows(writer, "SELECT tid, head FROM heads"))
         self._last_parts: dict[int, int] = {}  # by sid: no part of it ends behind this
         self._recover()
 
@@ -203,18 +203,18 @@ class Deferred:
 
     def _recover(self) -> None:
         """Write what waited when the process ended."""
+        telling: list[tuple[_Told, int, bytes]] = []
         key = 0
-        newest = self._number
         while found := rows(self._writer, _NEXT_PACK, key):
             tid = found[0][0] >> SEQ_BITS
             key = pack_key(tid, MAX_SEQ)
-            for pack, parts, blob in rows(self._writer, _TELLING, pack_key(tid, self._heads_written.get(tid, 0)), key):
-                told = _decode(blob)
-                if told.number > self._number:
-                    newest = max(newest, told.number)
-                    self._take(_deferral(told, pack, parts))
-        if self.waiting:
-            self._number = newest
+            behind = rows(self._writer, _TELLING, pack_key(tid, self._heads_written.get(tid, 0)), key)
+            told = [(_decode(blob), pack, parts) for pack, parts, blob in behind]
+            telling += [one for one in told if one[0].number > self._number]
+        for one in sorted(telling, key=lambda one: (one[0].number, one[1])):  # a vector may be told by several topics
+            self._take(_deferral(*one))
+            self._number = one[0].number
+        if telling:
             with self._writer:
                 self.write()
             self.forget()

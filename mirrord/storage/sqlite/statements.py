@@ -105,8 +105,8 @@ NOTHING: Mapping[int, bytes] = {}
 
 
 class Transaction:
-    """Changes on their way into a transaction. ``told``: what packs' rows tell, by key; with it parts, heads and vectors
-    wait (``deferred.py``). Raises StoreCorrupt for what cannot be true, else apsw.Error.
+    """Changes on their way into a transaction. ``told``: what packs' rows tell, by key; with it parts, heads and
+    vectors wait (``deferred.py``). Raises StoreCorrupt for what cannot be true, else apsw.Error.
     """
 
     def __init__(self, connection: apsw.Connection, told: Mapping[int, bytes] = NOTHING) -> None:
