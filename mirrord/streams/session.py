@@ -42,6 +42,11 @@ class Session(Struct, eq=False):
     streams: list[Mapping[str, Place]] = field(default_factory=list)  # the places of those that are open
     idle_since_s: float = 0.0
 
+    @property
+    def asked(self) -> list[str]:
+        """The names and the patterns such as ``chat:*`` that it watches."""
+        return [*self.named, *(prefix + "*" for prefix in self.prefixes)]
+
     def begin(self, last: EventId | None) -> dict[str, Start]:
         """Where a new stream begins in each topic that the session knows. ``last`` can only take it back."""
         found: dict[str, Start] = {}

@@ -85,10 +85,10 @@ class KeyRing:
             digest = self._digest(line.key.encode())
             known = before.get(digest) or self._by_digest.get(digest)
             principal = known[1] if known is not None else Principal(())
-            principal.scopes, principal.prefixes = line.scopes, line.prefixes
+            principal.renew(line.scopes, line.prefixes)
             self._by_digest[digest] = (digest, principal)
-        for digest, (_, principal) in before.items():
-            principal.revoked = digest not in self._by_digest
+        for digest in before.keys() - self._by_digest.keys():
+            before[digest][1].revoke()
 
     def _digest(self, key: bytes) -> bytes:
         return sha256(self._salt + key).digest()

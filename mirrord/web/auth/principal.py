@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Literal, get_args
 
+from ...actors.bell import Bell
 from ...errors import Forbidden
 
 Scope = Literal["read", "write", "delete", "admin", "peer"]
@@ -18,7 +19,7 @@ class Principal:
     Whoever keeps something for a key (a watch session, a counted connection) compares by identity.
     """
 
-    __slots__ = ("in_flight", "prefixes", "revoked", "scopes", "streams")
+    __slots__ = ("bell", "in_flight", "prefixes", "renewals", "revoked", "scopes", "streams")
 
     def __init__(self, scopes: Iterable[Scope], prefixes: tuple[str, ...] = ()) -> None:
         self.scopes = frozenset(scopes)
@@ -29,6 +30,21 @@ class Principal:
         """Open SSE and WebSocket connections."""
         self.revoked = False
         """The key was taken out of the configuration while something of it still runs."""
+        self.renewals = 0
+        """How often it came to be allowed something else; ``bell`` rings at that, and when it is revoked."""
+        self.bell = Bell()
+
+    def renew(self, scopes: Iterable[Scope], prefixes: tuple[str, ...]) -> None:
+        """From now on it may this."""
+        before, self.scopes, self.prefixes = (self.scopes, self.prefixes), frozenset(scopes), prefixes
+        if before != (self.scopes, self.prefixes):
+            self.renewals += 1
+            self.bell.ring()
+
+    def revoke(self) -> None:
+        """The key is known no more."""
+        self.revoked = True
+        self.bell.ring()
 
     @property
     def is_key(self) -> bool:

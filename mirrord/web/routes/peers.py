@@ -22,15 +22,16 @@ async def feed(node: Node, request: Request) -> Stream:
     """``POST /v0/feed``: frames for as long as the caller listens."""
     check_media_type(request, MSGPACK)
     asked = decode_request(request.body)
-    request.principal.require("peer", *asked.wants)
+    principal, renewals = request.principal, request.principal.renewals
+    principal.require("peer", *asked.wants)
 
     async def write(writer: Writer) -> None:
         writer.low_latency(UNSENT_BYTES)
         frames: Any = node.feeds.serve(asked, writer.unacknowledged)
         try:
             async for buffers in frames:
-                if request.principal.revoked:  # the caller's next try is refused by name
-                    break
+                if principal.revoked or principal.renewals != renewals:
+                    break  # the caller comes again, and is refused by name or let through for what it may now
                 await writer.send(buffers)
         except ClientGone:
             pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from time import perf_counter
 from typing import assert_never
 
@@ -9,7 +10,7 @@ import trio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from xxhash import xxh3_128_digest
 
-from ....errors import InvalidRequest, MirrordError, ShuttingDown, Unauthorized, UnsupportedMessage
+from ....errors import InvalidRequest, MirrordError, ShuttingDown, UnsupportedMessage
 from ....node import Node
 from ....records.draft import encode_body
 from ....streams.dialect import MESSAGES
@@ -17,6 +18,7 @@ from ....streams.place import Place
 from ....streams.streams import From, start_of
 from ....streams.watcher import Pace, Prefix, Watcher
 from ....topics.messages import Key
+from ...auth.permit import Permit
 from ...message import Request
 from ..bodies import check_drafts
 from ..topics import appended, hand_over, topic_to_append
@@ -42,8 +44,9 @@ async def socket(node: Node, request: Request, websocket: WebSocket) -> None:
     """``GET /v0/ws``. Raises Throttled."""
     node.streams.check_seat(counted(request.principal))
     with node.streams.seat(counted(request.principal)):
+        conversation = _Conversation(node, request, websocket)
         await websocket.accept()
-        await _Conversation(node, request, websocket).run()
+        await conversation.run()
 
 
 class _Conversation:
@@ -54,16 +57,21 @@ class _Conversation:
         self._node, self._request, self._websocket = node, request, websocket
         self._outbox = Outbox(limits.watch_buffer_bytes)
         pace = Pace(BEAT_S, limits.slow_consumer_timeout_ms / 1000)
+        self._permit = Permit(request.principal, ("read",), self._watched)
         self._watcher = Watcher(node.streams.ground, self._outbox, MESSAGES, pace, self._over)
 
     def _over(self) -> MirrordError | None:
         if self._node.draining:
             return ShuttingDown("the node is shutting down; come again, or go to another node")
-        return Unauthorized("the key was taken back") if self._request.principal.revoked else None
+        return self._permit.fault()
+
+    def _watched(self) -> Iterator[str]:
+        yield from self._watcher.places
+        yield from (prefix + "*" for prefix in self._watcher.prefixes)
 
     async def run(self) -> None:
         """Until one of the two sides has had enough."""
-        self._node.drain_bell.attach(self._watcher.ear)
+        self._permit.attach(self._node.drain_bell.attach(self._watcher.ear))
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send, nursery.cancel_scope)

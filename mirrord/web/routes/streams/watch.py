@@ -28,6 +28,7 @@ from ....streams.streams import From
 from ....streams.watcher import Pace, Prefix, Watcher
 from ....topics.read.face import View
 from ....topics.topic import Topic
+from ...auth.permit import Permit
 from ...auth.principal import Principal
 from ...message import ClientGone, Request, Response, Stream, Writer
 from ..bodies import Count, Match, decode, decoder, flag
@@ -126,10 +127,11 @@ def begins(topic: Topic, seq: int) -> dict[str, Any]:
 async def stream(node: Node, request: Request, wid: str) -> Stream:
     """``GET /v0/watch/:wid``."""
     session = node.streams.sessions.find(wid, node.streams.now_s())
+    permit = Permit(request.principal, ("read",), lambda: session.asked)
     if session.owner is not request.principal:
         raise Unauthorized("this watch was made by another key; open it with that one")
     # The key's prefixes may have become narrower since: what is opened anew is checked anew.
-    request.principal.require("read", *session.named, *(prefix + "*" for prefix in session.prefixes))
+    request.principal.require("read", *session.asked)
     accept = request.header(b"accept")
     if accept and b"text/event-stream" not in accept and b"*/*" not in accept:
         raise NotAcceptable("this is an event stream: accept text/event-stream")
@@ -139,7 +141,7 @@ async def stream(node: Node, request: Request, wid: str) -> Stream:
 
     async def write(writer: Writer) -> None:
         with node.streams.seat(counted(request.principal)):
-            await _Streaming(node, session, writer, request.principal).run(last)
+            await _Streaming(node, session, writer, permit).run(last)
 
     return Stream(write, 200, EVENT_STREAM, HEADERS)
 
@@ -152,8 +154,8 @@ def counted(principal: Principal) -> Principal | None:
 class _Streaming:
     """One open stream of a session."""
 
-    def __init__(self, node: Node, session: Session, writer: Writer, principal: Principal) -> None:
-        self._node, self._session, self._writer, self._principal = node, session, writer, principal
+    def __init__(self, node: Node, session: Session, writer: Writer, permit: Permit) -> None:
+        self._node, self._session, self._writer, self._permit = node, session, writer, permit
         self._outlet = EventStream(writer, session)
         pace = Pace(session.heartbeat_ms / 1000, node.config.limits.slow_consumer_timeout_ms / 1000)
         self._watcher = Watcher(node.streams.ground, self._outlet, SSE, pace, self._over)
@@ -161,13 +163,13 @@ class _Streaming:
     def _over(self) -> MirrordError | None:
         if self._node.draining:
             return ShuttingDown("the node is shutting down; come again, or go to another node")
-        return Unauthorized("the key was taken back") if self._principal.revoked else None
+        return self._permit.fault()
 
     async def run(self, last: EventId | None) -> None:
         """Until everything that it watches is gone, the client is, or the node is to stop."""
         watcher, sessions = self._watcher, self._node.streams.sessions
         self._writer.low_latency(self._node.config.limits.watch_buffer_bytes)
-        self._node.drain_bell.attach(watcher.ear)
+        self._permit.attach(self._node.drain_bell.attach(watcher.ear))
         self._outlet.places = watcher.places
         sessions.began(self._session, watcher.places)
         try:

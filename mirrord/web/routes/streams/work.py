@@ -10,13 +10,15 @@ import msgspec
 import trio
 
 from ....actors.bell import Ear
-from ....errors import InvalidRequest, MirrordError, NotAcceptable, ShuttingDown, Unauthorized
+from ....errors import InvalidRequest, MirrordError, NotAcceptable, ShuttingDown
 from ....node import Node
 from ....queues.home import Home
 from ....queues.leasing.leases import Claimant
 from ....queues.leasing.messages import Attach, Detach, Given, Worker
 from ....streams.dialect import HEARTBEAT, RETRY
 from ....topics.topic import Topic
+from ...auth.permit import Permit
+from ...auth.principal import Scope
 from ...message import Request, Response, Stream, Writer
 from ..queues import call_of, check_worker, elsewhere, job_text, lease_ms_of, queue_of
 from .watch import EVENT_STREAM, HEADERS, counted
@@ -28,6 +30,7 @@ _encode = msgspec.json.Encoder().encode
 
 async def work(node: Node, request: Request, name: str) -> Response | Stream:
     """``GET /v0/topics/:topic/work``."""
+    permit = _permit(request, name)
     args = request.query_args()
     worker = args.get("node", "")
     check_worker(node, worker)
@@ -37,15 +40,21 @@ async def work(node: Node, request: Request, name: str) -> Response | Stream:
     home = elsewhere(node, request, topic)
     node.streams.check_seat(counted(request.principal))
     if home is not None:
-        return await _passed_on(node, request, home, topic)
+        return await _passed_on(node, request, home, topic, permit)
     most = min(max(_number(args.get("max", ""), 1), 1), node.config.limits.max_claim)
     attach = Attach(Claimant(worker, most, lease_ms_of(node, topic, lease_ms)))
 
     async def write(writer: Writer) -> None:
         with node.streams.seat(counted(request.principal)):
-            await _Working(node, request, topic, writer).run(attach)
+            await _Working(node, topic, writer, permit).run(attach)
 
     return Stream(write, 200, EVENT_STREAM, HEADERS)
+
+
+def _permit(request: Request, name: str) -> Permit:
+    """What the caller is let through for: as one of our own, or as a peer that passes the call of such a one on."""
+    scopes: tuple[Scope, ...] = ("peer",) if request.principal.may("peer") else ("read", "write")
+    return Permit(request.principal, scopes, lambda: (name,))
 
 
 def check_accepts(request: Request) -> None:
@@ -71,9 +80,8 @@ def _lease_ms(text: str) -> int | None:
 class _Working:
     """One open stream."""
 
-    def __init__(self, node: Node, request: Request, topic: Topic, writer: Writer) -> None:
-        self._node, self._principal = node, request.principal
-        self._topic, self._writer = topic, writer
+    def __init__(self, node: Node, topic: Topic, writer: Writer, permit: Permit) -> None:
+        self._node, self._topic, self._writer, self._permit = node, topic, writer, permit
 
     async def run(self, attach: Attach) -> None:
         """Until the client is gone, the queue is, or the node is to stop. Whatever it holds then is free at once."""
@@ -91,7 +99,7 @@ class _Working:
                 self._node.queues.tell(self._topic, Detach(worker))
 
     async def _supply(self, worker: Worker) -> None:
-        ear = worker.bell.attach(self._node.drain_bell.attach(Ear()))
+        ear = self._permit.attach(worker.bell.attach(self._node.drain_bell.attach(Ear())))
         try:
             while True:
                 self._check(worker)
@@ -110,8 +118,8 @@ class _Working:
         """Raises what the stream ends for."""
         if self._node.draining:
             raise ShuttingDown("the node is shutting down; what was not acknowledged is free again")
-        if self._principal.revoked:
-            raise Unauthorized("the key was taken back")
+        if (fault := self._permit.fault()) is not None:
+            raise fault
         if worker.fault is not None:
             raise worker.fault
 
@@ -130,7 +138,7 @@ def _one_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ")
 
 
-async def _passed_on(node: Node, request: Request, home: Home, topic: Topic) -> Response | Stream:
+async def _passed_on(node: Node, request: Request, home: Home, topic: Topic, permit: Permit) -> Response | Stream:
     """The home's stream, as it comes; its refusal, if it refuses. Our client's end ends it there, too."""
     async with AsyncExitStack() as stack:
         reply = await stack.enter_async_context(home.stream(call_of(request, topic)))
@@ -141,24 +149,24 @@ async def _passed_on(node: Node, request: Request, home: Home, topic: Topic) -> 
     async def write(writer: Writer) -> None:
         async with opened, aclosing(more) as pieces:
             with node.streams.seat(counted(request.principal)):
-                await _pipe(node, pieces, writer)
+                await _pipe(node, pieces, writer, permit)
 
     return Stream(write, 200, EVENT_STREAM, HEADERS)
 
 
-async def _pipe(node: Node, pieces: AsyncGenerator[bytes], writer: Writer) -> None:
-    """Until the home ends it, the client is gone, or this node is to stop."""
+async def _pipe(node: Node, pieces: AsyncGenerator[bytes], writer: Writer, permit: Permit) -> None:
+    """Until the home ends it, the client is gone, its key may no more, or this node is to stop."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_end_with_the_node, node, nursery.cancel_scope)
+        nursery.start_soon(_end_when_over, node, permit, nursery.cancel_scope)
         async for piece in pieces:
             await writer.send([piece])
         nursery.cancel_scope.cancel()
 
 
-async def _end_with_the_node(node: Node, scope: trio.CancelScope) -> None:
-    ear = node.drain_bell.attach(Ear())
+async def _end_when_over(node: Node, permit: Permit, scope: trio.CancelScope) -> None:
+    ear = permit.attach(node.drain_bell.attach(Ear()))
     try:
-        while not node.draining:
+        while not node.draining and permit.fault() is None:
             await ear.wait()
     finally:
         ear.close()
