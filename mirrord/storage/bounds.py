@@ -49,8 +49,7 @@ def _tid(change: Any) -> None:
 
 
 def _number(what: object, *values: int) -> None:
-    for value in values:
-        _require(-MAX_INT <= value <= MAX_INT, what)
+    _require(-MAX_INT <= min(values) and max(values) <= MAX_INT, what)
 
 
 def _text(what: object, *values: str) -> None:
@@ -61,12 +60,13 @@ def _text(what: object, *values: str) -> None:
 
 def _pack(change: PutPack) -> None:
     pack = change.pack
-    _tid(pack)
-    _require(0 < pack.seq <= pack.last <= MAX_SEQ, (pack.tid, pack.seq, pack.last))
+    sound = 0 < pack.tid <= MAX_TID and 0 < pack.seq <= pack.last <= MAX_SEQ
+    _require(sound, (pack.tid, pack.seq, pack.last))
     _number((pack.tid, pack.seq), pack.records, pack.bytes, pack.ts_last)
     for part in change.parts:
         _require(0 < part.sid <= MAX_INT and 0 < part.first <= part.last <= MAX_INT, part)
-    _text(change.tags, *change.tags)
+    if change.tags:
+        _text(change.tags, *change.tags)
 
 
 def _drop_pack(change: DropPack) -> None:
