@@ -88,7 +88,7 @@ def _schemas(operations: list[Operation]) -> tuple[dict[Any, dict[str, Any]], di
 def _operation(row: Routed, operation: Operation, schemas: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
     path = [_parameter(name, row.path) for name in re.findall(r"{(\w+)}", row.path)]
     told: dict[str, Any] = {
-        "operationId": _identifier(row),
+        "operationId": operation.name,
         "summary": operation.summary,
         "tags": [_tag(row.path)],
         "parameters": [*path, *(_argument(query, schemas) for query in operation.query)],
@@ -100,10 +100,6 @@ def _operation(row: Routed, operation: Operation, schemas: Mapping[Any, dict[str
     if row.without_scope == "key" or row.scopes:
         told["security"] = [{"key": list(row.scopes)}, {}]
     return told
-
-
-def _identifier(row: Routed) -> str:
-    return re.sub(r"\W+", "_", f"{row.method.lower()}{row.path}").strip("_")
 
 
 def _tag(path: str) -> str:

@@ -112,19 +112,35 @@ class GroupDropped(Told, kw_only=True):
 
 GROUP_CALLS = (*WRITES, GroupNotFound)
 OPERATIONS: Operations = {
-    ("GET", GROUPS): Operation(summary="list", query=PAGES, answers=ok(Groups), errors=WRITES),
-    ("GET", GROUP): Operation(summary="state", answers=ok(Group), errors=GROUP_CALLS),
-    ("DELETE", GROUP): Operation(summary="drop", answers=ok(GroupDropped), errors=WRITES),
+    ("GET", GROUPS): Operation(
+        name="list_groups", summary="the groups of a topic, by name", query=PAGES, answers=ok(Groups), errors=WRITES
+    ),
+    ("GET", GROUP): Operation(name="get_group", summary="how a group stands", answers=ok(Group), errors=GROUP_CALLS),
+    ("DELETE", GROUP): Operation(
+        name="delete_group", summary="forget a group", answers=ok(GroupDropped), errors=WRITES
+    ),
     ("POST", f"{GROUP}/read"): Operation(
-        summary="next records for a consumer", body=ReadBody, answers=ok(Handed), errors=(*WRITES, ChunkCorrupt)
+        name="group_read",
+        summary="next records for a consumer",
+        body=ReadBody,
+        answers=ok(Handed),
+        errors=(*WRITES, ChunkCorrupt),
     ),
     ("POST", f"{GROUP}/commit"): Operation(
-        summary="these are done", body=CommitBody, answers=ok(Committed), errors=(*GROUP_CALLS, BatchTooLarge)
+        name="group_commit",
+        summary="these are done",
+        body=CommitBody,
+        answers=ok(Committed),
+        errors=(*GROUP_CALLS, BatchTooLarge),
     ),
     ("POST", f"{GROUP}/reclaim"): Operation(
-        summary="take over idle records", body=ReclaimBody, answers=ok(Reclaimed), errors=(*GROUP_CALLS, ChunkCorrupt)
+        name="group_reclaim",
+        summary="take over idle records",
+        body=ReclaimBody,
+        answers=ok(Reclaimed),
+        errors=(*GROUP_CALLS, ChunkCorrupt),
     ),
     ("POST", f"{GROUP}/seek"): Operation(
-        summary="stand somewhere else", body=SeekBody, answers=made(Sought), errors=WRITES
+        name="group_seek", summary="stand somewhere else", body=SeekBody, answers=made(Sought), errors=WRITES
     ),
 }

@@ -196,30 +196,43 @@ class FeedChanged(Told, kw_only=True):
     feed_no: Seq
 
 
-_HEALTH = Operation(summary="the process answers", answers=ok(Health))
-_READY = Operation(summary="the node can do its work", answers=ok(Ready))
+def _health(name: str) -> Operation:
+    return Operation(name=name, summary="the process answers", answers=ok(Health))
+
+
+def _ready(name: str) -> Operation:
+    return Operation(name=name, summary="the node can do its work", answers=ok(Ready))
+
+
+def _link(name: str, summary: str) -> Operation:
+    return Operation(name=name, summary=summary, answers=ok(Link), errors=(LinkNotFound,))
+
 
 OPERATIONS: Operations = {
-    ("GET", "/v0/health"): _HEALTH,
-    ("GET", "/healthz"): _HEALTH,
-    ("GET", "/v0/ready"): _READY,
-    ("GET", "/readyz"): _READY,
+    ("GET", "/v0/health"): _health("health"),
+    ("GET", "/healthz"): _health("healthz"),
+    ("GET", "/v0/ready"): _ready("ready"),
+    ("GET", "/readyz"): _ready("readyz"),
     ("GET", "/v0/metrics"): Operation(
+        name="metrics",
         summary="numbers: Prometheus text, or JSON for Accept: application/json",
         answers=ok(Numbers),
         kinds=(TEXT, JSON),
     ),
-    ("GET", "/v0/actors"): Operation(summary="what lives in the node", answers=ok(Actors)),
-    ("GET", "/v0/openapi.json"): Operation(summary="this document", answers=ok(Any)),
-    ("GET", "/v0/links"): Operation(summary="all links of this node", answers=ok(Links)),
-    ("GET", LINK): Operation(summary="one link", answers=ok(Link), errors=(LinkNotFound,)),
-    ("GET", f"{LINK}/events"): Operation(summary="its events", answers=ok(LinkEvents), errors=(LinkNotFound,)),
-    ("POST", f"{LINK}/pause"): Operation(summary="pull nothing", answers=ok(Link), errors=(LinkNotFound,)),
-    ("POST", f"{LINK}/resume"): Operation(summary="pull again", answers=ok(Link), errors=(LinkNotFound,)),
-    ("POST", f"{LINK}/retry"): Operation(summary="do not wait", answers=ok(Link), errors=(LinkNotFound,)),
-    ("GET", "/v0/lag"): Operation(summary="the matrix origin x holder", answers=ok(Lag)),
-    ("GET", "/v0/topology"): Operation(summary="what runs here", answers=ok(Topology)),
+    ("GET", "/v0/actors"): Operation(name="actors", summary="what lives in the node", answers=ok(Actors)),
+    ("GET", "/v0/openapi.json"): Operation(name="openapi", summary="this document", answers=ok(Any)),
+    ("GET", "/v0/links"): Operation(name="list_links", summary="all links of this node", answers=ok(Links)),
+    ("GET", LINK): _link("get_link", "one link"),
+    ("GET", f"{LINK}/events"): Operation(
+        name="link_events", summary="its events", answers=ok(LinkEvents), errors=(LinkNotFound,)
+    ),
+    ("POST", f"{LINK}/pause"): _link("pause_link", "pull nothing"),
+    ("POST", f"{LINK}/resume"): _link("resume_link", "pull again"),
+    ("POST", f"{LINK}/retry"): _link("retry_link", "do not wait"),
+    ("GET", "/v0/lag"): Operation(name="lag", summary="the matrix origin x holder", answers=ok(Lag)),
+    ("GET", "/v0/topology"): Operation(name="topology", summary="what runs here", answers=ok(Topology)),
     ("POST", "/v0/feed"): Operation(
+        name="open_feed",
         summary="open a feed: frames for as long as the caller listens (docs/FEED.md)",
         body=FeedRequest,
         answers=ok(None),
@@ -228,6 +241,7 @@ OPERATIONS: Operations = {
         takes=(MSGPACK,),
     ),
     ("POST", "/v0/feed/{feed_no}"): Operation(
+        name="change_feed",
         summary="change a running feed",
         body=FeedChange,
         answers=ok(FeedChanged),

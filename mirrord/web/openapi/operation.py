@@ -54,8 +54,10 @@ class Query(Struct, frozen=True):
 
 class Operation(Struct, frozen=True, kw_only=True):
     """What an endpoint takes and answers. ``answers`` is one type per status, or several, ``errors`` what it can raise
-    beyond ANY; ``body`` None: it takes none. ``kinds`` are the content types of its answers, ``takes`` of its body."""
+    beyond ANY; ``body`` None: it takes none. ``kinds`` are the content types of its answers, ``takes`` of its body.
+    ``name`` is what generated clients call it."""
 
+    name: str
     summary: str
     body: Any = None
     body_optional: bool = False

@@ -77,18 +77,23 @@ Jobs = Annotated[str, Meta(description="job frames; see docs/HTTP.md")]
 CALLS = (*WRITES, NotAQueue, HomeUnreachable)
 OPERATIONS: Operations = {
     ("POST", f"{TOPIC}/claim"): Operation(
-        summary="lease records", body=ClaimBody, answers=ok(Claimed), errors=(*CALLS, ChunkCorrupt)
+        name="claim", summary="lease records", body=ClaimBody, answers=ok(Claimed), errors=(*CALLS, ChunkCorrupt)
     ),
     ("POST", f"{TOPIC}/ack"): Operation(
-        summary="these are done", body=SettleBody, answers=ok(Acked), errors=(*CALLS, BatchTooLarge)
+        name="ack", summary="these are done", body=SettleBody, answers=ok(Acked), errors=(*CALLS, BatchTooLarge)
     ),
     ("POST", f"{TOPIC}/nack"): Operation(
-        summary="give these back", body=NackBody, answers=ok(Nacked), errors=(*CALLS, BatchTooLarge)
+        name="nack", summary="give these back", body=NackBody, answers=ok(Nacked), errors=(*CALLS, BatchTooLarge)
     ),
     ("POST", f"{TOPIC}/extend"): Operation(
-        summary="hold these for longer", body=ExtendBody, answers=ok(Extended), errors=(*CALLS, BatchTooLarge)
+        name="extend",
+        summary="hold these for longer",
+        body=ExtendBody,
+        answers=ok(Extended),
+        errors=(*CALLS, BatchTooLarge),
     ),
     ("GET", f"{TOPIC}/work"): Operation(
+        name="work",
         summary="leased records, pushed; all are given back when the stream ends",
         query=(
             Query("node", str, "who works", required=True),

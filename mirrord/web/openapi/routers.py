@@ -81,17 +81,24 @@ class RouterDropped(Told, kw_only=True):
 
 OPERATIONS: Operations = {
     ("PUT", ROUTER): Operation(
+        name="put_router",
         summary="create, or change what may be changed",
         body=RouterBody,
         answers=made(RouterPut),
         errors=(*WRITES, Conflict, RouterCycle, DeclaredInFile),
     ),
-    ("GET", ROUTER): Operation(summary="state", answers=ok(RouterState), errors=(*WRITES, RouterNotFound)),
+    ("GET", ROUTER): Operation(
+        name="get_router", summary="how a router stands", answers=ok(RouterState), errors=(*WRITES, RouterNotFound)
+    ),
     ("DELETE", ROUTER): Operation(
-        summary="drop; its copies stay", answers=ok(RouterDropped), errors=(*WRITES, DeclaredInFile)
+        name="delete_router",
+        summary="drop; its copies stay",
+        answers=ok(RouterDropped),
+        errors=(*WRITES, DeclaredInFile),
     ),
     ("GET", "/v0/routers"): Operation(
-        summary="list",
+        name="list_routers",
+        summary="routers, by name",
         query=(*PAGES, Query("source", str, "only from this topic"), Query("dest", str, "only into this topic")),
         answers=ok(Routers),
         errors=WRITES,

@@ -34,9 +34,13 @@ _TOKEN = Query("token", str, "the key, for clients that cannot send headers")
 
 OPERATIONS: Operations = {
     ("GET", "/v0/ws"): Operation(
-        summary="a WebSocket: subscribe, unsubscribe, publish, ping as JSON messages", answers=((101, None),), kinds=()
+        name="websocket",
+        summary="a WebSocket: subscribe, unsubscribe, publish, ping as JSON messages",
+        answers=((101, None),),
+        kinds=(),
     ),
     ("POST", "/v0/watch"): Operation(
+        name="create_watch",
         summary="make a session",
         body=WatchBody,
         query=(Query("lenient", bool, "leave topics out that are not there"),),
@@ -44,6 +48,7 @@ OPERATIONS: Operations = {
         errors=WRITES,
     ),
     ("GET", "/v0/watch/{wid}"): Operation(
+        name="watch",
         summary="its events, for as long as the client listens",
         query=(_TOKEN, Query("last-event-id", str, "id of the last frame that was processed", place="header")),
         answers=ok(Events),

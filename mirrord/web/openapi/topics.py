@@ -227,6 +227,7 @@ CONFIGURES = (*WRITES, TopicExistsIncompatible, DeclaredInFile, Conflict)
 
 OPERATIONS: Operations = {
     ("POST", TOPIC): Operation(
+        name="append",
         summary="append records",
         body=Append,
         query=(Query("return_seqs", bool, "false leaves seqs out"), _KEY),
@@ -234,6 +235,7 @@ OPERATIONS: Operations = {
         errors=(*WRITES, BatchTooLarge, RecordTooLarge, IdempotencyConflict, TopicFull),
     ),
     ("POST", f"{TOPIC}/diff"): Operation(
+        name="diff",
         summary="read after a cursor: one topic, or all that a prefix such as chat:* means",
         body=DiffBody,
         body_optional=True,
@@ -241,6 +243,7 @@ OPERATIONS: Operations = {
         errors=(*WRITES, ChunkCorrupt),
     ),
     ("PUT", TOPIC): Operation(
+        name="put_topic",
         summary="create, or replace the configuration",
         body=TopicFields,
         body_optional=True,
@@ -248,14 +251,18 @@ OPERATIONS: Operations = {
         errors=CONFIGURES,
     ),
     ("PATCH", TOPIC): Operation(
+        name="patch_topic",
         summary="change fields of the configuration",
         body=TopicChanges,
         body_optional=True,
         answers=ok(Configured),
         errors=CONFIGURES,
     ),
-    ("GET", TOPIC): Operation(summary="state", query=(_TOUCH,), answers=ok(TopicState), errors=WRITES),
+    ("GET", TOPIC): Operation(
+        name="get_topic", summary="how a topic stands", query=(_TOUCH,), answers=ok(TopicState), errors=WRITES
+    ),
     ("DELETE", TOPIC): Operation(
+        name="delete_topic",
         summary="drop the log on this node",
         query=(
             Query("if_empty", bool, "refuse while a record is live"),
@@ -265,9 +272,10 @@ OPERATIONS: Operations = {
         errors=(*WRITES, TopicNotEmpty, TopicLinked),
     ),
     ("POST", f"{TOPIC}/delete"): Operation(
-        summary="delete records, for ever", body=DeleteBody, answers=ok(Deleted), errors=WRITES
+        name="delete_records", summary="delete records, for ever", body=DeleteBody, answers=ok(Deleted), errors=WRITES
     ),
     ("GET", f"{TOPIC}/digest"): Operation(
+        name="digest",
         summary="what proves that two nodes hold the same",
         query=(
             Query("at", str, "STRAND:OSEQ,...: the chain's hash there too"),
@@ -276,5 +284,7 @@ OPERATIONS: Operations = {
         answers=ok(Digest),
         errors=(*READS, ChunkCorrupt),
     ),
-    ("GET", "/v0/topics"): Operation(summary="list", query=(*PAGES, _TOUCH), answers=ok(Topics), errors=READS),
+    ("GET", "/v0/topics"): Operation(
+        name="list_topics", summary="topics, by name", query=(*PAGES, _TOUCH), answers=ok(Topics), errors=READS
+    ),
 }
