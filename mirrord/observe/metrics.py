@@ -34,6 +34,7 @@ def _wal(journal: dict[str, Any]) -> dict[str, Any]:
         "frames": journal["turns"],
         "batches": journal["commits"],
         "bytes_written": journal["bytes"],
+        "rotations": 0,  # one file, cut in place
         "queue_depth": journal["waiting"],
         "queue_depth_peak": journal["waiting_peak"],
         "submit_full_total": journal["throttled"],
@@ -99,9 +100,11 @@ def _of_journal(journal: dict[str, Any]) -> Iterator[Metric]:
         ("turns", "Turns of topics committed."),
         ("bytes", "Bytes of chunks committed."),
         ("failures", "Commits that the disk refused."),
+        ("throttled", "Turns refused because too much waited."),
     ):
         yield CounterMetricFamily(f"mirrord_journal_{name}", text, value=journal[name])
     yield _gauge("journal_waiting", "Turns that wait for their commit.", journal["waiting"])
+    yield _gauge("journal_waiting_peak", "Most turns that ever waited at once.", journal["waiting_peak"])
     yield _gauge("journal_commit_seconds", "Mean time of a commit.", journal["mean_commit_ms"] / 1000)
     yield _gauge("journal_fsync_seconds", "Time of a commit with a sync, smoothed.", journal["fsync_ms"] / 1000)
     yield _gauge("journal_wal_bytes", "Size of the write-ahead log.", journal["wal_bytes"])
@@ -110,13 +113,15 @@ def _of_journal(journal: dict[str, Any]) -> Iterator[Metric]:
 
 def _of_topics(node: Node) -> Iterator[Metric]:
     head = GaugeMetricFamily("mirrord_topic_head_seq", "Highest seq.", labels=["topic"])
+    earliest = GaugeMetricFamily("mirrord_topic_earliest_seq", "First seq that can be read.", labels=["topic"])
     records = GaugeMetricFamily("mirrord_topic_records_live", "Live records.", labels=["topic"])
     size = GaugeMetricFamily("mirrord_topic_bytes_live", "JSON text of live records, bytes.", labels=["topic"])
     for topic in node.registry.page("", "", MOST_TOPICS):
         head.add_metric([topic.topic], topic.head)
+        earliest.add_metric([topic.topic], topic.earliest)
         records.add_metric([topic.topic], topic.count)
         size.add_metric([topic.topic], topic.bytes)
-    yield from (head, records, size)
+    yield from (head, earliest, records, size)
     yield _gauge(
         "topic_metrics_truncated",
         "1 when there are more topics than are shown.",

@@ -43,6 +43,11 @@ class Shown:
         self.about, self.taken = log.about, log.taken
 
     @property
+    def earliest(self) -> int:
+        """The first seq that can be read; when nothing can, the next one that will be written."""
+        return self.floor + 1 if self.count else self.head + 1
+
+    @property
     def tid(self) -> int:
         """Its small number in the store."""
         return self._log.tid

@@ -25,6 +25,13 @@ def test_calls_of_later_versions(api: Api, method: str, path: str) -> None:
     assert f"{method} {path}" in response.json()["error"]["message"]
 
 
+def test_who_opens_the_node_is_told_where_to_look(api: Api) -> None:
+    """There is no page yet; the refusal names what there is."""
+    told = api.get("/").json()["error"]["message"]
+    assert "GET /v0/openapi.json" in told
+    assert "`mirrord status`" in told
+
+
 @pytest.mark.parametrize("path", ["/v0/jobsx", "/v0/watching", "/v0/locksmith", "/v0/routersx", "/v0/limitsx"])
 def test_what_only_begins_like_one(api: Api, path: str) -> None:
     """A name that is nowhere specified is not promised for later."""

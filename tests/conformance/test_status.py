@@ -55,6 +55,7 @@ def test_metrics_as_text(api: Api, topic: str) -> None:
     assert sum(classes) == values["mirrord_topics"]
     assert values["mirrord_records_live"] >= 2
     assert values[f'mirrord_topic_head_seq{{topic="{topic}"}}'] == 2
+    assert values[f'mirrord_topic_earliest_seq{{topic="{topic}"}}'] == 1
     assert values[f'mirrord_topic_records_live{{topic="{topic}"}}'] == 2
 
 
@@ -75,6 +76,10 @@ def test_metrics_as_json(api: Api, topic: str) -> None:
     assert sum(body[f"topics_{name}"] for name in CLASSES) == body["topics"]
     assert body["replay_progress"] == 1.0
     wal = body["wal"]
+    assert wal.keys() == {
+        "fsyncs", "frames", "batches", "bytes_written", "rotations", "queue_depth", "queue_depth_peak",
+        "submit_full_total", "read_only", "fsync_count", "fsync_micros_total",
+    }  # fmt: skip
     assert wal["frames"] >= wal["batches"] > 0
     assert (wal["fsync_count"], wal["read_only"]) == (wal["fsyncs"], False)
     assert wal["queue_depth_peak"] >= wal["queue_depth"]

@@ -40,6 +40,6 @@ async def delete(node: Node, request: Request, name: str) -> Response:
     topic = await node.registry.find(name)
     done = await delete_of(topic, body.before_seq, match)
     return reply(200, {
-        "topic": name, "deleted": done.records, "earliest_seq": topic.floor + 1 if topic.count else topic.head + 1,
+        "topic": name, "deleted": done.records, "earliest_seq": topic.earliest,
         "head_seq": topic.head, "count": topic.count, "bytes": topic.bytes,
     }, began)  # fmt: skip

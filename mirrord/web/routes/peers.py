@@ -107,5 +107,7 @@ async def topology(node: Node, _: Request) -> Response:
 
 async def not_yet(_: Node, request: Request, **__: str) -> Response:
     """Specified, but not in this version."""
-    what = f"{request.method} {request.path}"
-    raise NotYet(f"{what} is specified but not in this version of mirrord", {"path": request.path})
+    told = f"{request.method} {request.path} is specified but not in this version of mirrord"
+    if request.path == "/":  # whoever opens the node in a browser
+        told += "; GET /v0/openapi.json tells what there is, and `mirrord status` how the node stands"
+    raise NotYet(told, {"path": request.path})

@@ -274,7 +274,7 @@ def _state(node: Node, topic: Topic) -> dict[str, Any]:
         "topic": topic.topic,
         "type": topic.config.type,
         "head_seq": topic.head,
-        "earliest_seq": topic.floor + 1 if topic.count else topic.head + 1,
+        "earliest_seq": topic.earliest,
         "count": topic.count,
         "bytes": topic.bytes,
         "effective_priority": topic.priority(node.clock.wall_ms()),

@@ -120,8 +120,7 @@ def view_of(node: Node, fields: WatchFields, max_bytes: int) -> View:
 
 def begins(topic: Topic, seq: int) -> dict[str, Any]:
     """Where a topic stands, and where reading it begins."""
-    earliest = topic.floor + 1 if topic.count else topic.head + 1
-    return {"from_seq": seq, "head_seq": topic.head, "earliest_seq": earliest, "log_id": topic.log_id_hex}
+    return {"from_seq": seq, "head_seq": topic.head, "earliest_seq": topic.earliest, "log_id": topic.log_id_hex}
 
 
 async def stream(node: Node, request: Request, wid: str) -> Stream:
