@@ -39,7 +39,7 @@ class Position(Struct, frozen=True):
 
 
 class StrandDigest(Struct, frozen=True):
-    """How far a node is in one strand, with the hash there."""
+    """How far a node is in one strand, with the hash there. ``controls`` of its oseqs are no records."""
 
     strand: str
     origin: str
@@ -48,6 +48,7 @@ class StrandDigest(Struct, frozen=True):
     gaps: tuple[GapRange, ...] = ()
     at: Position | None = None
     deep: dict[str, Any] | None = None
+    controls: int = 0
 
 
 class Digest(Struct, frozen=True):

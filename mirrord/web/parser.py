@@ -27,9 +27,7 @@ _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) [/*][\x21-\x7e]
 class RequestParser:
     """Take from ``requests`` first, then ``fault``, behind which nothing is read."""
 
-    def __init__(
-        self, limits: ServerLimits, line: Line | None = None, peer: tuple[Any, ...] | None = None
-    ) -> None:
+    def __init__(self, limits: ServerLimits, line: Line | None = None, peer: tuple[Any, ...] | None = None) -> None:
         self._limits, self._line, self.peer = limits, line, peer
         self._http = httptools.HttpRequestParser(self)
         self.requests: deque[Request] = deque()

@@ -122,6 +122,20 @@ def test_work_is_pushed_through_another_node(two: Two, jobs: str) -> None:
     until(lambda: two.fra.api.state(jobs)["queue"]["ready"] == 1)
 
 
+def test_settlements_are_no_records(two: Two, jobs: str) -> None:
+    """They travel in the queue's strand; a digest tells how many of its oseqs they are, at the home and elsewhere."""
+    two.fra.api.append(jobs, 1, 2, 3)
+    claimed = two.fra.api.told("POST", f"/v0/topics/{jobs}/claim", {"node": "w", "max": 2})["claimed"]
+    two.fra.api.told("POST", f"/v0/topics/{jobs}/ack", {"node": "w", "seqs": [job["$seq"] for job in claimed]})
+
+    def written(api: Api) -> list[tuple[int, int]]:
+        strands = api.told("GET", f"/v0/topics/{jobs}/digest")["strands"]
+        return [(strand["oseq"] - strand["controls"], strand["controls"]) for strand in strands]
+
+    assert [records for records, controls in written(two.fra.api) if controls] == [3]
+    until(lambda: written(two.iad.api) == written(two.fra.api))
+
+
 def test_the_file_says_who_is_home(two: Two) -> None:
     """``home`` of the file counts wherever the queue is made; and it cannot be changed by PUT."""
     name = f"m:file:{next(_numbers)}"

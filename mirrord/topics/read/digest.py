@@ -50,7 +50,8 @@ async def digest_of(
 
 
 def _entry(topic: Topic, number: int, strand: Strand, stripped: list[tuple[int, int]]) -> dict[str, Any]:
-    told = [(gap.first, gap.last, gap.reason) for gap in _gaps(topic, strand.sid)]
+    found, controls = _gaps(topic, strand.sid)
+    told = [(gap.first, gap.last, gap.reason) for gap in found]
     gaps = sorted([*told, *((first, last, STRIPPED) for first, last in stripped)])[:MOST_GAPS]
     return {
         "strand": f"{number:016x}",
@@ -59,22 +60,27 @@ def _entry(topic: Topic, number: int, strand: Strand, stripped: list[tuple[int, 
         "oseq": strand.durable_last,
         "hash": strand.durable_hash.hex() if strand.durable_hash else None,
         "whole_from": strand.durable_whole_from,
+        "controls": controls,
         "unverified": strand.durable_hash is None,
         "gaps": [{"first": first, "last": last, "reason": reason} for first, last, reason in gaps],
     }
 
 
-def _gaps(topic: Topic, sid: int) -> list[Gap]:
-    """The strand's gaps, without the control chunks that stand among them."""
+def _gaps(topic: Topic, sid: int) -> tuple[list[Gap], int]:
+    """The strand's gaps, without the control chunks that stand among them, and how many oseqs those have."""
     found: list[Gap] = []
-    oseq = 1
+    oseq, controls = 1, 0
     for _ in range(MOST_PAGES):
         page = topic.reads.gaps(topic.tid, sid, oseq, MOST_GAPS)
-        found += [gap for gap in page if gap.reason != CONTROL]
+        for gap in page:
+            if gap.reason == CONTROL:
+                controls += gap.last - gap.first + 1
+            else:
+                found.append(gap)
         if len(page) < MOST_GAPS or len(found) >= MOST_GAPS:
             break
         oseq = page[-1].last + 1
-    return found[:MOST_GAPS]
+    return found[:MOST_GAPS], controls
 
 
 async def _stripped(topic: Topic, rest: Callable[[], Awaitable[None]]) -> dict[int, list[tuple[int, int]]]:

@@ -196,6 +196,7 @@ class DigestStrand(Struct, kw_only=True):
     oseq: Seq
     hash: str | None
     whole_from: Seq
+    controls: Annotated[Seq, Meta(description="oseqs of control chunks, which are no records")]
     unverified: bool
     gaps: list[DigestGap]
     at: DigestAt | UnsetType = UNSET

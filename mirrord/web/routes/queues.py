@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from msgspec import Meta, Struct
@@ -205,14 +206,17 @@ def elsewhere(node: Node, request: Request, topic: Topic) -> Home | None:
     return home
 
 
-def call_of(request: Request, topic: Topic) -> Call:
-    """The request, to be passed on, with the name that the topic has where a link takes it from."""
-    verb = request.path.rpartition("/")[2]
-    target = f"/v0/topics/{topic.source_name}/{verb}".encode()
-    return Call(request.method, target + (b"?" + request.query.encode() if request.query else b""),
-                request.headers, request.body)  # fmt: skip
+def call_of(request: Request, topic: str) -> Call:
+    """The request, to be passed on, with the name that the topic has where a link takes it from. A key in the query
+    becomes a header: no URL between nodes holds one."""
+    verb, args = request.path.rpartition("/")[2], parse_qsl(request.query, keep_blank_values=True)
+    query = urlencode([(name, value) for name, value in args if name != "token"])
+    keys = [value.encode() for name, value in args if name == "token"]
+    token = {b"authorization": b"Bearer " + keys[0]} if keys else {}
+    target = f"/v0/topics/{topic}/{verb}{'?' if query else ''}{query}".encode()
+    return Call(request.method, target, token | request.headers, request.body)
 
 
 async def _passed_on(home: Home, request: Request, topic: Topic) -> Response:
-    told = await home.call(call_of(request, topic))
+    told = await home.call(call_of(request, topic.source_name))
     return Response(told.status, told.body, told.content_type)

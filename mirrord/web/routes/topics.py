@@ -359,5 +359,3 @@ def _places(text: str) -> dict[int, int]:
         except ValueError as error:
             raise InvalidRequest("at is a list of STRAND:OSEQ, the strand in hex") from error
     return places
-
-

@@ -112,7 +112,7 @@ def _verdict(one: Api, other: Api, only: tuple[str, ...], deep: bool) -> _Verdic
         a, b = a or Digest(here), b or Digest(there)
         a, b = _asked(one, a, questions(a, b)), _asked(other, b, questions(b, a))
         findings += compare(a, b)
-        records += sum(strand.oseq for strand in a.strands)
+        records += sum(strand.oseq - strand.controls for strand in a.strands)
     return _Verdict(len(pairs), records, findings)
 
 

@@ -141,7 +141,7 @@ def _one_line(text: str) -> str:
 async def _passed_on(node: Node, request: Request, home: Home, topic: Topic, permit: Permit) -> Response | Stream:
     """The home's stream, as it comes; its refusal, if it refuses. Our client's end ends it there, too."""
     async with AsyncExitStack() as stack:
-        reply = await stack.enter_async_context(home.stream(call_of(request, topic)))
+        reply = await stack.enter_async_context(home.stream(call_of(request, topic.source_name)))
         if reply.more is None:
             return Response(reply.status, reply.body, reply.content_type)
         more, opened = reply.more, stack.pop_all()
