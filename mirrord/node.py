@@ -98,7 +98,8 @@ class Node:
         ground = Ground(
             self.life, outside.clock, outside.store, self.journal, Shelf(config.store.warm_tail_bytes),
             Sources(last_tid, last_sid, outside.rng),
-            Sizes(config.store.pack_bytes, limits.max_strands_per_topic or 1 << 62, config.store.trail_bytes),
+            Sizes(config.store.pack_bytes, limits.max_strands_per_topic or 1 << 62, config.store.trail_bytes,
+                  config.store.control_chunks, config.store.control_bytes),
             self.settled, Crowd(self.journal.rounds), Quota(limits.max_total_bytes),
         )  # fmt: skip
         wants = [want for plan in links_of(config, self.name) for want in plan.wants]

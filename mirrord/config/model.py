@@ -260,6 +260,11 @@ class StoreConfig(Struct, frozen=True):
     trail_bytes: Annotated[
         int, Option("size", "hashes of evicted ranges kept per topic, to prove positions by", least=4 * KIB)
     ] = MIB
+    control_chunks: Annotated[
+        int,
+        Option("count", "a node's control chunks of a topic are said anew, in few, when there are more", least=1),
+    ] = 1000
+    control_bytes: Annotated[int, Option("size", "the same by their size", least=4 * KIB)] = MIB
 
 
 class MirroringConfig(Struct, frozen=True):

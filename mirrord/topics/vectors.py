@@ -1,7 +1,8 @@
 """Where reader groups stand at other nodes: control chunks of content ``group`` tell, per group, how far it is done
-with each strand. Every node keeps the last word of each strand that tells, as a mark.
+with each strand. Every node keeps what it heard of a group, joined by the highest, as a mark.
 
-The content is a JSON object: ``{"group": name, "vector": {strand (16 hex digits): oseq}}``. A vector only grows.
+The content is a JSON object: ``{"group": name, "vector": {strand (16 hex digits): oseq}}``. A vector only grows, and
+one content tells of the strands in which it grew.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def elsewhere(tid: int) -> str:
     return f"{marks_of_log(tid)}elsewhere/"
 
 
-def heard(tid: int, teller: int, text: str | bytes) -> PutMark:
-    """What a strand tells of a group, to be kept. Raises ProtocolViolation when it cannot be."""
+def told_of(text: str | bytes) -> tuple[str, Vector]:
+    """The group that a content tells of, and its vector. Raises ProtocolViolation when it cannot be."""
     try:
         told = _told(text)
         vector = {int(strand, 16): oseq for strand, oseq in told.vector.items()}
@@ -48,14 +49,33 @@ def heard(tid: int, teller: int, text: str | bytes) -> PutMark:
         raise ProtocolViolation("a control chunk does not tell where a group stands") from error
     if not is_topic(told.group) or not all(0 < oseq < 1 << 53 and 0 <= n < 1 << 64 for n, oseq in vector.items()):
         raise ProtocolViolation("a control chunk tells a group's place that cannot be")
-    return PutMark(f"{elsewhere(tid)}{told.group}/{teller:016x}", msgpack.packb(vector))
+    return told.group, vector
+
+
+def mark_of(tid: int, group: str) -> str:
+    """The mark that holds what was heard of a group. One that ends in a strand held what that strand told last."""
+    return f"{elsewhere(tid)}{group}/"
+
+
+def raised(mark: str, packed: bytes | None, vector: Vector) -> PutMark:
+    """The mark with what it held, and this."""
+    return PutMark(mark, msgpack.packb(raise_to(_unpacked(packed) if packed else {}, vector)))
+
+
+def raise_to(vector: Vector, more: Mapping[int, int]) -> Vector:
+    """Both, joined by the highest."""
+    return vector | {strand: max(oseq, vector.get(strand, 0)) for strand, oseq in more.items()}
+
+
+def _unpacked(packed: bytes) -> Vector:
+    vector: Vector = msgpack.unpackb(packed, strict_map_key=False)
+    return vector
 
 
 def joined(tid: int, marks: Iterable[tuple[str, bytes]]) -> dict[str, Vector]:
     """By group, how far somebody is done with each strand."""
     found: dict[str, Vector] = {}
     for key, packed in marks:
-        vector = found.setdefault(key[len(elsewhere(tid)) :].rpartition("/")[0], {})
-        for strand, oseq in msgpack.unpackb(packed, strict_map_key=False).items():
-            vector[strand] = max(oseq, vector.get(strand, 0))
+        group = key[len(elsewhere(tid)) :].rpartition("/")[0]
+        found[group] = raise_to(found.get(group, {}), _unpacked(packed))
     return found

@@ -15,7 +15,7 @@ from mirrord.records import chunk
 from mirrord.records.draft import Draft, encode
 from mirrord.records.strand import Descriptor
 from mirrord.records.stripped import strip
-from mirrord.topics.erasure.orders import ERASE, erase_orders
+from mirrord.topics.erasure.contents import ERASE, erase_orders
 
 FEED = (Path(__file__).parents[2] / "docs" / "FEED.md").read_text()
 STRAND = 0x1122334455667788
@@ -33,7 +33,7 @@ FIRST, HASH, _ = encode(
 )
 NEXT, _, _ = encode(STRAND, 3, HASH, TS + 102, [Draft(Raw(b"3"))])
 STRIPPED = strip(FIRST, 0, chunk.header_at(FIRST, 0), 0b10)
-ORDER = Draft(Raw(next(erase_orders([(STRAND, 2)]))), tag=ERASE)
+ORDER = Draft(Raw(next(erase_orders({STRAND: [(2, 2)]}))[1]), tag=ERASE)
 CONTROL, _, _ = encode(STRAND, 4, NEXT[:16], TS + 204, [ORDER], chunk.CONTROL)
 HEAD = b"".join(wire.frame(wire.Head(TS, 0)))
 

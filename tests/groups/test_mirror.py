@@ -169,19 +169,20 @@ async def test_a_topic_without_the_key_tells_and_hears_nothing() -> None:
 def test_what_cannot_be_a_place_is_refused(text: str) -> None:
     """A peer that tells nonsense is named, and nothing of it is kept."""
     with pytest.raises(ProtocolViolation):
-        vectors.heard(1, 7, text)
+        vectors.told_of(text)
 
 
 @given(st.dictionaries(st.integers(0, 5), st.dictionaries(st.integers(0, 3), st.integers(1, 99)), max_size=4))
 def test_words_are_joined_by_the_highest(told: dict[int, dict[int, int]]) -> None:
     """However many tell, a strand is done up to the furthest of them."""
-    marks = []
-    for teller, vector in told.items():
-        change = vectors.heard(1, teller, vectors.tell("g", vector)[1])
-        marks.append((change.reader, change.value))
+    marks: dict[str, bytes] = {}
+    for vector in told.values():
+        group, heard = vectors.told_of(vectors.tell("g", vector)[1])
+        change = vectors.raised(mark := vectors.mark_of(1, group), marks.get(mark), heard)
+        marks[change.reader] = change.value
     every = {n for vector in told.values() for n in vector}
     best = {n: max(vector.get(n, 0) for vector in told.values()) for n in every}
-    assert vectors.joined(1, sorted(marks)).get("g", {}) == best
+    assert vectors.joined(1, sorted(marks.items())).get("g", {}) == best
 
 
 @given(st.text(), st.none() | st.text(max_size=9))

@@ -89,14 +89,20 @@ class Rig:
     """Topics over a store in memory, with everything that can be made to fail in reach."""
 
     def __init__(
-        self, store: MemoryStore | None = None, *, declared: dict[str, dict[str, object]] | None = None
+        self,
+        store: MemoryStore | None = None,
+        *,
+        declared: dict[str, dict[str, object]] | None = None,
+        me: Identity = ME,
+        sizes: Sizes = SIZES,
     ) -> None:
+        self.sizes = sizes
         self.clock = Clock()
         self.store = store or MemoryStore()
         self.linked: set[str] = set()
         self.declared = declared or {}
         self.deaths: list[Death] = []
-        self.life = Life(ME.name, ME.origin_id, LifeRecord(ME.life, 1, 1, "boot", 1, 1, b""), None)
+        self.life = Life(me.name, me.origin_id, LifeRecord(me.life, 1, 1, "boot", 1, 1, b""), None)
         self.settled = trio.Event()
         self.settled.set()
         self.max_topics = 100
@@ -118,9 +124,9 @@ class Rig:
             await nursery.start(self.journal.run)
             await nursery.start(self.supervisor.run)
             self.shelf = Shelf(self.shelf_bytes)
-            sources = Sources(*self.store.top_ids(), Random(self.life.record.number))
+            sources = Sources(*self.store.top_ids(), Random(f"{self.life.identity}"))
             self.ground = Ground(
-                self.life, self.clock, self.store, self.journal, self.shelf, sources, SIZES, self.settled,
+                self.life, self.clock, self.store, self.journal, self.shelf, sources, self.sizes, self.settled,
                 Crowd(self.journal.rounds),
             )  # fmt: skip
             registry = Registry(

@@ -18,9 +18,9 @@ from mirrord.records.selector import selector
 from mirrord.records.strand import Position
 from mirrord.records.stripped import strip
 from mirrord.storage.store import PutMark
-from mirrord.topics.erasure import orders
+from mirrord.topics.erasure import contents
+from mirrord.topics.erasure.contents import ERASE
 from mirrord.topics.erasure.masks import Masks
-from mirrord.topics.erasure.orders import ERASE
 from mirrord.topics.log.places import hash_at
 from mirrord.topics.messages import Append, Apply, Commit, Delete, Deleted, Erase, Erased, Introduce
 from mirrord.topics.read.digest import digest_of
@@ -151,7 +151,7 @@ async def test_an_erasure_that_travels_is_a_control_chunk() -> None:
         (gap,) = topic.reads.gaps(topic.tid, own.sid, 1, 9)
         (record,) = records(gap.ends, 0, chunks.header_at(gap.ends, 0))
         assert (gap.reason, gap.first, record.tag) == (CONTROL, 4, ERASE)
-        assert orders.ranges_of(record.data) == {own.descriptor.strand: ((2, 3),)}
+        assert contents.ranges_of(record.data) == {own.descriptor.strand: ((2, 3),)}
         await topic.mailbox.ask(Append([draft("4")]))
         assert (topic.head, own.durable_last) == (4, 5)
         assert hash_at(own, topic.tid, 4, topic.reads) == gap.hash

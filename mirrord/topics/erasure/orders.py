@@ -1,75 +1,29 @@
 """Orders that travel: control chunks say what is to be erased, and every node that they come to does it, also with
 records that come later (design/3-replication.md §3.2, §3.6).
 
-The content ``erase`` is a JSON object: strand (16 hex digits) to ranges of oseqs, both ends meant. Contents that this
-version does not know are kept and passed on, like all control chunks.
+Contents that this version does not know are kept and passed on, like all control chunks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 import msgpack
-import msgspec
 
 from ...errors import ChunkCorrupt, ProtocolViolation
-from ...records.chunk import STRAND, header_at
+from ...records.chunk import FIRST, STRAND, Header, header_at
 from ...records.record import records
 from ...storage.store import Change, DropMark, PutMark, Store, marks_of_log
 from ..log.log import Strand
+from ..log.places import hash_at
 from ..log.turn import Turn
-from ..vectors import GROUP, heard
+from ..vectors import GROUP, mark_of, raised, told_of
+from .contents import ERASE, SUPERSEDES, Range, merged, ranges_of, spans_of
 from .eraser import Eraser
+from .rows import GapRows
 
-ERASE = "erase"
-RANGES_AT_ONCE = 4096  # in one control chunk
 MOST_RANGES = 200_000  # of one strand that has not come here yet
-
-Range = tuple[int, int]
-_ranges = msgspec.json.Decoder(dict[str, list[Range]]).decode
-_encode = msgspec.json.Encoder().encode
-
-
-def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    """The same oseqs, in order, with as few ranges as can be."""
-    found: list[Range] = []
-    for first, last in sorted(ranges):
-        if found and first <= found[-1][1] + 1:
-            found[-1] = found[-1][0], max(found[-1][1], last)
-        else:
-            found.append((first, last))
-    return tuple(found)
-
-
-def erase_orders(places: Iterable[tuple[int, int]]) -> Iterator[bytes]:
-    """The contents that have these ``(strand, oseq)`` erased everywhere."""
-    by_strand: dict[int, list[Range]] = {}
-    for strand, oseq in places:
-        by_strand.setdefault(strand, []).append((oseq, oseq))
-    told: dict[str, list[Range]] = {}
-    room = RANGES_AT_ONCE
-    for strand, single in by_strand.items():
-        for span in merged(single):
-            told.setdefault(f"{strand:016x}", []).append(span)
-            room -= 1
-            if not room:
-                yield _encode(told)
-                told, room = {}, RANGES_AT_ONCE
-    if told:
-        yield _encode(told)
-
-
-def ranges_of(text: str | bytes) -> dict[int, tuple[Range, ...]]:
-    """What an ``erase`` content means. Raises ProtocolViolation when it cannot be."""
-    try:
-        told = {int(strand, 16): merged(ranges) for strand, ranges in _ranges(text).items()}
-    except (ValueError, msgspec.MsgspecError) as error:
-        raise ProtocolViolation("a control chunk does not tell what to erase") from error
-    for ranges in told.values():
-        if any(not 0 < first <= last < 1 << 53 for first, last in ranges):
-            raise ProtocolViolation("a control chunk tells oseqs to erase that cannot be")
-    return told
 
 
 class Orders:
@@ -90,7 +44,34 @@ class Orders:
                 for number, ranges in ranges_of(record.data).items():
                     self._erase(number, ranges)
             elif record.tag == GROUP:
-                self._turn.marks.append(heard(self._turn.log.tid, header[STRAND], record.data))
+                self._hear_of_group(record.data)
+            elif record.tag == SUPERSEDES:
+                self._supersede(header, record.data)
+
+    def _hear_of_group(self, text: str | bytes) -> None:
+        group, vector = told_of(text)
+        mark, before = mark_of(self._turn.log.tid, group), None
+        for change in self._turn.marks:
+            if isinstance(change, PutMark) and change.reader == mark:
+                before = change.value
+        if before is None:
+            before = next((value for reader, value in self._store.marks(mark) if reader == mark), None)
+        self._turn.marks.append(raised(mark, before, vector))
+
+    def _supersede(self, header: Header, text: str | bytes) -> None:
+        """A node speaks for its own strands, and of another one than it speaks in only where our histories are one."""
+        log, rows = self._turn.log, GapRows(self._turn, self._store)
+        speaker = log.strands[header[STRAND]]
+        for number, (first, last, digest) in spans_of(text).items():
+            strand = log.strands.get(number)
+            if strand is None or strand.descriptor.origin != speaker.descriptor.origin:
+                continue
+            if strand is speaker:
+                known = last < header[FIRST]
+            else:
+                known = last <= strand.durable_last and hash_at(strand, log.tid, last, self._store) == digest
+            if known:
+                rows.supersede(strand, first, last)
 
     def _erase(self, number: int, ranges: tuple[Range, ...]) -> None:
         strand = self._turn.log.strands.get(number)

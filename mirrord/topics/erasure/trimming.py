@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from msgspec import structs
-
-from ...records.gap import DELETED, END_LEN, ERASED, VOLUNTARY, pack_end
-from ...storage.store import Change, DropGap, DropPack, Gap, Pack, PutGap, Store
+from ...records.gap import DELETED, ERASED, VOLUNTARY
+from ...storage.store import DropPack, Gap, Pack, Store
 from ..log import retention
 from ..log.log import Log
 from ..log.turn import Turn
+from .rows import GapRows
 
 MOST_PACKS, MOST_BYTES = 64, 2 << 20  # dropped in one turn
 
@@ -22,6 +21,7 @@ class Trimmer:
 
     def __init__(self, turn: Turn, store: Store) -> None:
         self._turn, self._store = turn, store
+        self._rows = GapRows(turn, store)
 
     @property
     def _log(self) -> Log:
@@ -66,7 +66,7 @@ class Trimmer:
             gap = Gap(
                 log.tid, strand.sid, trail.first, trail.last, reason, trail.prev_hash, trail.hash, ends=trail.ends
             )
-            turn.changes.extend(self._merged(gap))
+            self._rows.put(gap)
             strand.whole_from = max(strand.whole_from, trail.last + 1)
             turn.touch(strand)
 
@@ -81,40 +81,3 @@ class Trimmer:
         lost = sorted((seq, reason) for reason, seq in log.taken.items() if reason not in VOLUNTARY)
         reached = [reason for seq, reason in lost if seq >= pack.last] or [reason for _, reason in lost[-1:]]
         return reached[0] if reached else DELETED
-
-    # ---- gap rows --------------------------------------------------------------------------------
-
-    def _merged(self, gap: Gap) -> list[Change]:
-        """The gap, joined with the one that ends right before it when both are of a kind and stay small."""
-        before = self._of_turn(gap) or next(iter(self._store.gaps(gap.tid, gap.sid, gap.first - 1, 1)), None)
-        joins = (
-            before is not None and before.last == gap.first - 1 and before.reason == gap.reason and not before.seq_from
-        )
-        if before is None or not joins or len(before.ends) + len(gap.ends) + END_LEN > retention.ENDS_BYTES:
-            return [*self._coarsened(gap), PutGap(gap)]
-        ends = before.ends + (pack_end(before.last, before.hash) if before.hash else b"") + gap.ends
-        whole = structs.replace(gap, first=before.first, prev_hash=before.prev_hash, ends=ends)
-        return [DropGap(gap.tid, gap.sid, before.first), PutGap(whole)]
-
-    def _of_turn(self, gap: Gap) -> Gap | None:
-        """The newest gap that this turn itself put right before ``gap``."""
-        for change in reversed(self._turn.changes):
-            if isinstance(change, PutGap) and change.gap.sid == gap.sid and change.gap.last == gap.first - 1:
-                return change.gap
-        return None
-
-    def _coarsened(self, gap: Gap) -> list[Change]:
-        """The strand's two oldest gaps as one without inner hashes, when there are more than trail_bytes keeps."""
-        most = max(2, self._turn.sizes.trail_bytes // retention.ENDS_BYTES)
-        oldest = self._store.gaps(gap.tid, gap.sid, 1, most + 1)
-        if len(oldest) <= most:
-            return []
-        first, second = oldest[:2]
-        if first.last != second.first - 1 or first.reason != second.reason or first.seq_from or second.seq_from:
-            return []
-        whole = structs.replace(second, first=first.first, prev_hash=first.prev_hash, ends=b"")
-        return [
-            DropGap(gap.tid, gap.sid, first.first),
-            DropGap(gap.tid, gap.sid, second.first),
-            PutGap(whole),
-        ]

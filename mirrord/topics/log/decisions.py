@@ -31,8 +31,10 @@ from ...storage.store import (
     Store,
     marks_of_log,
 )
+from ..erasure.compaction import Compactor
+from ..erasure.contents import erase_orders
 from ..erasure.eraser import Eraser
-from ..erasure.orders import ERASE, Orders, erase_orders
+from ..erasure.orders import Orders
 from ..erasure.sight import Memory, Sight
 from ..erasure.trimming import Trimmer
 from ..messages import (
@@ -169,7 +171,8 @@ class Decisions:
         erased, places = self._eraser.erase(message)
         self._turn.marks += message.changes
         if message.travels:
-            self._turn.settled += places
+            for strand, oseq in places:
+                self._turn.settled.setdefault(strand, []).append((oseq, oseq))
         return erased
 
     def _delete(self, message: Delete) -> Deleted:
@@ -193,8 +196,8 @@ class Decisions:
         if message.log_id is not None and message.log_id != log.about.log_id.hex():
             raise TopicNotFound(f"topic {log.name!r} is another log by now", {"topic": log.name})
         self._turn.marks += message.changes
-        for content, text in message.tells:
-            self._turn.tell(content, text)
+        if message.tells:
+            self._turn.tell(message.tells)
 
     # ---- configuration and lives -----------------------------------------------------------------
 
@@ -253,7 +256,7 @@ class Decisions:
                 turn.changes.append(PutGap(_deleted(log.tid, strand)))
                 strand.whole_from = strand.last + 1
                 turn.touch(strand)
-        log.own = None
+        log.own = log.spoken = None
         log.head = log.ceiling = log.floor = log.count = log.bytes = log.last_ts = 0
         log.forget_front()
         log.awaited = {}
@@ -275,8 +278,8 @@ class Decisions:
         """Enforce the topic's limits in this same turn, give back what holds nothing live, and forget idempotency keys
         that are past their window."""
         log, turn = self._log, self._turn
-        for order in erase_orders(turn.settled):
-            turn.tell(ERASE, order)
+        if turn.settled:
+            turn.tell(list(erase_orders(turn.settled)))
         if self._keys:
             turn.changes.append(DropIdempotency(log.tid, turn.now_ms - log.about.config.idempotency_window_ms))
         if retention.has_limits(log.about.config) and retention.due(log, turn.now_ms, oldest_ts):
@@ -288,6 +291,8 @@ class Decisions:
             trimmer.wounded(sorted(turn.wounded))
         if log.floor and log.floor >= log.oldest_last:
             trimmer.front()
+        if turn.told:
+            Compactor(turn, self._store).run()
 
     def _sweep(self) -> None:
         log, turn = self._log, self._turn

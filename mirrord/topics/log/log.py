@@ -31,6 +31,7 @@ class Strand(Struct):
     whole_from: int = 1
     ts: int = 0  # ms, commit time of the last record at its origin
     stored: bool = False  # its descriptor row is in the store
+    controls_from: int = 1  # no control chunk stands before this oseq, as far as this life looked
     durable_last: int = 0
     durable_hash: bytes | None = None
     durable_whole_from: int = 1
@@ -46,6 +47,23 @@ class Strand(Struct):
         self.stored = True
         self.durable_last, self.durable_hash = self.last, self.hash
         self.durable_whole_from, self.durable_ts = self.whole_from, self.ts
+
+
+class Spoken(Struct):
+    """Control chunks that this node said since its last snapshot, and how large that was."""
+
+    chunks: int = 0
+    bytes: int = 0
+    snapshot: int = 0
+
+    def add(self, size: int) -> None:
+        """One more."""
+        self.chunks += 1
+        self.bytes += size
+
+    def calls_for_snapshot(self, most_chunks: int, most_bytes: int) -> bool:
+        """Whether there are too many; and they weigh as much as what is said again of them, so that it pays."""
+        return (self.chunks > most_chunks or self.bytes > most_bytes) and self.bytes >= self.snapshot
 
 
 class Identities(Struct, frozen=True):
@@ -104,6 +122,7 @@ class Log(Struct):
     last_ts: int = 0
     strands: dict[int, Strand] = field(default_factory=dict)
     own: Strand | None = None  # this node's open strand in its present life
+    spoken: Spoken | None = None  # None: this life did not count yet
 
     def take_front(self, taken: Mapping[str, int]) -> None:
         """Remember why seqs of the front went."""

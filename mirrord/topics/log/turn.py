@@ -32,6 +32,8 @@ class Sizes(Struct, frozen=True):
     pack_bytes: int
     strands: int  # per topic
     trail_bytes: int = 1 << 20  # hashes kept of evicted ranges, per strand of a topic
+    control_chunks: int = 1000  # of one node and topic, until it says them anew
+    control_bytes: int = 1 << 20
 
 
 class Turn:
@@ -42,13 +44,13 @@ class Turn:
         self.sources = sources
         self.changes: list[Change] = []
         self.marks: list[Change] = []  # of readers: committed whatever becomes of the log
-        self.sync = self.cleared = False
+        self.sync = self.cleared = self.told = False
         self.packs: list[Pack] = []
         self.gaps: list[Gap] = []
         self.orders: list[bytes] = []  # control chunks that came and are to be followed
         self.masks = Masks(over=log.masks)  # what this turn deletes, over what is deleted
         self._masks_before = 0  # blocks before this one go: their packs are gone
-        self.settled: list[tuple[int, int]] = []  # places that peers are to erase too
+        self.settled: dict[int, list[tuple[int, int]]] = {}  # ranges of strands that peers are to erase too
         self.wounded: set[int] = set()  # a seq of each pack in which something was deleted and nothing is left
         self.dropped: set[int] = set()  # packs that go, by their first seq
         self.begins_at = 0  # no pack is left before this seq; 0: as before
@@ -97,15 +99,23 @@ class Turn:
             strand.hash = digest
             seq += len(piece)
 
-    def tell(self, content: str, text: bytes) -> None:
-        """A control chunk of this node's strand: peers do what it says. ``text`` is JSON."""
+    def tell(self, contents: Sequence[tuple[str, bytes]]) -> int:
+        """Control chunks of this node's strand, one if they fit: peers do what the contents say, each a word and JSON.
+        How many bytes that is."""
         self.write_drafts()
-        strand = self.log.own or self._open_strand()
-        prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
-        ts, draft = max(self.now_ms, strand.ts), Draft(Raw(text), tag=content)
-        packed, digest, _ = encode(strand.descriptor.strand, strand.last + 1, prev, ts, [draft], chunks.CONTROL)
-        self.put_control(strand, packed, chunks.header_at(packed, 0))
-        strand.hash = digest
+        strand, size = self.log.own or self._open_strand(), 0
+        drafts = [Draft(Raw(text), tag=word) for word, text in contents]
+        for piece in pieces_of(drafts, CHUNK_BYTES):
+            prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
+            ts = max(self.now_ms, strand.ts)
+            packed, digest, _ = encode(strand.descriptor.strand, strand.last + 1, prev, ts, piece, chunks.CONTROL)
+            self.put_control(strand, packed, chunks.header_at(packed, 0))
+            strand.hash = digest
+            size += len(packed)
+            if self.log.spoken is not None:
+                self.log.spoken.add(len(packed))
+        self.told = True
+        return size
 
     def _open_strand(self) -> Strand:
         log, me = self.log, self.identity
@@ -215,7 +225,7 @@ class Turn:
 
     def forget_packs(self) -> None:
         """The log is dropped: what this turn put into it goes too."""
-        self._pack, self.cleared = None, True
+        self._pack, self.cleared, self.told = None, True, False
         self._drafts, self._draft_bytes = [], 0
         self.masks.clear()
         self._masks_before = self.begins_at = 0
