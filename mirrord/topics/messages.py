@@ -56,6 +56,7 @@ class Delete(Struct, frozen=True):
     match: Selector | None = None
     after: int = 0
     until: int | None = None  # None: the head as it is now
+    log_id: str | None = None  # hex; in another log nothing is meant
 
 
 class Deleted(Struct, frozen=True):

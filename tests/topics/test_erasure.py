@@ -14,10 +14,11 @@ from mirrord.records import chunk as chunks
 from mirrord.records.draft import Draft, encode
 from mirrord.records.gap import CONTROL
 from mirrord.records.record import records
-from mirrord.records.selector import selector
+from mirrord.records.selector import Selector, selector
 from mirrord.records.strand import Position
 from mirrord.records.stripped import strip
 from mirrord.storage.store import PutMark
+from mirrord.topics.deletion import delete
 from mirrord.topics.erasure import contents
 from mirrord.topics.erasure.contents import ERASE
 from mirrord.topics.erasure.masks import Masks
@@ -120,6 +121,20 @@ async def test_a_selector_takes_what_it_means(match: str, before: int | None, go
         deleted = await topic.mailbox.ask(Delete(before, selector(match)))
         assert deleted.records == len(gone)
         assert {seq for seq in range(1, 6) if seq <= topic.floor or topic.masks.has(seq)} == gone
+
+
+@pytest.mark.parametrize("match", [None, selector("a")])
+async def test_a_delete_is_of_one_log(match: Selector | None) -> None:
+    """A step that comes when the topic was made anew takes nothing of the log that it never meant."""
+    async with Rig().run() as registry:
+        topic = await topic_with(registry, "1", "2", tag="a")
+        before, step = topic.log_id_hex, Delete(3, match, 0, topic.head, topic.log_id_hex)
+        await registry.delete("orders", if_empty=False, forget=False)
+        again = await topic_with(registry, "3", "4", tag="a")
+        assert again.log_id_hex != before
+        assert (await again.mailbox.ask(step)).records == 0
+        assert again.count == 2
+        assert (await delete(again, 3, match)).records == 2
 
 
 # ---- orders that travel

@@ -87,7 +87,10 @@ class Eraser:
 
     def delete(self, message: Delete) -> Deleted:
         """Delete a front, or one step of what a selector means. Raises ChunkCorrupt."""
-        until = self._turn.log.head if message.until is None else message.until
+        log = self._turn.log
+        until = log.head if message.until is None else message.until
+        if message.log_id not in (None, log.about.log_id.hex()):
+            return Deleted(0, 0, until)
         if message.before_seq is not None:
             until = min(until, message.before_seq - 1)
         if message.match is None:
