@@ -14,6 +14,7 @@ from msgspec import Struct
 Kind = Literal["missing", "gap", "different", "unverified", "damaged"]
 Range = tuple[int, int]  # first and last oseq, both included
 
+CONTROL = "control"  # what is there is no record: some nodes keep it, and others what was said anew for it
 MEANINGS: Mapping[Kind, str] = {
     "missing": "has not come so far",
     "gap": "does not hold these, the other does",
@@ -39,7 +40,7 @@ class Position(Struct, frozen=True):
 
 
 class StrandDigest(Struct, frozen=True):
-    """How far a node is in one strand, with the hash there. ``controls`` of its oseqs are no records."""
+    """How far a node is in one strand, with the hash there."""
 
     strand: str
     origin: str
@@ -48,7 +49,6 @@ class StrandDigest(Struct, frozen=True):
     gaps: tuple[GapRange, ...] = ()
     at: Position | None = None
     deep: dict[str, Any] | None = None
-    controls: int = 0
 
 
 class Digest(Struct, frozen=True):
@@ -98,7 +98,7 @@ def compare(a: Digest, b: Digest) -> list[Finding]:
 
 
 def held(strand: StrandDigest, upto: int) -> list[Range]:
-    """The ranges of ``1..upto`` that the node holds."""
+    """The ranges of ``1..upto`` of which the node holds the records."""
     return without([(1, upto)] if upto else [], [(gap.first, gap.last) for gap in strand.gaps])
 
 
@@ -130,7 +130,8 @@ def _histories(topic: str, a: StrandDigest, b: StrandDigest) -> list[Finding]:
             found.append(Finding("different", topic, a.origin, a.strand, 1, both))
     if a.oseq != b.oseq:
         ahead, behind = (a, 1) if a.oseq > b.oseq else (b, 0)
-        lacking = [piece for piece in held(ahead, ahead.oseq) if piece[1] > both]
+        gaps = [(gap.first, gap.last) for gap in ahead.gaps if gap.reason != CONTROL]
+        lacking = [piece for piece in without([(1, ahead.oseq)], gaps) if piece[1] > both]
         found += [
             Finding("missing", topic, a.origin, a.strand, max(first, both + 1), last, behind) for first, last in lacking
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from mirrord.client.comparison import (
     Digest,
@@ -109,6 +110,16 @@ def test_a_strand_that_one_node_never_saw_is_missing_there() -> None:
 def test_what_nobody_holds_any_more_is_no_difference() -> None:
     """A strand of which all has expired on one node, and which the other never saw, lacks nothing."""
     assert compare(Digest("t", (_strand("ab", {1, 2}),)), Digest("t")) == []
+
+
+def test_a_control_chunk_is_the_same_as_what_was_said_anew_for_it() -> None:
+    """One node keeps it, the other let go of it: no record is lacking anywhere. Who never had it does lack it."""
+    kept = StrandDigest("5a", "fra", 5, "h5", (GapRange(2, 2, "control"), GapRange(5, 5, "control")))
+    let_go = StrandDigest("5a", "fra", 5, "h5", (GapRange(2, 2, "erased"), GapRange(5, 5, "control")))
+    assert _found(kept, let_go) == []
+    behind = StrandDigest("5a", "fra", 4, "h4", (GapRange(2, 2, "control"),))
+    told = structs.replace(kept, at=Position(4, "h4"))
+    assert [(f.kind, f.first, f.last, f.side) for f in _found(told, behind)] == [("missing", 5, 5, 1)]
 
 
 def test_damage_on_disk_is_a_finding() -> None:

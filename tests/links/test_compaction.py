@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Any
 
+import msgspec
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mirrord.client.comparison import Digest, StrandDigest, compare
 from mirrord.links.feeds.lane import Lane
 from mirrord.links.wire import At, Chunks, CoverIs, ForkIs, StrandIs
 from mirrord.records.gap import CONTROL, ERASED, Cover
@@ -17,6 +20,7 @@ from mirrord.records.strand import Descriptor, Identity
 from mirrord.topics import vectors
 from mirrord.topics.log.turn import Sizes
 from mirrord.topics.messages import Append, Apply, ApplyCover, Commit, Erase, Introduce
+from mirrord.topics.read.digest import digest_of
 from mirrord.topics.read.face import View
 from mirrord.topics.read.reading import read
 from mirrord.topics.registry import Registry
@@ -165,10 +169,11 @@ async def take_all(history: list[tuple[int, str, Any]]) -> Cluster:
 def test_whoever_pulls_when_hears_all_that_was_said(history: list[tuple[int, str, Any]]) -> None:
     """Nodes write, erase, tell of groups, begin new lives, lose their disks, and pull from each other a few frames at a
     time; so they stand before, in and behind what was said anew. In the end each shows what was written and not
-    erased, and so does a newcomer that pulls from one of them alone."""
+    erased, and so does a newcomer that pulls from one of them alone; and all of them prove equal."""
 
     async def run() -> None:
         cluster = await take_all(history)
+        digests: list[Digest] = []
         newcomers = [Member("z", disk) for disk in range(3)]
         for newcomer, source in zip(newcomers, cluster.members, strict=True):
             async with source.rig.run() as there, newcomer.rig.run() as here:
@@ -177,8 +182,13 @@ def test_whoever_pulls_when_hears_all_that_was_said(history: list[tuple[int, str
             async with member.rig.run() as registry:
                 topic = await cluster.topic(registry)
                 assert set(readable(topic)) == cluster.written - cluster.gone
+                told = await digest_of(topic, {}, deep=True, rest=trio.lowlevel.checkpoint)
+                digests.append(Digest("orders", msgspec.convert(told, tuple[StrandDigest, ...])))
                 if member.name == "z":
                     marks = topic.reads.marks(vectors.elsewhere(topic.tid))
                     assert vectors.joined(topic.tid, marks) == cluster.done
+
+        for one, other in combinations(digests, 2):
+            assert compare(one, other) == []
 
     trio.run(run)

@@ -12,13 +12,13 @@ from msgspec import UNSET
 from ...errors import ChunkCorrupt, ProtocolViolation
 from ...records.chunk import COUNT, FIRST, HASH, PREV_HASH, STRAND, check_hash, chunks_in
 from ...records.gap import CONTROL
-from ...storage.store import Gap
 from ..log.log import Strand
 from ..log.places import hash_at
 from ..topic import Topic
 
 READ_BYTES = 1 << 20
 MOST_GAPS, MOST_PAGES, SIZES_AT_ONCE = 1000, 50, 256
+Told = tuple[int, int, str]  # first and last oseq, and why they are not held
 STRIPPED = "stripped"  # how deleted records show among the gaps: the chunk is here, its chain stands
 
 
@@ -49,10 +49,8 @@ async def digest_of(
     return told
 
 
-def _entry(topic: Topic, number: int, strand: Strand, stripped: list[tuple[int, int]]) -> dict[str, Any]:
-    found, controls = _gaps(topic, strand.sid)
-    told = [(gap.first, gap.last, gap.reason) for gap in found]
-    gaps = sorted([*told, *((first, last, STRIPPED) for first, last in stripped)])[:MOST_GAPS]
+def _entry(topic: Topic, number: int, strand: Strand, stripped: list[Told]) -> dict[str, Any]:
+    gaps = _gaps(topic, strand.sid)
     return {
         "strand": f"{number:016x}",
         "origin": strand.descriptor.origin,
@@ -60,32 +58,44 @@ def _entry(topic: Topic, number: int, strand: Strand, stripped: list[tuple[int, 
         "oseq": strand.durable_last,
         "hash": strand.durable_hash.hex() if strand.durable_hash else None,
         "whole_from": strand.durable_whole_from,
-        "controls": controls,
+        "controls": sum(last - first + 1 for first, last, reason in gaps if reason == CONTROL),
         "unverified": strand.durable_hash is None,
-        "gaps": [{"first": first, "last": last, "reason": reason} for first, last, reason in gaps],
+        "gaps": [{"first": first, "last": last, "reason": reason} for first, last, reason in _told([*gaps, *stripped])],
     }
 
 
-def _gaps(topic: Topic, sid: int) -> tuple[list[Gap], int]:
-    """The strand's gaps, without the control chunks that stand among them, and how many oseqs those have."""
-    found: list[Gap] = []
-    oseq, controls = 1, 0
+def _gaps(topic: Topic, sid: int) -> list[Told]:
+    """The strand's gaps, and the control chunks that stand among them: where one node keeps them another may not."""
+    found: list[Told] = []
+    oseq = 1
     for _ in range(MOST_PAGES):
         page = topic.reads.gaps(topic.tid, sid, oseq, MOST_GAPS)
-        for gap in page:
-            if gap.reason == CONTROL:
-                controls += gap.last - gap.first + 1
-            else:
-                found.append(gap)
-        if len(page) < MOST_GAPS or len(found) >= MOST_GAPS:
+        found += [(gap.first, gap.last, gap.reason) for gap in page]
+        if len(page) < MOST_GAPS:
             break
         oseq = page[-1].last + 1
-    return found[:MOST_GAPS], controls
+    return found
 
 
-async def _stripped(topic: Topic, rest: Callable[[], Awaitable[None]]) -> dict[int, list[tuple[int, int]]]:
+def _told(gaps: list[Told]) -> list[Told]:
+    """The same in few, and no more than ``MOST_GAPS`` that do not touch: nodes that lack the same tell of it up to the
+    same place, however it came to be."""
+    told: list[Told] = []
+    stretches = 0
+    for first, last, reason in sorted(gaps):
+        if told and told[-1][1] == first - 1:
+            if told[-1][2] == reason:
+                told[-1] = told[-1][0], last, reason
+                continue
+        elif (stretches := stretches + 1) > MOST_GAPS:
+            break
+        told.append((first, last, reason))
+    return told
+
+
+async def _stripped(topic: Topic, rest: Callable[[], Awaitable[None]]) -> dict[int, list[Told]]:
     """By strand, the oseqs whose chunks lie here and of which the records are deleted, as ranges."""
-    found: dict[int, list[tuple[int, int]]] = {}
+    found: dict[int, list[Told]] = {}
     seq = 1
     while (topic.masks or topic.floor) and (sizes := topic.reads.pack_sizes(topic.tid, seq, SIZES_AT_ONCE)):
         for sized in sizes:
@@ -98,16 +108,16 @@ async def _stripped(topic: Topic, rest: Callable[[], Awaitable[None]]) -> dict[i
     return found
 
 
-def _note_deleted(body: bytes, gone: int, found: dict[int, list[tuple[int, int]]]) -> None:
+def _note_deleted(body: bytes, gone: int, found: dict[int, list[Told]]) -> None:
     for _, _, header in chunks_in(body):
         here, count, first = gone & (1 << header[COUNT]) - 1, header[COUNT], header[FIRST]
         gone >>= count
         runs = found.setdefault(header[STRAND], []) if here else []
         for oseq in (first + i for i in range(here.bit_length()) if here >> i & 1):
             if runs and runs[-1][1] == oseq - 1:
-                runs[-1] = (runs[-1][0], oseq)
+                runs[-1] = (runs[-1][0], oseq, STRIPPED)
             elif len(runs) < MOST_GAPS:
-                runs.append((oseq, oseq))
+                runs.append((oseq, oseq, STRIPPED))
 
 
 async def _recount(topic: Topic, rest: Callable[[], Awaitable[None]]) -> dict[int, tuple[int, str | None]]:

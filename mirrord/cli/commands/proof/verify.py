@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from ....client import call
-from ....client.comparison import MEANINGS, Digest, Finding, compare, questions
+from ....client.comparison import MEANINGS, Digest, Finding, compare, held, questions
 from ....errors import PeerUnreachable, ProtocolViolation, TopicNotFound, Unavailable
 from ...cells import Cell
 from ...doors import Doors, Trust
@@ -112,7 +112,7 @@ def _verdict(one: Api, other: Api, only: tuple[str, ...], deep: bool) -> _Verdic
         a, b = a or Digest(here), b or Digest(there)
         a, b = _asked(one, a, questions(a, b)), _asked(other, b, questions(b, a))
         findings += compare(a, b)
-        records += sum(strand.oseq - strand.controls for strand in a.strands)
+        records += sum(last - first + 1 for strand in a.strands for first, last in held(strand, strand.oseq))
     return _Verdict(len(pairs), records, findings)
 
 
