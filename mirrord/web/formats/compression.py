@@ -26,10 +26,10 @@ CODINGS = (b"zstd", b"gzip")  # the one that is read fastest first
 
 
 class _Inflator(Protocol):
+    """As the decompressors of the standard library are, all but zlib's."""
+
     @property
-    def starved(self) -> bool:
-        """It has given all that it was fed."""
-        ...
+    def needs_input(self) -> bool: ...
 
     @property
     def eof(self) -> bool: ...
@@ -37,8 +37,8 @@ class _Inflator(Protocol):
     @property
     def unused_data(self) -> bytes: ...
 
-    def more(self, data: memoryview) -> bytes:
-        """At most STEP_BYTES of what comes out; ``data`` is for the starved only."""
+    def decompress(self, data: memoryview, max_length: int) -> bytes:
+        """``data`` is for one who needs input only."""
         ...
 
 
@@ -47,13 +47,13 @@ class _Gzip:
         self._inner = zlib.decompressobj(_GZIP_WBITS)
         self._full = False
 
-    def more(self, data: memoryview) -> bytes:
-        piece = self._inner.decompress(self._inner.unconsumed_tail or data, STEP_BYTES)
-        self._full = len(piece) >= STEP_BYTES
+    def decompress(self, data: memoryview, max_length: int) -> bytes:
+        piece = self._inner.decompress(self._inner.unconsumed_tail or data, max_length)
+        self._full = len(piece) >= max_length
         return piece
 
     @property
-    def starved(self) -> bool:
+    def needs_input(self) -> bool:
         return not self._inner.unconsumed_tail and not self._full
 
     @property
@@ -65,27 +65,11 @@ class _Gzip:
         return self._inner.unused_data
 
 
-class _Zstd:
-    def __init__(self) -> None:
-        self._inner = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
-
-    def more(self, data: memoryview) -> bytes:
-        return self._inner.decompress(data, STEP_BYTES)
-
-    @property
-    def starved(self) -> bool:
-        return self._inner.needs_input
-
-    @property
-    def eof(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._inner.unused_data
+def _zstd() -> _Inflator:
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
 
 
-_INFLATORS: dict[bytes, Callable[[], _Inflator]] = {b"gzip": _Gzip, b"x-gzip": _Gzip, b"zstd": _Zstd}
+_INFLATORS: dict[bytes, Callable[[], _Inflator]] = {b"gzip": _Gzip, b"x-gzip": _Gzip, b"zstd": _zstd}
 
 
 def inflate(coding: bytes, body: bytes, most_bytes: int) -> Iterator[bytes]:
@@ -117,11 +101,11 @@ def _frames(made: Callable[[], _Inflator], body: bytes) -> Iterator[bytes]:
     for _ in range(MOST_FRAMES):
         inflator = made()
         while not inflator.eof:
-            food = view[at : at + STEP_BYTES] if inflator.starved else _NOTHING
-            if inflator.starved and not food:
+            food = view[at : at + STEP_BYTES] if inflator.needs_input else _NOTHING
+            if inflator.needs_input and not food:
                 raise InvalidRequest("the compressed body ends too early")
             at += len(food)
-            yield inflator.more(food)
+            yield inflator.decompress(food, STEP_BYTES)
         at -= len(inflator.unused_data)
         if at >= len(view):
             return

@@ -131,9 +131,7 @@ async def stream(node: Node, request: Request, wid: str) -> Stream:
         raise Unauthorized("this watch was made by another key; open it with that one")
     # The key's prefixes may have become narrower since: what is opened anew is checked anew.
     request.principal.require("read", *session.asked)
-    accept = request.header(b"accept")
-    if accept and b"text/event-stream" not in accept and b"*/*" not in accept:
-        raise NotAcceptable("this is an event stream: accept text/event-stream")
+    check_accepts(request)
     told = request.header(b"last-event-id")
     last = parse_event_id(told.decode("latin-1")) if told else None
     node.streams.check_seat(counted(request.principal))
@@ -143,6 +141,13 @@ async def stream(node: Node, request: Request, wid: str) -> Stream:
             await _Streaming(node, session, writer, permit).run(last)
 
     return Stream(write, 200, EVENT_STREAM, HEADERS)
+
+
+def check_accepts(request: Request) -> None:
+    """Raises NotAcceptable when the client says that it takes no event stream."""
+    accept = request.header(b"accept")
+    if accept and EVENT_STREAM not in accept and b"*/*" not in accept:
+        raise NotAcceptable("this is an event stream: accept text/event-stream")
 
 
 def counted(principal: Principal) -> Principal | None:

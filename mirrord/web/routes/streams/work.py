@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from ....actors.bell import Ear
-from ....errors import InvalidRequest, MirrordError, NotAcceptable, ShuttingDown
+from ....errors import InvalidRequest, MirrordError, ShuttingDown
 from ....node import Node
 from ....queues.home import Home
 from ....queues.leasing.leases import Claimant
@@ -21,7 +21,7 @@ from ...auth.permit import Permit
 from ...auth.principal import Scope
 from ...message import Request, Response, Stream, Writer
 from ..queues import call_of, check_worker, elsewhere, job_text, lease_ms_of, queue_of
-from .watch import EVENT_STREAM, HEADERS, counted
+from .watch import EVENT_STREAM, HEADERS, check_accepts, counted
 
 HEARTBEAT_S = 15.0
 UNSENT_BYTES = 64 << 10
@@ -55,13 +55,6 @@ def _permit(request: Request, name: str) -> Permit:
     """What the caller is let through for: as one of our own, or as a peer that passes the call of such a one on."""
     scopes: tuple[Scope, ...] = ("peer",) if request.principal.may("peer") else ("read", "write")
     return Permit(request.principal, scopes, lambda: (name,))
-
-
-def check_accepts(request: Request) -> None:
-    """Raises NotAcceptable when the client says that it takes no event stream."""
-    accept = request.header(b"accept")
-    if accept and b"text/event-stream" not in accept and b"*/*" not in accept:
-        raise NotAcceptable("this is an event stream: accept text/event-stream")
 
 
 def _number(text: str, default: int) -> int:
