@@ -170,6 +170,14 @@ class Stage:
         )
         return Viewer(self, session, strong=strong)
 
+    async def crowd(self, count: int, *names: str) -> list[Viewer]:
+        """So many viewers of the same, caught up."""
+        viewers = [await self.viewer(*names) for _ in range(count)]
+        for viewer in viewers:
+            viewer.connect()
+        await settled()
+        return viewers
+
 
 @asynccontextmanager
 async def stage(rig: Rig | None = None, pace: Pace = PACE) -> AsyncIterator[Stage]:

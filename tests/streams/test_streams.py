@@ -30,10 +30,7 @@ async def test_a_page_is_encoded_once_for_all_who_are_caught_up(autojump_clock: 
     """A thousand watchers cost one reading and one encoding, and all are handed the very same bytes."""
     async with stage() as here:
         await here.append("a", 0)
-        viewers = [await here.viewer("a") for _ in range(100)]
-        for viewer in viewers:
-            viewer.connect()
-        await settled()
+        viewers = await here.crowd(100, "a")
         assert here.fans.statistics()["riders"] == 100
         before = here.fans.encoded
         for n in range(1, 6):
@@ -149,10 +146,7 @@ async def test_a_client_that_is_gone_takes_nobody_with_it(autojump_clock: MockCl
     """The fan drops it in the middle of handing out."""
     async with stage() as here:
         await here.append("a", 0)
-        viewers = [await here.viewer("a") for _ in range(3)]
-        for viewer in viewers:
-            viewer.connect()
-        await settled()
+        viewers = await here.crowd(3, "a")
         viewers[1].pipe.broken = True
         await here.append("a", 1)
         await settled()
