@@ -8,7 +8,7 @@ from ..config.topology import LinkPlan
 from ..topics.topic import Topic
 from .board.board import Line
 from .ground import Ground
-from .wire import PROTO, At, FeedChange, FeedRequest, Take
+from .wire import GOES_ON, PROTO, At, FeedChange, FeedRequest, Take
 
 
 class Asking:
@@ -72,7 +72,7 @@ class Asking:
             PROTO, ground.cluster, me.name, me.origin_id, me.life, ground.topology_hash, self.feed_no, wants,
             closed_strands_hash=told, closed_strands=closed if send and told else None,
             not_from={name: strands for name, strands in not_from.items() if strands},
-            hold=self._must_answer,
+            hold=self._must_answer, features=[GOES_ON],
             max_frame_bytes=max_frame_bytes, heartbeat_ms=heartbeat_ms,
         )  # fmt: skip
 

@@ -9,16 +9,16 @@ from ..actors.mailbox import Envelope
 from ..config.topic import topic_config
 from ..config.topology import LinkPlan
 from ..errors import MirrordError, PeerRefused, PeerUnreachable, ProtocolViolation, Unavailable
-from ..records.gap import DELETED
+from ..records.gap import DELETED, ERASED
 from ..records.strand import Descriptor, Position
 from ..topics.log.places import contradicts
-from ..topics.messages import Applied, Apply, Created, Introduce
+from ..topics.messages import Applied, Apply, ApplyCover, Created, Introduce
 from ..topics.topic import Topic
 from .asking import Asking
 from .board.board import Halt, Side, Told
 from .feeds.lane import position_digest
 from .ground import Ground
-from .offers import Offers
+from .offers import Offers, cover_of
 from .wire import (
     PROTO,
     CoverIs,
@@ -322,8 +322,16 @@ class Inlet:
             chunks = self._offers.still_taken(topic, chunks)
         return topic.mailbox.put(Apply(chunks, may_lack=bool(lacks)), bounded_elsewhere=True)
 
+    async def hand_over_cover(self, topic: Topic, header: CoverIs) -> Envelope[Any]:
+        """The same with a cover that needs no waiting, between the chunks that it stands between."""
+        if header.reason != ERASED:
+            raise ProtocolViolation(f"a cover for records that are {header.reason} must be waited with")
+        if topic.about.deleted:
+            await self._ground.registry.ensure(topic.topic)
+        return topic.mailbox.put(ApplyCover(cover_of(header)), bounded_elsewhere=True)
+
     def applied(self, name: str, result: Applied) -> None:
-        """What became of chunks."""
+        """What became of chunks, or of a cover."""
         board, peer = self._ground.board, self.plan.peer
         for number, oseq in result.moved:
             self._compare_reached(name, number, oseq)

@@ -219,6 +219,10 @@ class Link:
                     await applied.send((topic.topic, await self.inlet.hand_over(topic, body, header.lacks)))
             elif isinstance(header, StrandIs):
                 await self.inlet.introduce(header)
+            elif isinstance(header, CoverIs) and header.goes_on:
+                topic = self.inlet.local(header.topic)
+                if topic is not None:
+                    await applied.send((topic.topic, await self.inlet.hand_over_cover(topic, header)))
             elif isinstance(header, CoverIs | StrippedIs):
                 await applied.send(("", header))  # in line: what came before it must be in the log first
 

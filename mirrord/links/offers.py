@@ -29,7 +29,7 @@ class Offers:
 
     def take(self, topic: Topic, header: CoverIs) -> None:
         """A cover came. Raises ProtocolViolation when it cannot be true."""
-        cover = Cover(header.strand, header.first, header.last, header.reason, header.prev_hash, header.hash)
+        cover = cover_of(header)
         if not cover.is_sound() or header.strand not in topic.strands:
             raise ProtocolViolation(f"a cover of strand {header.strand:016x} cannot be true")
         self._ground.board.offer(self._plan.peer, topic.topic, cover, self._ground.clock.monotonic())
@@ -132,3 +132,8 @@ class Offers:
             ground.clock.monotonic(),
             moved_at,
         ).through
+
+
+def cover_of(header: CoverIs) -> Cover:
+    """What the frame tells, as topics know it."""
+    return Cover(header.strand, header.first, header.last, header.reason, header.prev_hash, header.hash)

@@ -29,6 +29,9 @@ Stamp = tuple[int, int, int]  # when a node was born (ms), its starts since then
 Sight = tuple[str, str, int, int, int, Stamp]  # node, topic, strand, oseq, ts, stamp of that node
 
 
+GOES_ON = "goes-on"  # a cover that needs no waiting is applied in its place, so that its strand need not rest
+
+
 class FeedRequest(Struct, frozen=True, omit_defaults=True):
     """Open a feed. ``wants`` maps a topic (or a prefix ``chat:*``, whose vector is empty) to the caller's vector."""
 
@@ -40,7 +43,7 @@ class FeedRequest(Struct, frozen=True, omit_defaults=True):
     topology_hash: bytes
     feed_no: int
     wants: dict[str, list[At]]
-    features: list[str] = []
+    features: list[str] = []  # what the caller can take beyond version 1: GOES_ON
     closed_strands_hash: bytes = b""
     closed_strands: dict[str, list[At]] | None = None  # the list itself, after `need-closed`
     not_from: dict[str, list[int]] = {}
@@ -115,7 +118,8 @@ class Chunks(Struct, frozen=True, tag_field="f", tag="chunks", omit_defaults=Tru
 
 
 class CoverIs(Struct, frozen=True, tag_field="f", tag="cover", omit_defaults=True):
-    """A range that is not sent, why, and the hashes around it. The strand rests until the caller changes its wants."""
+    """A range that is not sent, why, and the hashes around it. The strand rests until the caller changes its wants,
+    unless it ``goes_on``: then what comes next follows the range."""
 
     topic: int
     strand: int
@@ -124,6 +128,7 @@ class CoverIs(Struct, frozen=True, tag_field="f", tag="cover", omit_defaults=Tru
     reason: str
     prev_hash: bytes | None = None
     hash: bytes | None = None
+    goes_on: bool = False
 
 
 class StrippedIs(Struct, frozen=True, tag_field="f", tag="stripped", omit_defaults=True):

@@ -48,7 +48,7 @@ def standing(topic: Topic) -> list[At]:
 async def pull(puller: Topic, source: Topic, me: Identity, frames: int = 1 << 30) -> bool:
     """Take what the source sends, at most so many frames; whether it has nothing more."""
     while True:
-        lane = Lane(1, source, me)
+        lane = Lane(1, source, me, goes_on=frames % 2 == 0)
         assert lane.place(standing(puller)) == []
         pieces = [piece for _ in range(64) for piece in lane.next(700)]
         if not pieces:
@@ -63,7 +63,9 @@ async def pull(puller: Topic, source: Topic, me: Identity, frames: int = 1 << 30
                 assert not (await puller.mailbox.ask(Apply(body, may_lack=bool(header.lacks)))).forks
             elif isinstance(header, CoverIs):
                 cover = Cover(header.strand, header.first, header.last, header.reason, header.prev_hash, header.hash)
-                assert (header.reason, (await puller.mailbox.ask(ApplyCover(cover))).forks) == (ERASED, ())
+                applied = await puller.mailbox.ask(ApplyCover(cover))
+                assert (header.reason, applied.forks) == (ERASED, ())
+                assert not (header.goes_on and applied.ahead)
             frames -= 1
             if not frames:
                 return False

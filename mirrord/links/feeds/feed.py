@@ -16,6 +16,7 @@ from ...records.strand import Identity
 from ...storage.life import Life
 from ...topics.registry import Registry
 from ..wire import (
+    GOES_ON,
     PROTO,
     FeedChange,
     FeedRequest,
@@ -276,7 +277,7 @@ class Feed:
         for name in names:
             topic = await self._registry.find(name)
             self._last_no += 1
-            lane = Lane(self._last_no, topic, self.caller)
+            lane = Lane(self._last_no, topic, self.caller, goes_on=GOES_ON in self.request.features)
             self._lanes[name] = lane
             self._numbers[name] = lane.no
             topic.bell.attach(self.ear, name)

@@ -8,12 +8,13 @@ caller holds a cover of it back, or while it is forked here. No task, no clock: 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct
 from xxhash import xxh3_64_intdigest
 
 from ...records.chunk import COUNT, FIRST, STRAND, chunk_at
-from ...records.gap import CONTROL, LOST, Cover
+from ...records.gap import CONTROL, ERASED, LOST, Cover
 from ...records.run import stretch_from
 from ...records.strand import Identity, Position
 from ...storage.store import Pack
@@ -40,8 +41,9 @@ class Sent(Struct):
 class Lane:
     """What one caller gets of one topic. ``no`` is the topic's number on this connection."""
 
-    def __init__(self, no: int, topic: Topic, caller: Identity) -> None:
+    def __init__(self, no: int, topic: Topic, caller: Identity, *, goes_on: bool = False) -> None:
         self.no, self.topic, self._caller = no, topic, caller
+        self._goes_on = goes_on  # the caller takes covers that need no waiting in their place
         self.log_id = topic.about.log_id
         self._sent: dict[int, Sent] = {}
         self._skip: set[int] = set()
@@ -228,8 +230,7 @@ class Lane:
                 self._walked[strand.descriptor.strand] = None
             else:
                 until = found[0][0].first - 1 if found else strand.durable_last
-                if not self._send_controls(pieces, strand, until + 1):
-                    self._cover(pieces, strand, after, until)
+                self._close_up_behind(pieces, strand, until + 1)
         self._cursor = min(starts) - 1 if starts else self.topic.head
 
     def _walk(self, pieces: list[Piece], budget_bytes: int) -> bool:
@@ -243,10 +244,15 @@ class Lane:
             room -= self._walk_pack(pack, pieces, body, room)
             if room <= 0 or self._cursor < pack.last:  # control chunks take room too: the rest of a pack comes first
                 break
+        self._flush(pieces, body)
+        return bool(pieces)
+
+    def _flush(self, pieces: list[Piece], body: list[bytes | memoryview]) -> None:
+        """What was collected becomes a frame."""
         if body:
             runs = (b"".join(body),) if len(body) > MOST_RUNS else tuple(body)
             pieces.append(Piece(Chunks(self.no), runs))
-        return bool(body)
+            body.clear()
 
     def _walk_pack(self, pack: Pack, pieces: list[Piece], body: list[bytes | memoryview], room: int) -> int:
         """Collect what is to be sent of one pack, as few runs of bytes; how many bytes that is."""
@@ -274,13 +280,11 @@ class Lane:
                 if end > start:
                     body.append(view[start:end])
                 start = end = at
-                taken += self.bring_to(number, first, body.append)
+                taken += self.close_up(pieces, number, first, body.append, partial(self._flush, pieces, body))
                 if self.verdict(number, first, count) is SEND:
                     end = at + size
                     taken += size
                     self.sent_to(number, first + count - 1)
-                elif not self._stale:
-                    self.cover_to(pieces, number, first - 1)
             elif verdict is FORKED:
                 pieces.append(self.forked(number))
             seq += count
@@ -295,9 +299,7 @@ class Lane:
     def _walk_remains(
         self, pack: Pack, gone: int, pieces: list[Piece], body: list[bytes | memoryview], room: int
     ) -> int:
-        if body:
-            pieces.append(Piece(Chunks(self.no), tuple(body)))
-            body.clear()
+        self._flush(pieces, body)
         remains = Remains(self, pack, gone, self.topic.masks.erased_within(pack.seq, pack.last))
         remains.walk(room)
         pieces += remains.pieces
@@ -339,9 +341,27 @@ class Lane:
 
     # ---- control chunks, and gaps ----------------------------------------------------------------
 
-    def bring_to(self, number: int, first: int, put: Callable[[bytes], None]) -> int:
-        """Send the control chunks that stand between the caller and ``first``; their bytes. When there are more than
-        one call looks at, the walk begins anew behind them."""
+    def close_up(
+        self, pieces: list[Piece], number: int, first: int, put: Callable[[bytes], None], flush: Callable[[], None]
+    ) -> int:
+        """Send what stands between the caller and ``first``, control chunks and covers; the bytes of the chunks. At a
+        cover that the caller must answer the strand rests."""
+        size = 0
+        while True:
+            size += self._bring_to(number, first, put)
+            if self._stale or self._sent_of(number) >= first - 1:
+                return size
+            flush()
+            if not self._cover(pieces, number, first - 1):
+                return size
+
+    def _sent_of(self, number: int) -> int:
+        sent = self._sent.get(number)
+        return sent.oseq if sent is not None else 0
+
+    def _bring_to(self, number: int, first: int, put: Callable[[bytes], None]) -> int:
+        """Send the control chunks that stand right behind the caller. When there are more than one call looks at, the
+        walk begins anew behind them."""
         strand, sent = self.topic.strands[number], self._sent.get(number)
         after, size = sent.oseq if sent else 0, 0
         rows = self.topic.reads.gaps(self.topic.tid, strand.sid, after + 1, CONTROLS)
@@ -356,32 +376,26 @@ class Lane:
             self.sent_to(number, after)
         return size
 
-    def _send_controls(self, pieces: list[Piece], strand: Strand, before: int) -> bool:
-        """The same where no pack follows; whether there was any. Then the walk looks again at what comes behind."""
-        number, body = strand.descriptor.strand, list[bytes]()
-        if not self.bring_to(number, before, body.append):
-            return False
+    def _close_up_behind(self, pieces: list[Piece], strand: Strand, before: int) -> None:
+        """The same where no pack follows. Then the walk looks again at what comes behind."""
+        number, body = strand.descriptor.strand, list[bytes | memoryview]()
         self.introduce(pieces, number)
-        pieces.append(Piece(Chunks(self.no), tuple(body)))
+        self.close_up(pieces, number, before, body.append, partial(self._flush, pieces, body))
+        self._flush(pieces, body)
         self._stale |= self._wanted(strand)
-        return True
 
-    def cover_to(self, pieces: list[Piece], number: int, until: int) -> None:
-        """Tell the gap between the caller and the next record that there is."""
-        sent = self._sent.get(number)
-        self._cover(pieces, self.topic.strands[number], sent.oseq if sent else 0, until)
-
-    def _cover(self, pieces: list[Piece], strand: Strand, after: int, until: int) -> None:
-        """Tell the gap right behind ``after``; the strand rests until the caller says where it stands then."""
-        number = strand.descriptor.strand
+    def _cover(self, pieces: list[Piece], number: int, until: int) -> bool:
+        """Tell the gap between the caller and the next record that there is. Whether the strand goes on behind it; else
+        it rests until the caller says where it stands then."""
+        after = self._sent_of(number)
         self.introduce(pieces, number)
-        cover = self._gap_behind(strand, after, until)
-        self._sent.setdefault(number, Sent(after)).rests = True
-        pieces.append(
-            Piece(
-                CoverIs(self.no, number, cover.first, cover.last, cover.reason, cover.prev_hash, cover.hash)
-            )
-        )
+        cover = self._gap_behind(self.topic.strands[number], after, until)
+        goes_on = self._goes_on and cover.reason == ERASED
+        self.sent_to(number, cover.last if goes_on else after)
+        self._sent[number].rests = not goes_on
+        told = CoverIs(self.no, number, cover.first, cover.last, cover.reason, cover.prev_hash, cover.hash, goes_on)
+        pieces.append(Piece(told))
+        return goes_on
 
     def _gap_behind(self, strand: Strand, after: int, until: int) -> Cover:
         topic, number = self.topic, strand.descriptor.strand

@@ -50,13 +50,10 @@ class Remains:
             return
         verdict = lane.verdict(number, first, header[COUNT])
         if verdict is GAP:
-            self.taken += lane.bring_to(number, first, self._put)
+            self.taken += lane.close_up(self.pieces, number, first, self._put, self._flush)
             verdict = lane.verdict(number, first, header[COUNT])
         if verdict is SEND:
             self._send(at, size, header)
-        elif verdict is GAP:
-            self._flush()
-            lane.cover_to(self.pieces, number, first - 1)
         elif verdict is FORKED:
             self.pieces.append(lane.forked(number))
 

@@ -159,7 +159,7 @@ class Arrival:
         if not inside and not rules.cover_chains(strand.hash, cover):
             return Applied(forks=(_fork(strand, Position(cover.first - 1, cover.prev_hash)),))
         self._take_cover(strand, cover)
-        return Applied(taken=1)
+        return Applied(taken=1, moved=((cover.strand, cover.last),))
 
     def _take_cover(self, strand: Strand, cover: Cover) -> None:
         self._turn.close_pack()
