@@ -49,7 +49,7 @@ def _tid(change: Any) -> None:
 
 
 def _number(what: object, *values: int) -> None:
-    _require(-MAX_INT <= min(values) and max(values) <= MAX_INT, what)
+    _require(min(values) >= -MAX_INT and max(values) <= MAX_INT, what)
 
 
 def _text(what: object, *values: str) -> None:

@@ -49,6 +49,7 @@ class Deferral(Struct):
     heads: dict[int, HeadRow] = {}
     vectors: list[VectorRow] = []
     parts: list[tuple[Part, int]] = []  # each with its pack's key
+    ends: dict[int, int] = {}  # by sid: where its last part here ends
 
 
 class _Told(Struct, array_like=True, frozen=True):
@@ -74,7 +75,7 @@ class Deferred:
         told = rows(writer, "SELECT value FROM meta WHERE key = ?", WRITTEN_KEY)
         self._number = int(told[0][0]) if told else 0
         self._heads_written: dict[int, int] = dict(rows(writer, "SELECT tid, head FROM heads"))
-        self._last_parts: dict[int, int] = {}  # by sid: no part of it ends behind this
+        self._ends: dict[int, int] = {}  # by sid: no part of it ends behind this
         self._recover()
 
     @property
@@ -86,65 +87,62 @@ class Deferred:
 
     def plan(self, changes: Sequence[Change]) -> Deferral | None:
         """What of a commit may wait; None when all that waits, and all of this, must be written now."""
-        waits, packs = Deferral(), dict[int, list[Pack]]()
+        waits, packs = Deferral(), dict[int, Pack]()
         for change in changes:
             if isinstance(change, PutPack):
-                packs.setdefault(change.pack.tid, []).append(change.pack)
-                key = pack_key(change.pack.tid, change.pack.seq)
-                waits.parts += [(part, key) for part in change.parts]
+                if not self._lies_behind(change, packs, waits):
+                    return None
             elif isinstance(change, PutHead):
                 waits.heads[change.row.tid] = change.row
             elif isinstance(change, PutVector):
                 waits.vectors.append(change.row)
             elif isinstance(change, _DROPS):
                 return None
-        if not packs and not waits.heads and not waits.vectors:
-            return waits
-        if not self._all_tell(packs, waits) or not self._parts_grow(waits.parts):
-            return None
-        self._tell(packs, waits)
+        if packs or waits.heads or waits.vectors:
+            return waits if self._all_told(packs, waits) else None
         return waits
 
-    def _all_tell(self, packs: dict[int, list[Pack]], waits: Deferral) -> bool:
-        """Whether each head and vector belongs to packs that lie behind all that the tables know of their topic."""
-        if waits.heads.keys() != packs.keys() or self._waiting + len(waits.parts) > MOST_PARTS:
+    def _lies_behind(self, change: PutPack, packs: dict[int, Pack], waits: Deferral) -> bool:
+        """Whether a pack lies behind all that the tables know of its topic, and each of its parts behind all of its
+        strand: then they stand nowhere yet, and reads can lay them over the tables."""
+        pack = change.pack
+        tid, seq = pack.tid, pack.seq
+        before = packs.get(tid)
+        if seq <= (self._heads_written.get(tid, 0) if before is None else before.last):
             return False
-        for tid, row in waits.heads.items():
-            last = self._heads_written.get(tid, 0)
-            for pack in packs[tid]:
-                if pack.seq <= last:
-                    return False
-                last = pack.last
-            if row.head != last:
+        packs[tid] = pack
+        key = tid << SEQ_BITS | seq
+        for part in change.parts:
+            sid = part.sid
+            if part.first <= (waits.ends.get(sid) or self._ends.get(sid) or self._end(sid)):
                 return False
-        return len(packs) == 1 or {row.sid for row in waits.vectors} <= {part.sid for part, _ in waits.parts}
-
-    def _parts_grow(self, parts: list[tuple[Part, int]]) -> bool:
-        """Whether each part lies behind all others of its strand: then it stands nowhere yet, and reads can lay it
-        over the table."""
-        lasts: dict[int, int] = {}
-        for part, _ in parts:
-            if part.first <= (lasts.get(part.sid) or self._last_part(part.sid)):
-                return False
-            lasts[part.sid] = part.last
+            waits.ends[sid] = part.last
+            waits.parts.append((part, key))
+        waits.told[key] = b""
         return True
 
-    def _last_part(self, sid: int) -> int:
-        last = self._last_parts.get(sid)
-        if last is None:
-            found = rows(self._writer, _LAST_PART, sid)
-            last = self._last_parts[sid] = found[0][0] if found else 0
-        return last
+    def _end(self, sid: int) -> int:
+        """Where the strand's last part in the table ends."""
+        found = rows(self._writer, _LAST_PART, sid)
+        self._ends[sid] = end = found[0][0] if found else 0
+        return end
 
-    def _tell(self, packs: dict[int, list[Pack]], waits: Deferral) -> None:
-        """In the last pack of each topic the topic's rows; in the others that their parts wait."""
+    def _all_told(self, packs: dict[int, Pack], waits: Deferral) -> bool:
+        """Have the last pack of each topic tell the topic's rows, the others that their parts wait. False when they
+        cannot tell them all."""
+        heads, vectors, told = waits.heads, waits.vectors, waits.told
+        if heads.keys() != packs.keys() or self._waiting + len(waits.parts) > MOST_PARTS:
+            return False
         self._number += 1
-        tids = {part.sid: key >> SEQ_BITS for part, key in waits.parts}
-        for tid, row in waits.heads.items():
-            vectors = [astuple(v) for v in waits.vectors if len(packs) == 1 or tids[v.sid] == tid]
-            for pack in packs[tid]:
-                told = (self._number, None, ()) if pack is not packs[tid][-1] else (self._number, astuple(row), vectors)
-                waits.told[pack_key(tid, pack.seq)] = _encode(told)
+        if len(told) > 1:
+            told.update(dict.fromkeys(told, _encode((self._number, None, ()))))
+        of_topic = {part.sid: key >> SEQ_BITS for part, key in waits.parts} if len(packs) > 1 else None
+        for tid, row in heads.items():
+            if row.head != packs[tid].last:
+                return False
+            mine = [astuple(one) for one in vectors if of_topic is None or of_topic.get(one.sid) == tid]
+            told[tid << SEQ_BITS | packs[tid].seq] = _encode((self._number, astuple(row), mine))
+        return of_topic is None or all(row.sid in of_topic for row in vectors)
 
     def committed(self, changes: Sequence[Change], waits: Deferral | None) -> None:
         """After the commit of a plan. Without one all that waited was written with it."""
@@ -159,21 +157,17 @@ class Deferred:
                 self._heads_written.pop(change.tid, None)
             elif isinstance(change, PutPack):
                 for part in change.parts:
-                    self._note_last(part)
+                    if part.sid in self._ends:
+                        self._ends[part.sid] = max(self._ends[part.sid], part.last)
 
     def _take(self, waits: Deferral) -> None:
+        self._ends.update(waits.ends)
         for part, key in waits.parts:
-            self._last_parts[part.sid] = part.last
             self.parts.setdefault(part.sid, []).append((part, key))
         for row in waits.vectors:
             self.vectors[row.sid] = row
         self.heads.update(waits.heads)
         self._waiting += len(waits.parts)
-
-    def _note_last(self, part: Part) -> None:
-        known = self._last_parts.get(part.sid)
-        if known is not None and known < part.last:
-            self._last_parts[part.sid] = part.last
 
     # ---- into the tables -------------------------------------------------------------------------
 
@@ -226,4 +220,5 @@ def _deferral(told: _Told, key: int, parts: bytes) -> Deferral:
         heads={row.tid: row for row in heads},
         vectors=[VectorRow(*row) for row in told.vectors],
         parts=[(part, key) for part in parts_of(parts)],
+        ends={part.sid: part.last for part in parts_of(parts)},
     )
