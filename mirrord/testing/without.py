@@ -25,6 +25,7 @@ from ..storage import life
 from ..storage.journal import Journal
 from ..storage.store import Change, PutIdempotency, PutMark, PutPack, PutVector
 from ..storage.turns import Turn
+from ..topics.erasure import compaction
 from ..topics.erasure.orders import Orders
 from ..topics.log import arrival, rules
 
@@ -172,6 +173,12 @@ SAFEGUARDS = {
         "an order to erase is followed where it arrives",
         "erase",
         ((Orders, "follow", lambda *_: None),),
+        breaks="finally_erased",
+    ),
+    "snapshot": Safeguard(
+        "what is said anew is all that was said",
+        "erase",
+        ((compaction, "bridged", lambda ranges, _no_records: ranges[1:]),),
         breaks="finally_erased",
     ),
     "gap-seq": Safeguard(

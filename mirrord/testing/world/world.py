@@ -32,7 +32,7 @@ SETTINGS = {
         "max_frame_bytes": 4096,
         "buffer_bytes": 65536,
     },
-    "store": {"pack_bytes": 4096},
+    "store": {"pack_bytes": 4096, "control_chunks": 2},
 }
 
 
