@@ -41,10 +41,10 @@ from .storage.writer import WritableStore
 from .streams.fans import Fans
 from .streams.streams import StreamRules, Streams
 from .topics.ground import Ground
-from .topics.quota import Quota
 from .topics.log.shelf import Shelf
 from .topics.log.sources import Sources
 from .topics.log.turn import Sizes
+from .topics.quota import Quota
 from .topics.registry import Registry
 
 Note = Callable[..., None]

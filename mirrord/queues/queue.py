@@ -14,6 +14,7 @@ import trio
 from ..actors.bell import Ear
 from ..actors.mailbox import Envelope, Mailbox
 from ..errors import ActorDied, HomeUnreachable, MirrordError, NotReady, TopicNotFound
+from ..records.batch import batches_of
 from ..storage.store import Change
 from ..topics.messages import Append, Commit, Erase, Erased, Sweep
 from ..topics.topic import Topic
@@ -264,7 +265,7 @@ class Queue:
         marks = books.marks.moved(seqs) if topic.config.durability != "ephemeral" else ()
         try:
             dead, _ = await self._ground.registry.ensure(topic.config.dead_letter or "")
-            await dead.kept(Append(drafts, changes=marks))
+            await dead.kept(Append(batches_of(drafts), changes=marks))
         except MirrordError:  # it is full, or the disk refuses: they stay, and later claims try again
             self._look_at_clock()
             books.leases.stay(seqs, books.stock, books.now.ms, books.now.ms + int(AGAIN_S * 1000))

@@ -122,9 +122,7 @@ def check_hash(buffer: memoryview, at: int, size: int, header: Header) -> None:
     else:
         same = xxh3_128_digest(buffer[at + HASH_LEN : at + size]) == header[HASH]
     if not same:
-        raise HashMismatch(
-            f"chunk {header[STRAND]:016x}/{header[FIRST]} does not have the hash that it tells"
-        )
+        raise HashMismatch(f"chunk {header[STRAND]:016x}/{header[FIRST]} does not have the hash that it tells")
 
 
 def chunks_in(body: bytes) -> Iterator[tuple[int, int, Header]]:
@@ -157,13 +155,9 @@ def tags_of(buffer: bytes | memoryview, at: int, header: Header) -> tuple[str, .
     try:
         tags = msgpack.unpackb(buffer[start : start + header[TAGS_LEN]], use_list=False)
     except (ValueError, msgpack.UnpackException) as error:
-        raise ProtocolViolation(
-            f"the tags of chunk {header[STRAND]:016x}/{header[FIRST]} are not a list"
-        ) from error
+        raise ProtocolViolation(f"the tags of chunk {header[STRAND]:016x}/{header[FIRST]} are not a list") from error
     if not isinstance(tags, tuple) or len(tags) > MOST_TAGS or not all(isinstance(t, str) for t in tags):
-        raise ProtocolViolation(
-            f"the tags of chunk {header[STRAND]:016x}/{header[FIRST]} are not a list of strings"
-        )
+        raise ProtocolViolation(f"the tags of chunk {header[STRAND]:016x}/{header[FIRST]} are not a list of strings")
     return tags
 
 
@@ -179,5 +173,3 @@ def body_start(at: int, header: Header) -> int:
     """Where the first record of a chunk lies."""
     start: int = at + header[_HLEN] + header[TAGS_LEN]
     return start + HASH_LEN + (header[COUNT] + 7) // 8 if header[FLAGS] & STRIPPED else start
-
-

@@ -37,11 +37,7 @@ class Cover(Struct, frozen=True):
 
     def cut(self, last: int) -> Cover:
         """The cover up to ``last`` only; the hash at an inner end is not known."""
-        return (
-            self
-            if last >= self.last
-            else Cover(self.strand, self.first, last, self.reason, self.prev_hash, None)
-        )
+        return self if last >= self.last else Cover(self.strand, self.first, last, self.reason, self.prev_hash, None)
 
 
 def takes_a_seq(reason: str) -> bool:

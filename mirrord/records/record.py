@@ -26,6 +26,7 @@ class Record(Struct, frozen=True):
 
 NOT_HERE: Final[list[Any]] = [0, None, None, None, "null"]  # stands for a record that was taken out
 
+
 def rows(body: bytes, at: int, header: Header) -> list[list[Any]]:
     """The records of one chunk as the lists that they are: ``[ts_delta_ms, tag, node, meta, data]``. One per
     oseq: where a stripped chunk lacks one stands ``NOT_HERE``, which the log's masks never let a reader see.
@@ -77,14 +78,10 @@ def records(body: bytes, at: int, header: Header) -> list[Record]:
         found = enumerate(rows(body, at, header))
         return [_record(first + i, ts, *row) for i, row in found if row is not NOT_HERE]
     except (TypeError, ValueError) as error:
-        raise ChunkCorrupt(
-            f"chunk {header[STRAND]:016x}/{header[FIRST]} holds a record of another shape"
-        ) from error
+        raise ChunkCorrupt(f"chunk {header[STRAND]:016x}/{header[FIRST]} holds a record of another shape") from error
 
 
-def _record(
-    oseq: int, ts: int, delta: object, tag: object, node: object, meta: object, data: object
-) -> Record:
+def _record(oseq: int, ts: int, delta: object, tag: object, node: object, meta: object, data: object) -> Record:
     labels = (tag, node, meta)
     if (
         not isinstance(delta, int)

@@ -11,6 +11,7 @@ import trio
 
 from ..actors.bell import Bell, Ear
 from ..errors import BatchTooLarge, MirrordError, RecordTooLarge, TopicFull
+from ..records.batch import batches_of
 from ..storage.store import Change, PutMark
 from ..storage.turns import LAST
 from ..topics.messages import Append, Commit, Miss
@@ -148,7 +149,7 @@ class Router:
         """Copies and position in one commit. Raises what the destination refuses with; then nothing of it is kept."""
         dest = await self._dest()
         mark = self._mark(batch.position)
-        message = Append(list(batch.copies), changes=mark) if batch.copies else Miss(batch.missed, mark)
+        message = Append(batches_of(batch.copies), changes=mark) if batch.copies else Miss(batch.missed, mark)
         await dest.kept(message)
         self.position, self._passed_since = batch.position, None
         self.long_paths += len(batch.copies) if batch.longest_path > self._ground.most_hops else 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from xxhash import xxh3_128
 
 from ..config.topic import TopicConfig
-from ..records.draft import Draft
+from ..records.batch import Batch
 from ..records.gap import Cover
 from ..records.selector import Selector
 from ..records.strand import Descriptor, Position
@@ -18,13 +19,31 @@ class Key(Struct, frozen=True):
     name: str
     digest: bytes
 
+    @classmethod
+    def of(cls, name: str, batches: tuple[Batch, ...]) -> Key:
+        """The key of these records, wherever they will lie."""
+        digest = xxh3_128()
+        for batch in batches:
+            digest.update(batch.body)
+        return cls(name, digest.digest())
+
 
 class Append(Struct, frozen=True):
     """New records of this node. All get consecutive seqs, or none is kept."""
 
-    drafts: list[Draft]
+    batches: tuple[Batch, ...]
     key: Key | None = None
     changes: tuple[Change, ...] = ()  # marks that are committed with them
+
+    @property
+    def records(self) -> int:
+        """How many they are."""
+        return sum([batch.records for batch in self.batches])
+
+    @property
+    def text_bytes(self) -> int:
+        """Their JSON text, as caps and limits count it."""
+        return sum([batch.text_bytes for batch in self.batches])
 
 
 class Appended(Struct, frozen=True):

@@ -247,7 +247,7 @@ class Topic(Shown):
 
 def _is_small(message: Message) -> bool:
     if isinstance(message, Append):
-        return len(message.drafts) <= MOST_LONE and sum([draft.text_bytes for draft in message.drafts]) <= LONE_BYTES
+        return message.records <= MOST_LONE and message.text_bytes <= LONE_BYTES
     if isinstance(message, Apply):
         return len(message.chunks) <= LONE_BYTES
     return isinstance(message, Commit) or (isinstance(message, Erase) and len(message.seqs) <= MOST_LONE)

@@ -12,7 +12,8 @@ from xxhash import xxh3_64_intdigest
 from mirrord.links import wire
 from mirrord.links.feeds.lane import position_digest
 from mirrord.records import chunk
-from mirrord.records.draft import Draft, encode
+from mirrord.records.batch import batches_of, encode
+from mirrord.records.draft import Draft
 from mirrord.records.strand import Descriptor
 from mirrord.records.stripped import strip
 from mirrord.topics.erasure.contents import ERASE, erase_orders
@@ -26,15 +27,15 @@ FIRST, HASH, _ = encode(
     1,
     DESCRIPTOR.id_hash,
     TS,
-    [
+    batches_of([
         Draft(Raw(b'{"item": "tea"}')),
         Draft(Raw(b'"x"'), tag="eu", node="till-7", meta=Raw(b'{"by":"me"}')),
-    ],
+    ]),
 )
-NEXT, _, _ = encode(STRAND, 3, HASH, TS + 102, [Draft(Raw(b"3"))])
+NEXT, _, _ = encode(STRAND, 3, HASH, TS + 102, batches_of([Draft(Raw(b"3"))]))
 STRIPPED = strip(FIRST, 0, chunk.header_at(FIRST, 0), 0b10)
 ORDER = Draft(Raw(next(erase_orders({STRAND: [(2, 2)]}))[1]), tag=ERASE)
-CONTROL, _, _ = encode(STRAND, 4, NEXT[:16], TS + 204, [ORDER], chunk.CONTROL)
+CONTROL, _, _ = encode(STRAND, 4, NEXT[:16], TS + 204, batches_of([ORDER]), chunk.CONTROL)
 HEAD = b"".join(wire.frame(wire.Head(TS, 0)))
 
 

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from mirrord.config.model import Limits
 from mirrord.errors import MirrordError
+from mirrord.records.batch import encode
+from mirrord.records.chunk import header_at
+from mirrord.records.record import records
 from mirrord.web.message import Request
 from mirrord.web.openapi.document import OPERATIONS
 from mirrord.web.openapi.topics import Append
-from mirrord.web.routes.bodies import check_drafts, decode, decode_append, decoder
+from mirrord.web.routes.bodies import batches, decode, decode_append, decoder
 
 from .mutation import mutated
 
@@ -68,11 +71,14 @@ def test_any_append(kind: bytes, data: st.DataObject) -> None:
     found = named(decode_append, request(kind, sent), LIMITS)
     if found is None:
         return
-    named(check_drafts, found, LIMITS)
-    for draft in found.records:
-        for text in (draft.data, draft.meta):
-            if text and not isinstance(text, bytes):
-                msgspec.json.decode(bytes(text).decode())
+    packed = named(batches, found, LIMITS)
+    if packed is None:
+        return
+    chunk, _, _ = encode(1, 1, bytes(16), 0, packed)
+    for record in records(chunk, 0, header_at(chunk, 0)):
+        for text in (record.data, record.meta):
+            if isinstance(text, str):
+                msgspec.json.decode(text)
 
 
 @_fuzz

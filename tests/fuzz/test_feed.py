@@ -26,7 +26,8 @@ from mirrord.links.wire import (
     frame,
 )
 from mirrord.records import chunk as chunks
-from mirrord.records.draft import Copy, Draft, Via, encode
+from mirrord.records.batch import batches_of, encode
+from mirrord.records.draft import Copy, Draft, Via
 from mirrord.records.record import records
 from mirrord.records.strand import Descriptor
 from mirrord.records.stripped import strip
@@ -42,7 +43,9 @@ FRAMES: list[tuple[Frame, bytes]] = [
 ]
 DRAFTS = [Draft(Raw(b'{"n":1}')), Draft(b"\x00\xff" * 40, "tag", "node", Raw(b'{"m":1}')), Draft(Raw(b"[2]"), tag="b")]
 COPIES = [Copy(Raw(b"1"), via=Via(("a", "b"), 7, 9, "r")), Copy(b"\x01", tag="t", via=Via(("a",), 7, 10, "r"))]
-PACK = b"".join(encode(9, first, H, 1_700_000_000_000, drafts)[0] for first, drafts in ((1, DRAFTS), (4, COPIES)))
+PACK = b"".join(
+    encode(9, first, H, 1_700_000_000_000, batches_of(drafts))[0] for first, drafts in ((1, DRAFTS), (4, COPIES))
+)
 _fuzz = settings(max_examples=150, deadline=None)
 
 

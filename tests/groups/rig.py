@@ -10,6 +10,7 @@ from typing import Any
 from mirrord.groups.groups import Groups
 from mirrord.groups.messages import Commit, Committed, GroupState, Handed, Read, Reclaim, Reclaimed, Tell
 from mirrord.groups.turn import Bounds
+from mirrord.records.batch import batches_of
 from mirrord.topics.messages import Append
 from mirrord.topics.read.face import View
 from mirrord.topics.registry import Registry
@@ -35,7 +36,7 @@ class GroupRig(Rig):
 
     async def append(self, *texts: str, topic: str = "t", **labels: Any) -> None:
         found, _ = await self.registry.ensure(topic)
-        await found.mailbox.ask(Append([draft(text, **labels) for text in texts]))
+        await found.mailbox.ask(Append(batches_of([draft(text, **labels) for text in texts])))
 
     async def read(self, consumer: str = "ann", limit: int = 100, topic: str = "t", **more: Any) -> Handed:
         handed: Handed = await self.groups.ask(topic, Read("g", consumer, View(limit, VIEW.max_bytes), **more))

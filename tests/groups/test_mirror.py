@@ -15,7 +15,8 @@ from mirrord.errors import ProtocolViolation, StorageFailed
 from mirrord.groups.messages import Read
 from mirrord.groups.mirror import TELL_EVERY_MS, without_origin
 from mirrord.records import chunk as chunks
-from mirrord.records.draft import Draft, encode
+from mirrord.records.batch import batches_of, encode
+from mirrord.records.draft import Draft
 from mirrord.records.gap import CONTROL
 from mirrord.records.record import records
 from mirrord.records.strand import Position
@@ -44,7 +45,7 @@ class MirroredRig(GroupRig):
         content, text = vectors.tell(group, vector)
         at = self.there.ends[-1]
         packed, digest, _ = encode(
-            self.there.number, at.oseq + 1, at.hash or b"", self.there.ts, [Draft(Raw(text), tag=content)],
+            self.there.number, at.oseq + 1, at.hash or b"", self.there.ts, batches_of([Draft(Raw(text), tag=content)]),
             chunks.CONTROL,
         )  # fmt: skip
         self.there.ends.append(Position(at.oseq + 1, digest))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mirrord.client.comparison import Digest, StrandDigest, compare
 from mirrord.links.feeds.lane import Lane
 from mirrord.links.wire import At, Chunks, CoverIs, ForkIs, StrandIs
+from mirrord.records.batch import batches_of
 from mirrord.records.gap import CONTROL, ERASED, Cover
 from mirrord.records.strand import Descriptor, Identity
 from mirrord.topics import vectors
@@ -111,7 +112,7 @@ class Cluster:
                 case "append":
                     before = set(readable(topic))
                     for _ in range(value):
-                        await topic.mailbox.ask(Append([draft("1")]))
+                        await topic.mailbox.ask(Append(batches_of([draft("1")])))
                     self.written |= set(readable(topic)) - before
                 case "erase":
                     there = sorted(readable(topic).items(), key=lambda item: item[1])

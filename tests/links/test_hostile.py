@@ -31,6 +31,7 @@ from mirrord.links.wire import (
     decode_request,
     frame,
 )
+from mirrord.records.batch import batches_of
 from mirrord.topics.messages import Append
 from mirrord.topics.registry import Registry
 
@@ -219,7 +220,7 @@ async def test_more_of_our_own_open_strand_is_never_applied(autojump_clock: Mock
     world = World(lambda _: said(hello("bad"), orders()))
     async with world.run() as (_, registry):
         topic, _ = await registry.ensure("orders")
-        await topic.mailbox.ask(Append([draft()]))
+        await topic.mailbox.ask(Append(batches_of([draft()])))
         own = topic.own_strand
         assert own is not None
         twin = Origin(own.descriptor.strand)

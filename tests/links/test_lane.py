@@ -12,6 +12,7 @@ from mirrord.links.feeds.lane import Lane
 from mirrord.links.feeds.piece import Piece
 from mirrord.links.wire import At, Chunks, CoverIs, ForkIs, StrandIs, StrippedIs
 from mirrord.records import chunk as chunks
+from mirrord.records.batch import batches_of
 from mirrord.records.record import records
 from mirrord.records.strand import Identity
 from mirrord.topics.log.places import hash_at
@@ -95,7 +96,7 @@ async def test_what_comes_later_is_sent_when_it_is_there() -> None:
         lane = lane_of(topic, [at(one, 1)])
         assert flow(lane) == []
         await topic.mailbox.ask(Apply(one.write(3)))
-        await topic.mailbox.ask(Append([draft()]))
+        await topic.mailbox.ask(Append(batches_of([draft()])))
         own = topic.own_strand
         assert own is not None
         assert told(flow(lane)) == [(5, 3), (5, 4), (5, 5), (own.descriptor.strand, 1)]
@@ -189,7 +190,7 @@ async def test_a_caller_above_our_head_in_our_own_strand_proves_a_rewind() -> No
     one = Origin(5)
     one.write(2)
     async with topic_of(one) as (topic, _):
-        await topic.mailbox.ask(Append([draft(), draft()]))
+        await topic.mailbox.ask(Append(batches_of([draft(), draft()])))
         own = topic.own_strand
         assert own is not None
         number = own.descriptor.strand
@@ -336,7 +337,7 @@ async def test_control_chunks_are_sent_in_the_order_of_their_strand() -> None:
     """They lie beside the packs, and come between the records that were written before and after them."""
     async with topic_of() as (topic, _):
         for i in range(4):
-            await topic.mailbox.ask(Append([draft(str(i)), draft(str(i))]))
+            await topic.mailbox.ask(Append(batches_of([draft(str(i)), draft(str(i))])))
             await topic.mailbox.ask(Erase((topic.head,), travels=True))
         own = topic.own_strand
         assert own is not None
@@ -346,7 +347,7 @@ async def test_control_chunks_are_sent_in_the_order_of_their_strand() -> None:
         assert sent == [(lacks, 3 * i + place) for i in range(4) for lacks, place in (("erased", 1), ("", 3))]
         await topic.mailbox.ask(Erase((1,), travels=True))
         assert [(lacks, first) for lacks, _, first, _ in chunks_of(flow(lane))] == [("", 13)]
-        await topic.mailbox.ask(Append([draft("x")]))
+        await topic.mailbox.ask(Append(batches_of([draft("x")])))
         assert [(lacks, first) for lacks, _, first, _ in chunks_of(flow(lane))] == [("", 14)]
         late = lane_of(topic, [(own.descriptor.strand, 12, hash_at(own, topic.tid, 12, topic.reads))])
         assert [(lacks, first) for lacks, _, first, _ in chunks_of(flow(late))] == [("", 13), ("", 14)]
@@ -357,7 +358,7 @@ async def test_a_frame_that_is_full_inside_a_pack_ends_there() -> None:
     rest of a pack comes before the next pack. A chunk that is passed would be told as lost though it lies there."""
     async with topic_of() as (topic, _):
         for turn in range(3 * JOINED - 10):  # two packs of many chunks, and many of one
-            await topic.mailbox.ask(Append([draft()] * (1 + turn % 3)))
+            await topic.mailbox.ask(Append(batches_of([draft()] * (1 + turn % 3))))
             if turn % 5 == 4:
                 await topic.mailbox.ask(Erase((topic.head - 3,), travels=True))
         own = topic.own_strand

@@ -16,6 +16,7 @@ from mirrord.queues.home import no_way
 from mirrord.queues.leasing.leases import Claimant
 from mirrord.queues.leasing.messages import Ack, Attach, Claim, Claimed, Detach, Done, Extend, Given, Nack, Worker
 from mirrord.queues.queues import Queues
+from mirrord.records.batch import batches_of
 from mirrord.records.draft import Draft
 from mirrord.storage.life import LifeRecord
 from mirrord.storage.memory import MemoryStore
@@ -71,7 +72,7 @@ class QueueRig(Rig):
             yield self.topic
 
     async def append(self, *texts: str) -> None:
-        await self.topic.mailbox.ask(Append([Draft(Raw(f'"{text}"'.encode())) for text in texts]))
+        await self.topic.mailbox.ask(Append(batches_of([Draft(Raw(f'"{text}"'.encode())) for text in texts])))
 
     async def claim(self, most: int = 1, node: str = "w", lease_ms: int = 1000) -> list[Given]:
         claimed: Claimed = await self.queues.ask(self.topic, Claim(Claimant(node, most, lease_ms)))

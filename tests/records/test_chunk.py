@@ -5,14 +5,15 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 from xxhash import xxh3_128_digest
 
 from mirrord.errors import ChunkCorrupt, HashMismatch, ProtocolViolation
 from mirrord.records import chunk as chunks
-from mirrord.records.draft import NO_TEXT, Draft, encode
+from mirrord.records.batch import CHUNK_BYTES, Batch, batches_of, batches_of_text, encode
+from mirrord.records.draft import NO_TEXT, Draft
 from mirrord.records.record import Record, records
 
 # Version 1, as released. These bytes lie in stores: a change that breaks this test breaks every data
@@ -88,7 +89,7 @@ def sealed(**fields: int) -> bytes:
 def test_the_bytes_of_version_1_stay_as_they_are() -> None:
     """A chunk written by any released version reads back, and the same records give the same bytes for
     ever."""
-    packed, digest, tags = encode(GOLDEN_STRAND, 1, GOLDEN_PREV, GOLDEN_TS, GOLDEN_DRAFTS)
+    packed, digest, tags = encode(GOLDEN_STRAND, 1, GOLDEN_PREV, GOLDEN_TS, batches_of(GOLDEN_DRAFTS))
     assert packed.hex() == GOLDEN.hex()
     assert (digest, tags) == (GOLDEN[:16], ("a", "b"))
     header = checked(GOLDEN)
@@ -100,10 +101,34 @@ def test_the_bytes_of_version_1_stay_as_they_are() -> None:
     ]
 
 
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.sampled_from([1, 31, 32, 255, 256, 1023, 1024, 65_535, 65_536]), min_size=1, max_size=20),
+    st.sampled_from([0, 6, 7, 32_766, 32_767]),
+)
+def test_column_by_column_gives_the_same_bytes(sizes: list[int], more: int) -> None:
+    """Records that are text alone are packed in another way, and nobody can tell."""
+    sizes = [*sizes, *([1] * more)]
+    texts = [Raw(b"1" * size) for size in sizes]
+    found = batches_of_text(texts)
+    assert found == batches_of([Draft(text) for text in texts])
+    assert sum(batch.records for batch in found) == len(sizes)
+    assert all(batch.text_bytes <= CHUNK_BYTES for batch in found)
+
+
+@given(st.lists(drafts, min_size=1, max_size=10), st.lists(drafts, min_size=1, max_size=10))
+def test_appends_that_share_a_chunk_are_as_one(some: list[Draft], more: list[Draft]) -> None:
+    """Whoever shares a turn shares a chunk, with the bytes of one append of all their records."""
+    together = batches_of([*some, *more])
+    assume(len(together) == 1)
+    found: list[Batch] = [*batches_of(some), *batches_of(more)]
+    assert encode(1, 1, bytes(16), 0, found) == encode(1, 1, bytes(16), 0, together)
+
+
 @given(st.lists(drafts, min_size=1, max_size=30), st.integers(1, 1 << 40), st.integers(0, 1 << 45))
 def test_what_was_written_is_read(found: list[Draft], first: int, ts: int) -> None:
     """Payloads, labels and tags come back as the very text that the writer sent."""
-    packed, _, tags = encode(9, first, bytes(16), ts, found)
+    packed, _, tags = encode(9, first, bytes(16), ts, batches_of(found))
     header = checked(packed)
     assert chunks.size_of(header) == len(packed)
     told = [
@@ -120,7 +145,7 @@ def test_what_was_written_is_read(found: list[Draft], first: int, ts: int) -> No
 def test_texts_of_every_msgpack_size_class_come_back(length: int) -> None:
     """Text heads are written by hand for speed; each of their size classes must be msgpack."""
     text = b'"' + b"x" * (length - 1)
-    packed, _, _ = encode(1, 1, bytes(16), 0, [Draft(Raw(text), meta=Raw(text))])
+    packed, _, _ = encode(1, 1, bytes(16), 0, batches_of([Draft(Raw(text), meta=Raw(text))]))
     (record,) = records(packed, 0, checked(packed))
     assert record.data == record.meta == text.decode()
 
@@ -217,7 +242,7 @@ def test_records_of_another_shape_are_refused(body: bytes) -> None:
 
 def test_fields_of_a_later_version_are_skipped() -> None:
     """A newer node may put more into the header: this one reads what it knows and keeps the hash whole."""
-    packed, _, _ = encode(5, 1, bytes(16), 7, [Draft(Raw(b"1"), tag="t")])
+    packed, _, _ = encode(5, 1, bytes(16), 7, batches_of([Draft(Raw(b"1"), tag="t")]))
     longer = bytearray(packed[16:84] + b"new!" + packed[84:])
     longer[16] = 2  # version
     struct.pack_into("<H", longer, 18, 88)  # header_len
@@ -229,8 +254,8 @@ def test_fields_of_a_later_version_are_skipped() -> None:
 
 def test_chunks_stand_one_after_the_other() -> None:
     """A pack is nothing but its chunks' bytes."""
-    first, digest, _ = encode(5, 1, bytes(16), 7, [Draft(Raw(b"1")), Draft(Raw(b"2"))])
-    second, _, _ = encode(5, 3, digest, 8, [Draft(Raw(b"3"))])
+    first, digest, _ = encode(5, 1, bytes(16), 7, batches_of([Draft(Raw(b"1")), Draft(Raw(b"2"))]))
+    second, _, _ = encode(5, 3, digest, 8, batches_of([Draft(Raw(b"3"))]))
     body = first + second
     assert [(at, size, h[chunks.FIRST]) for at, size, h in chunks.chunks_in(body)] == [
         (0, len(first), 1),
@@ -246,10 +271,10 @@ def test_more_than_64_tags_are_not_listed() -> None:
     """The list beside the header stays small: with too many tags it says `many` and every reader must look
     inside."""
     few = [Draft(Raw(b"1"), tag=f"t{i}") for i in range(64)]
-    packed, _, tags = encode(1, 1, bytes(16), 0, few)
+    packed, _, tags = encode(1, 1, bytes(16), 0, batches_of(few))
     assert len(tags) == 64
     assert chunks.tags_of(packed, 0, checked(packed)) == tags
-    packed, _, _ = encode(1, 1, bytes(16), 0, [*few, Draft(Raw(b"1"), tag="one more")])
+    packed, _, _ = encode(1, 1, bytes(16), 0, batches_of([*few, Draft(Raw(b"1"), tag="one more")]))
     header = checked(packed)
     assert header[chunks.FLAGS] & chunks.MANY_TAGS
     assert header[chunks.TAGS_LEN] == 0

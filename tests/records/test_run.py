@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from mirrord.errors import HashMismatch
+from mirrord.records.batch import batches_of, encode
 from mirrord.records.chunk import MOST_TAGS, header_at
-from mirrord.records.draft import Draft, encode
+from mirrord.records.draft import Draft
 from mirrord.records.run import run_from
 
 STRAND = 9
@@ -20,7 +21,7 @@ def chained(sizes: list[int], strand: int = STRAND, first: int = 1, before: byte
     found, ts = [], 1000
     for size in sizes:
         drafts = [Draft(Raw(b"%d" % n), tag=f"t{size}") for n in range(size)]
-        packed, before, _ = encode(strand, first, before, ts, drafts)
+        packed, before, _ = encode(strand, first, before, ts, batches_of(drafts))
         found.append(packed)
         first, ts = first + size, ts + 1
     return found
@@ -81,6 +82,6 @@ def test_too_many_tags_to_tell_stay_so() -> None:
     """A chunk that lists none because they are many makes the whole run so."""
     drafts = [Draft(Raw(b"1"), tag=str(n)) for n in range(MOST_TAGS + 1)]
     (first,) = chained([1])
-    many, _, _ = encode(STRAND, 2, header_at(first, 0)[0], 1001, drafts)
+    many, _, _ = encode(STRAND, 2, header_at(first, 0)[0], 1001, batches_of(drafts))
     run = run_from(first + many, 0, header_at(first, 0), 1 << 20)
     assert (run.records, run.tags) == (MOST_TAGS + 2, None)

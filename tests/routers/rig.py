@@ -11,6 +11,7 @@ import trio
 from msgspec import Raw
 
 from mirrord.actors.bell import Ear
+from mirrord.records.batch import batches_of
 from mirrord.records.draft import Draft
 from mirrord.routers.definition import Definition
 from mirrord.routers.ground import Ground
@@ -67,7 +68,7 @@ class RouterRig(Rig):
 
     async def append(self, topic: str, *texts: str, **labels: Any) -> None:
         found, _ = await self.registry.ensure(topic)
-        await found.mailbox.ask(Append([Draft(Raw(f'"{text}"'.encode()), **labels) for text in texts]))
+        await found.mailbox.ask(Append(batches_of([Draft(Raw(f'"{text}"'.encode()), **labels) for text in texts])))
 
     async def records(self, topic: str) -> list[dict[str, Any]]:
         """All that a reader is shown, tombstones too, once the routers had their time."""

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from mirrord.records import chunk as chunks
-from mirrord.records.draft import Copy, Draft, Via, encode
+from mirrord.records.batch import batches_of, encode
+from mirrord.records.draft import Copy, Draft, Via
 from mirrord.records.selector import Selector, selector
 from mirrord.routers.copying import Rule, old_copies
 from mirrord.routers.definition import Definition
@@ -35,7 +36,7 @@ class Written:
         self.last = dict.fromkeys(NODES, 0)
 
     def append(self, strand: int, drafts: list[Draft]) -> None:
-        packed, _, _ = encode(strand, self.last[strand] + 1, b"p" * 16, 1000, drafts)
+        packed, _, _ = encode(strand, self.last[strand] + 1, b"p" * 16, 1000, batches_of(drafts))
         self.last[strand] += len(drafts)
         first, self.head = self.head + 1, self.head + len(drafts)
         self.found.append(Pack(1, first, self.head, len(drafts), 0, 1000, packed))

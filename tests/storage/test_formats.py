@@ -7,6 +7,7 @@ from pathlib import Path
 
 import apsw
 
+from mirrord.records.batch import batches_of
 from mirrord.records.selector import selector
 from mirrord.storage.sqlite import Settings, open_sqlite
 from mirrord.storage.sqlite.schema import FORMAT
@@ -33,7 +34,7 @@ async def test_a_store_of_format_1_opens_and_takes_deletes(tmp_path: Path) -> No
         assert json.loads(page.tombstone)["reason"] == "cap"
         assert [(r["data"], r.get("$tag")) for r in map(json.loads, page.records)] == [(2, "a"), (3, None), (4, "a")]
         assert (await topic.mailbox.ask(Delete(None, selector("a")))).records == 2
-        await topic.mailbox.ask(Append([draft("5")]))
+        await topic.mailbox.ask(Append(batches_of([draft("5")])))
         assert (await topic.mailbox.ask(Erase((4,)))).seqs == (4,)
     async with Rig(store).run() as registry:  # type: ignore[arg-type]
         topic = await registry.find("orders")
@@ -51,7 +52,7 @@ async def test_a_store_of_format_2_opens_and_lets_rows_wait(tmp_path: Path) -> N
         store = open_sqlite(tmp_path, Settings(ballast_bytes=0))
         async with Rig(store).run() as registry:  # type: ignore[arg-type]
             topic = await registry.find("orders")
-            await topic.mailbox.ask(Append([draft("6")]))
+            await topic.mailbox.ask(Append(batches_of([draft("6")])))
             assert [json.loads(r)["data"] for r in read(topic, 0, None, View(9, 1 << 20)).records] == [
                 int(text) for text in texts
             ]

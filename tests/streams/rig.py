@@ -12,6 +12,7 @@ import trio
 from msgspec import Raw
 
 from mirrord.errors import MirrordError
+from mirrord.records.batch import batches_of
 from mirrord.records.draft import Draft
 from mirrord.streams.cursor import EventId, parse_event_id
 from mirrord.streams.dialect import SSE
@@ -160,7 +161,7 @@ class Stage:
 
     async def append(self, name: str, *data: Any, tag: str | None = None) -> None:
         topic, _ = await self.registry.ensure(name)
-        await topic.mailbox.ask(Append([Draft(Raw(json.dumps(one).encode()), tag=tag) for one in data]))
+        await topic.mailbox.ask(Append(batches_of([Draft(Raw(json.dumps(one).encode()), tag=tag) for one in data])))
 
     async def viewer(self, *names: str, view: View = VIEW, strong: bool = False, tail: bool = False) -> Viewer:
         """A session of these topics and prefixes, not yet connected."""

@@ -13,7 +13,8 @@ from msgspec import Raw
 from mirrord.actors.rounds import Crowd
 from mirrord.actors.supervisor import Death, Supervisor
 from mirrord.config.topic import DEFAULT, TopicConfig, topic_config
-from mirrord.records.draft import Draft, encode
+from mirrord.records.batch import batches_of, encode
+from mirrord.records.draft import Draft
 from mirrord.records.strand import Descriptor, Identity, Position
 from mirrord.storage.inline import InlineJournal
 from mirrord.storage.journal import Journal
@@ -56,7 +57,9 @@ class Origin:
         """The next chunk; its records are numbered, so that what arrived can be told apart."""
         at = self.ends[-1]
         drafts = [Draft(Raw(self.text(at.oseq + 1 + i, pad).encode()), tag=tag) for i in range(count)]
-        packed, digest, _ = encode(self.descriptor.strand, at.oseq + 1, at.hash or b"", ts or self.ts, drafts)
+        packed, digest, _ = encode(
+            self.descriptor.strand, at.oseq + 1, at.hash or b"", ts or self.ts, batches_of(drafts)
+        )
         self.chunks.append(packed)
         self.ends.append(Position(at.oseq + count, digest))
         return packed

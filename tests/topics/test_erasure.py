@@ -11,7 +11,8 @@ from msgspec import Raw
 
 from mirrord.errors import ProtocolViolation, TopicNotFound
 from mirrord.records import chunk as chunks
-from mirrord.records.draft import Draft, encode
+from mirrord.records.batch import batches_of, encode
+from mirrord.records.draft import Draft
 from mirrord.records.gap import CONTROL
 from mirrord.records.record import records
 from mirrord.records.selector import Selector, selector
@@ -55,7 +56,7 @@ def test_masks_say_what_a_set_would_say(gone: set[int], first: int, length: int)
 async def topic_with(registry: object, *texts: str, tag: str | None = None) -> Topic:
     topic, _ = await registry.ensure("orders")  # type: ignore[attr-defined]
     if texts:
-        await topic.mailbox.ask(Append([draft(text, tag=tag) for text in texts]))
+        await topic.mailbox.ask(Append(batches_of([draft(text, tag=tag) for text in texts])))
     return topic
 
 
@@ -90,7 +91,7 @@ async def test_marks_alone_and_with_records() -> None:
     async with rig.run() as registry:
         topic = await topic_with(registry, "1")
         await topic.mailbox.ask(Commit((PutMark("a", b"1"),)))
-        await topic.mailbox.ask(Append([draft()], changes=(PutMark("b", b"2"),)))
+        await topic.mailbox.ask(Append(batches_of([draft()]), changes=(PutMark("b", b"2"),)))
         await topic.mailbox.ask(Erase((77,), (PutMark("c", b"3"),)))
         with pytest.raises(TopicNotFound):
             await topic.mailbox.ask(Commit((PutMark("d", b"4"),), log_id="00"))
@@ -117,7 +118,7 @@ async def test_a_selector_takes_what_it_means(match: str, before: int | None, go
     async with Rig().run() as registry:
         topic = await topic_with(registry)
         for tag in ("a", "a:1", "b", "a", None):
-            await topic.mailbox.ask(Append([draft("1", tag=tag)]))
+            await topic.mailbox.ask(Append(batches_of([draft("1", tag=tag)])))
         deleted = await topic.mailbox.ask(Delete(before, selector(match)))
         assert deleted.records == len(gone)
         assert {seq for seq in range(1, 6) if seq <= topic.floor or topic.masks.has(seq)} == gone
@@ -147,7 +148,7 @@ class Far(Origin):
         at = self.ends[-1]
         text = Raw(json.dumps(told).encode())
         packed, digest, _ = encode(
-            self.number, at.oseq + 1, at.hash or b"", self.ts, [Draft(text, tag=content)], chunks.CONTROL
+            self.number, at.oseq + 1, at.hash or b"", self.ts, batches_of([Draft(text, tag=content)]), chunks.CONTROL
         )
         self.ends.append(Position(at.oseq + 1, digest))
         return packed
@@ -167,7 +168,7 @@ async def test_an_erasure_that_travels_is_a_control_chunk() -> None:
         (record,) = records(gap.ends, 0, chunks.header_at(gap.ends, 0))
         assert (gap.reason, gap.first, record.tag) == (CONTROL, 4, ERASE)
         assert contents.ranges_of(record.data) == {own.descriptor.strand: ((2, 3),)}
-        await topic.mailbox.ask(Append([draft("4")]))
+        await topic.mailbox.ask(Append(batches_of([draft("4")])))
         assert (topic.head, own.durable_last) == (4, 5)
         assert hash_at(own, topic.tid, 4, topic.reads) == gap.hash
 
@@ -215,7 +216,7 @@ def test_a_stripped_chunk_holds_just_what_is_left(told: list[tuple[str, str | No
     """Whatever is taken out, in whatever steps: the rest reads as before, the chain value stays, nothing of what went
     is in the bytes, and every damage is found."""
     drafts = [Draft(Raw(json.dumps(f"<{i}>{text}").encode()), tag=tag) for i, (text, tag) in enumerate(told)]
-    packed, digest, _ = encode(5, 8, b"p" * 16, 7, drafts)
+    packed, digest, _ = encode(5, 8, b"p" * 16, 7, batches_of(drafts))
     some, more = (data.draw(st.integers(0, (1 << len(drafts)) - 1)) for _ in range(2))
     once = strip(packed, 0, chunks.header_at(packed, 0), some | more)
     twice = strip(packed, 0, chunks.header_at(packed, 0), some)
@@ -273,7 +274,7 @@ async def test_a_pack_of_which_nothing_is_left_goes() -> None:
     async with rig.run() as registry:
         topic = await topic_with(registry, "1")
         for text in ("2", "3", "4"):
-            await topic.mailbox.ask(Append([draft(text), draft(text)]))
+            await topic.mailbox.ask(Append(batches_of([draft(text), draft(text)])))
         own = topic.own_strand
         assert own is not None
         await topic.mailbox.ask(Erase((4, 5)))
@@ -293,7 +294,7 @@ async def test_masks_go_with_the_packs_that_they_are_of() -> None:
     async with rig.run() as registry:
         topic = await topic_with(registry)
         for _ in range(5):
-            await topic.mailbox.ask(Append([draft() for _ in range(1000)]))
+            await topic.mailbox.ask(Append(batches_of([draft() for _ in range(1000)])))
         await topic.mailbox.ask(Erase(tuple(range(1, 4900, 2))))
         assert len(rig.store.masks(1)) == 5
         await topic.mailbox.ask(Delete(4500))

@@ -9,6 +9,7 @@ import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mirrord.records.batch import batches_of
 from mirrord.records.selector import Selector, selector
 from mirrord.topics.deletion import delete
 from mirrord.topics.messages import Append, Configure, Erase
@@ -66,7 +67,7 @@ async def take(topic: Topic, model: Model, step: str, value: Any) -> None:
     match step:
         case "append":
             model.append(value)
-            await topic.mailbox.ask(Append([draft("12", tag=tag) for tag in value]))
+            await topic.mailbox.ask(Append(batches_of([draft("12", tag=tag) for tag in value])))
         case "erase" | "travel":
             live = tuple(sorted(seq for seq in value if seq in model.live))
             erased = await topic.mailbox.ask(Erase(tuple(value), travels=step == "travel"))

@@ -11,15 +11,16 @@ from msgspec import Raw
 
 from mirrord.actors.mailbox import Envelope
 from mirrord.errors import Throttled
+from mirrord.records.batch import batches_of
 from mirrord.records.draft import Draft
-from mirrord.topics.quota import Quota
 from mirrord.topics.messages import Append, Apply, Delete, Introduce, Key
+from mirrord.topics.quota import Quota
 
 from .rig import Origin, Rig, config
 
 
 def of(*sizes: int) -> Append:
-    return Append([Draft(Raw(b'"' + b"x" * (size - 2) + b'"')) for size in sizes])
+    return Append(batches_of([Draft(Raw(b'"' + b"x" * (size - 2) + b'"')) for size in sizes]))
 
 
 def test_nothing_is_refused_without_a_limit() -> None:
@@ -75,7 +76,7 @@ async def test_a_write_that_was_done_before_is_told_so_even_when_nothing_more_fi
     async with rig.run() as registry:
         topic, _ = await registry.ensure("one")
         rig.ground.quota.most = 100
-        keyed = Append(of(100).drafts, Key("k", b"d"))
+        keyed = Append(of(100).batches, Key("k", b"d"))
         await topic.mailbox.ask(keyed)
         assert (await topic.mailbox.ask(keyed)).deduped
         with pytest.raises(Throttled):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mirrord.errors import ChunkCorrupt
-from mirrord.records.draft import encode
+from mirrord.records.batch import batches_of, encode
 from mirrord.records.gap import Cover
 from mirrord.topics.erasure.masks import Masks
 from mirrord.topics.log.shelf import JOINED
@@ -37,7 +37,7 @@ async def test_pages_follow_each_other_without_hole_or_repeat() -> None:
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
         for _ in range(7):
-            await topic.mailbox.ask(Append([draft(), draft(), draft()]))
+            await topic.mailbox.ask(Append(batches_of([draft(), draft(), draft()])))
         for limit in (1, 2, 5, 100):
             after, found = 0, []
             while True:
@@ -55,7 +55,7 @@ async def test_a_page_is_bounded_in_bytes_but_never_empty_for_it() -> None:
     rig = Rig()
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
-        await topic.mailbox.ask(Append([draft('"' + "x" * 500 + '"') for _ in range(4)]))
+        await topic.mailbox.ask(Append(batches_of([draft('"' + "x" * 500 + '"') for _ in range(4)])))
         assert seqs(page(topic, max_bytes=10)) == [1]
         assert seqs(page(topic, 1, max_bytes=1300)) == [2, 3]
 
@@ -66,7 +66,7 @@ async def test_what_was_sent_is_shown_as_it_was_sent() -> None:
     text = '{"b": 1.10, "a": 12345678901234567890}'
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
-        await topic.mailbox.ask(Append([draft(text, tag="t", node="till")]))
+        await topic.mailbox.ask(Append(batches_of([draft(text, tag="t", node="till")])))
         shown = View(10, 1 << 20, tags=True, origin=True)
         body = read(topic, 0, None, shown).body(topic, lambda: 0.0).decode()
         assert text in body
@@ -79,7 +79,7 @@ async def test_a_cursor_of_another_log_or_beyond_the_head_begins_anew() -> None:
     rig = Rig()
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
-        await topic.mailbox.ask(Append([draft(), draft()]))
+        await topic.mailbox.ask(Append(batches_of([draft(), draft()])))
         for told in (page(topic, 1, "00" * 8), page(topic, 9)):
             assert told["tombstone"]["reason"] == "recreated"
             assert seqs(told) == [1, 2]
@@ -92,7 +92,7 @@ async def test_a_front_that_went_is_told_once_and_exactly() -> None:
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders", config(cap_records=3))
         for _ in range(8):
-            await topic.mailbox.ask(Append([draft()]))
+            await topic.mailbox.ask(Append(batches_of([draft()])))
         told = page(topic, 2)
         tombstone = told["tombstone"]
         assert (tombstone["gap_from"], tombstone["gap_to"], tombstone["missed_estimate"]) == (3, 5, 3)
@@ -129,7 +129,7 @@ async def test_a_node_filter_drops_on_label_and_on_origin_and_moves_the_cursor()
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
         await topic.mailbox.ask(Introduce(origin.descriptor))
-        await topic.mailbox.ask(Append([draft(), draft(node="till")]))
+        await topic.mailbox.ask(Append(batches_of([draft(), draft(node="till")])))
         await topic.mailbox.ask(Apply(origin.write(2)))
         assert seqs(page(topic, skip_nodes=frozenset({"there"}))) == [1, 2]
         assert seqs(page(topic, skip_nodes=frozenset({"till"}))) == [1, 3, 4]
@@ -145,7 +145,7 @@ async def test_a_filter_that_drops_all_looks_at_so_many_records_only(monkeypatch
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
         for _ in range(50):
-            await topic.mailbox.ask(Append([draft()]))
+            await topic.mailbox.ask(Append(batches_of([draft()])))
         found = page(topic, skip_nodes=frozenset({"here"}))
         assert (found["next_from_seq"], found["caught_up"]) == (JOINED, False)  # what lies together is looked at whole
 
@@ -154,7 +154,7 @@ async def test_a_filter_that_drops_all_looks_at_so_many_records_only(monkeypatch
 async def test_a_chunk_whose_records_are_none_is_named_and_stops_no_writer(row: bytes) -> None:
     """A hostile origin can seal nonsense: readers get a named error, writers and limits go on living."""
     rig, origin = Rig(), Origin(5)
-    packed, digest, _ = encode(5, 1, origin.descriptor.id_hash, 7, [draft()])
+    packed, digest, _ = encode(5, 1, origin.descriptor.id_hash, 7, batches_of([draft()]))
     evil = bytearray(packed[16:84] + row)
     evil[44:48] = len(row).to_bytes(4, "little")
     from xxhash import xxh3_128_digest
@@ -167,7 +167,7 @@ async def test_a_chunk_whose_records_are_none_is_named_and_stops_no_writer(row: 
         with pytest.raises(ChunkCorrupt):
             page(topic)
         for _ in range(4):
-            await topic.mailbox.ask(Append([draft()]))
+            await topic.mailbox.ask(Append(batches_of([draft()])))
         assert topic.head == 5
     assert digest
     assert rig.deaths == []
@@ -187,7 +187,7 @@ async def test_a_page_without_deletes_asks_nothing_of_single_records(monkeypatch
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
         for _ in range(5):
-            await topic.mailbox.ask(Append([draft() for _ in range(200)]))
+            await topic.mailbox.ask(Append(batches_of([draft() for _ in range(200)])))
         assert len(page(topic)["records"]) == 1000
         assert asked == []
         await topic.mailbox.ask(Erase((500,)))

@@ -10,6 +10,7 @@ import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
 from mirrord.errors import Conflict, InvalidRequest, StorageFailed, Throttled, TopicLinked, TopicNotFound
+from mirrord.records.batch import batches_of
 from mirrord.storage.memory import Fault
 from mirrord.topics.messages import Append, Apply, Introduce
 from mirrord.topics.topic import Topic
@@ -77,7 +78,7 @@ async def test_topics_are_born_at_their_first_use() -> None:
     async with rig.run() as registry:
         for name in ("a", "b"):
             topic, _ = await registry.ensure(name)
-            await topic.mailbox.ask(Append([draft()]))
+            await topic.mailbox.ask(Append(batches_of([draft()])))
     async with rig.run() as registry:
         assert registry.names == ["a", "b"]
         assert [t.ready.is_set() for t in registry] == [False, False]
@@ -102,7 +103,7 @@ async def test_delete_and_create_again() -> None:
     rig = Rig()
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
-        await topic.mailbox.ask(Append([draft()]))
+        await topic.mailbox.ask(Append(batches_of([draft()])))
         log_id = topic.log_id_hex
         assert await registry.delete("orders", if_empty=False, forget=False) is True
         assert await registry.delete("orders", if_empty=False, forget=False) is False
@@ -111,7 +112,7 @@ async def test_delete_and_create_again() -> None:
             await registry.find("orders")
         topic, created = await registry.ensure("orders")
         assert created
-        assert (await topic.mailbox.ask(Append([draft()]))).first_seq == 1
+        assert (await topic.mailbox.ask(Append(batches_of([draft()])))).first_seq == 1
         assert topic.log_id_hex != log_id
 
 
@@ -137,7 +138,7 @@ async def test_who_creates_while_it_is_forgotten_waits_and_gets_a_living_one() -
     rig = Rig()
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
-        await topic.mailbox.ask(Append([draft()]))
+        await topic.mailbox.ask(Append(batches_of([draft()])))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: registry.delete("orders", if_empty=False, forget=True))
             while registry.known("orders") is not None:
@@ -145,7 +146,7 @@ async def test_who_creates_while_it_is_forgotten_waits_and_gets_a_living_one() -
             again, created = await registry.ensure("orders")
         assert created
         assert again is not topic
-        assert (await again.mailbox.ask(Append([draft()]))).first_seq == 1
+        assert (await again.mailbox.ask(Append(batches_of([draft()])))).first_seq == 1
 
 
 async def test_a_forgetting_that_the_disk_refuses_leaves_the_topic_alive() -> None:
@@ -167,7 +168,7 @@ async def test_a_forgetting_that_the_disk_refuses_leaves_the_topic_alive() -> No
         with pytest.raises(StorageFailed):
             await registry.delete("orders", if_empty=False, forget=True)
         topic, _ = await registry.ensure("orders")
-        assert (await topic.mailbox.ask(Append([draft()]))).first_seq == 1
+        assert (await topic.mailbox.ask(Append(batches_of([draft()])))).first_seq == 1
         assert await registry.delete("orders", if_empty=False, forget=True)
 
 
@@ -177,7 +178,7 @@ async def test_sweeping_outlives_a_disk_that_refuses(autojump_clock: trio.testin
     async with rig.run() as registry:
         rig.supervisor.keep(registry)
         topic, _ = await registry.ensure("orders", config(ttl_ms=1000))
-        await topic.mailbox.ask(Append([draft()]))
+        await topic.mailbox.ask(Append(batches_of([draft()])))
         rig.clock.now_ms += 2000
         rig.store.fail_next(Fault.EIO)
         await trio.sleep(3)
@@ -219,7 +220,7 @@ async def test_whoever_gives_up_meanwhile_leaves_no_half_topic(rounds: int) -> N
         assert (registry.known("orders") is not None) == ("orders" in registry.names) == bool(registry.creations)
         topic, _ = await registry.ensure("orders")
         assert len(list(rig.store.topics())) == 1
-        await topic.mailbox.ask(Append([draft()]))
+        await topic.mailbox.ask(Append(batches_of([draft()])))
         await given_up(lambda: registry.delete("orders", if_empty=False, forget=False))
         assert (registry.known("orders") is not None) == ("orders" in registry.names) == (not registry.went)
 
@@ -231,13 +232,13 @@ async def test_a_deleted_topic_may_come_back_in_another_class(first: str, second
     rig = Rig()
     async with rig.run() as registry:
         old, _ = await registry.ensure("orders", config(durability=first))
-        await old.mailbox.ask(Append([draft()]))
+        await old.mailbox.ask(Append(batches_of([draft()])))
         log_id = old.log_id_hex
         await registry.delete("orders", if_empty=False, forget=False)
         topic, created = await registry.ensure("orders", config(durability=second))
         assert (created, topic.config.durability, topic.head) == (True, second, 0)
         assert topic.log_id_hex != log_id
-        assert (await topic.mailbox.ask(Append([draft()]))).last_seq == 1
+        assert (await topic.mailbox.ask(Append(batches_of([draft()])))).last_seq == 1
         assert len(list(rig.store.topics())) == 1
     async with rig.run() as registry:
         topic = await registry.find("orders")

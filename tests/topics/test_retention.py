@@ -8,6 +8,7 @@ from msgspec import structs
 
 from mirrord.config.topic import TopicConfig
 from mirrord.records import chunk as chunks
+from mirrord.records.batch import batches_of
 from mirrord.records.record import records
 from mirrord.records.strand import Position
 from mirrord.storage.life import Life, LifeRecord
@@ -37,7 +38,7 @@ class Kept:
         for message in messages:
             decide.on(message)  # type: ignore[arg-type]
         if own:
-            turn.append([draft() for _ in range(own)])
+            turn.append(batches_of([draft() for _ in range(own)]))
         decide.let_go(self.oldest_ts())
         self.store.commit(turn.finish(0.0), sync=True)
         turn.settle()

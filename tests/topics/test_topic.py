@@ -21,6 +21,7 @@ from mirrord.errors import (
     TopicNotEmpty,
     TopicNotFound,
 )
+from mirrord.records.batch import batches_of
 from mirrord.records.gap import Cover
 from mirrord.storage.journal import Journal
 from mirrord.storage.memory import Fault, MemoryStore
@@ -65,7 +66,7 @@ def everything(topic: Topic) -> list[Any]:
 
 
 async def put(topic: Topic, *texts: str, key: Key | None = None) -> Appended:
-    answer: Appended = await topic.mailbox.ask(Append([draft(t) for t in texts], key))
+    answer: Appended = await topic.mailbox.ask(Append(batches_of([draft(t) for t in texts]), key))
     return answer
 
 
@@ -99,7 +100,7 @@ async def test_a_refused_commit_leaves_nothing_behind(fault: Fault, error: type[
         await topic.mailbox.ask(Introduce(origin.descriptor))
         await topic.mailbox.ask(Apply(origin.write(2)))
         rig.store.fail_next(fault, written=written)
-        refused = [topic.mailbox.put(Append([draft("2")])), topic.mailbox.put(Apply(origin.write(3)))]
+        refused = [topic.mailbox.put(Append(batches_of([draft("2")]))), topic.mailbox.put(Apply(origin.write(3)))]
         for envelope in refused:
             with pytest.raises(error):
                 await envelope.wait()
@@ -247,7 +248,7 @@ async def test_a_key_writes_once() -> None:
         with pytest.raises(StorageFailed):
             await put(topic, "1", "2", key=key)
         first = await put(topic, "1", "2", key=key)
-        together = [topic.mailbox.put(Append([draft("9")], Key("t", b""))) for _ in range(3)]
+        together = [topic.mailbox.put(Append(batches_of([draft("9")]), Key("t", b""))) for _ in range(3)]
         assert {(await e.wait()).first_seq for e in together} == {3}
         assert await put(topic, "1", "2", key=key) == Appended(1, 2, 2, deduped=True)
         assert first == Appended(1, 2, 2)
@@ -384,13 +385,13 @@ async def test_what_is_decided_where_it_is_asked_is_decided_once() -> None:
     rig.journals = Journal
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
-        once = Append([draft()], Key("k", b"1"))
+        once = Append(batches_of([draft()]), Key("k", b"1"))
         first = await asked_alone(topic, once)
         handled = topic.mailbox.statistics().handled
         again = await asked_alone(topic, once)
         assert (again.first_seq, again.deduped) == (first.first_seq, True)
         with pytest.raises(IdempotencyConflict):
-            await asked_alone(topic, Append([draft("2")], Key("k", b"2")))
+            await asked_alone(topic, Append(batches_of([draft("2")]), Key("k", b"2")))
         await trio.testing.wait_all_tasks_blocked()
         told = topic.mailbox.statistics()
         assert (told.open, told.waiting, told.handled - handled) == (0, 0, 2)
@@ -402,11 +403,11 @@ async def test_what_fails_where_it_is_asked_is_taken_the_usual_way() -> None:
     rig.journals = Journal
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
-        assert (await asked_alone(topic, Append([draft()]))).last_seq == 1
+        assert (await asked_alone(topic, Append(batches_of([draft()])))).last_seq == 1
         for _ in range(3):
             await trio.testing.wait_all_tasks_blocked()
         rig.store.fail_next(Fault.EIO)
-        envelope = topic.mailbox.put(Append([draft(), draft()]))
+        envelope = topic.mailbox.put(Append(batches_of([draft(), draft()])))
         assert topic.mailbox.statistics().waiting == 1
         assert (await envelope.wait()).last_seq == 3
         assert everything(topic) == [1, 1, 1]

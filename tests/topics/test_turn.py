@@ -11,7 +11,8 @@ from msgspec import structs
 
 from mirrord.errors import HashMismatch, ProtocolViolation
 from mirrord.records import chunk as chunks
-from mirrord.records.draft import Draft, encode
+from mirrord.records.batch import batches_of, encode
+from mirrord.records.draft import Draft
 from mirrord.records.gap import Cover
 from mirrord.records.record import records
 from mirrord.records.strand import Position
@@ -52,11 +53,11 @@ def test_own_records_are_numbered_without_holes() -> None:
     """Seqs and oseqs run on over calls, turns and pieces; a call's records stand together."""
     log, store = log_of(), MemoryStore()
     turn = turn_of(log)
-    assert turn.append([draft("1"), draft("2")]) == (1, 2)
-    assert turn.append([draft("3")]) == (3, 3)
+    assert turn.append(batches_of([draft("1"), draft("2")])) == (1, 2)
+    assert turn.append(batches_of([draft("3")])) == (3, 3)
     commit(turn, store)
     turn = turn_of(log)
-    assert turn.append([draft("4")]) == (4, 4)
+    assert turn.append(batches_of([draft("4")])) == (4, 4)
     commit(turn, store)
     assert texts(store) == ["1", "2", "3", "4"]
     (strand,) = log.strands.values()
@@ -67,7 +68,7 @@ def test_own_records_are_numbered_without_holes() -> None:
 def appended(log: Log, *drafts: Draft, now_ms: int = 1000) -> None:
     """A whole turn of one append."""
     turn = turn_of(log, now_ms=now_ms)
-    turn.append(list(drafts))
+    turn.append(batches_of(drafts))
     turn.finish(0.0)
 
 
@@ -76,7 +77,7 @@ def test_time_never_runs_backwards_in_a_strand() -> None:
     log = log_of()
     appended(log, draft(), now_ms=2000)
     turn = turn_of(log, now_ms=1000)
-    turn.append([draft()])
+    turn.append(batches_of([draft()]))
     (change,) = [c for c in turn.finish(0.0) if isinstance(c, PutVector)]
     assert change.row.ts == 2000
 
@@ -86,7 +87,7 @@ def test_what_is_appended_in_one_turn_shares_a_chunk() -> None:
     between keeps the order of the log."""
     log = log_of()
     turn = turn_of(log)
-    assert [turn.append([draft("1")]), turn.append([draft("2"), draft("3")])] == [(1, 1), (2, 3)]
+    assert [turn.append(batches_of(some)) for some in ([draft("1")], [draft("2"), draft("3")])] == [(1, 1), (2, 3)]
     turn.finish(0.0)
     (pack,) = turn.packs
     assert [(header[chunks.COUNT], header[chunks.FIRST]) for _, _, header in chunks.chunks_in(pack.body)] == [(3, 1)]
@@ -97,7 +98,7 @@ def test_a_large_append_becomes_several_chunks_with_one_chain() -> None:
     """One chunk never fills a frame; the pieces chain, so every node checks them all."""
     log, store = log_of(), MemoryStore()
     turn = turn_of(log)
-    assert turn.append([draft('"' + "x" * 100_000 + '"') for _ in range(7)]) == (1, 7)
+    assert turn.append(batches_of([draft('"' + "x" * 100_000 + '"') for _ in range(7)])) == (1, 7)
     commit(turn, store)
     headers = [h for pack in store.packs(1, 1, 1 << 30) for _, _, h in chunks.chunks_in(pack.body)]
     assert [h[chunks.FIRST] for h in headers] == [1, 3, 5, 7]
@@ -208,7 +209,7 @@ def test_kinds_that_this_version_does_not_know_are_refused() -> None:
     """What a later version adds must not be taken for records, nor pretended to be followed."""
     origin = Origin(5)
     log = known(origin)
-    packed, _, _ = encode(5, 1, origin.descriptor.id_hash, 7, [draft()], kind=2)
+    packed, _, _ = encode(5, 1, origin.descriptor.id_hash, 7, batches_of([draft()]), kind=2)
     turn = turn_of(log)
     with pytest.raises(ProtocolViolation, match="kind"):
         Arrival(turn).apply(packed)
@@ -222,7 +223,7 @@ def test_our_own_open_strand_is_extended_by_nobody_else() -> None:
     appended(log, draft())
     own = log.own
     assert own is not None
-    packed, _, _ = encode(own.descriptor.strand, 2, own.hash or b"", 7, [draft()])
+    packed, _, _ = encode(own.descriptor.strand, 2, own.hash or b"", 7, batches_of([draft()]))
     applied = Arrival(turn_of(log)).apply(packed)
     assert (applied.mine, applied.taken, own.last) == ((own.descriptor.strand,), 0, 1)
 
@@ -339,10 +340,10 @@ def test_packs_are_cut_where_they_are_full() -> None:
     log = known(two, known(one))
     turn = turn_of(log, sizes=Sizes(1000, 100))
     store = MemoryStore()
-    turn.append([draft("0")])
+    turn.append(batches_of([draft("0")]))
     for origin in (one, two, one, two, one):
         Arrival(turn).apply(origin.write(4, pad=50))
-    turn.append([draft("9")])
+    turn.append(batches_of([draft("9")]))
     commit(turn, store)
     packs = store.packs(1, 1, 1 << 30)
     assert len(packs) > 2

@@ -12,6 +12,7 @@ from xxhash import xxh3_128_digest
 from ...actors.bell import Ear
 from ...errors import ActorDied, MirrordError, NotReady, ShuttingDown
 from ...node import Node
+from ...records.batch import batches_of
 from ...records.draft import Draft
 from ...topics.messages import Append, Appended, Key
 from ...topics.read.face import View
@@ -66,7 +67,7 @@ async def _append(node: Node, plan: Write) -> tuple[Topic, Appended]:
     drafts = [Draft(Raw(text.encode())) for text in plan.texts]
     key = Key(f"key {plan.number}", xxh3_128_digest(repr(plan.texts).encode())) if plan.tries > 1 else None
     topic, _ = await node.registry.ensure(plan.topic)
-    return topic, await topic.mailbox.ask(Append(drafts, key))
+    return topic, await topic.mailbox.ask(Append(batches_of(drafts), key))
 
 
 class Cursor(Struct):

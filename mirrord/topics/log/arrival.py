@@ -66,7 +66,7 @@ class Arrival:
     def apply(self, buffer: bytes) -> Applied:
         """Compare-and-append the chunks of one frame. Raises ProtocolViolation at the first that cannot be true;
         those before it are kept."""
-        self._turn.write_drafts()
+        self._turn.write_batches()
         at, end = 0, len(buffer)
         while at < end:
             at = self._judge(buffer, at, end - at)

@@ -15,7 +15,6 @@ from ...errors import (
     TopicNotEmpty,
     TopicNotFound,
 )
-from ...records.draft import Draft
 from ...records.gap import DELETED
 from ...storage.life import Life
 from ...storage.store import (
@@ -128,11 +127,11 @@ class Decisions:
                 self._turn.marks += message.changes
                 return Appended(row.first, row.last, row.head, deduped=True)
         if log.about.config.discard == "reject":
-            self._admit(message.drafts)
+            self._admit(message.records, message.text_bytes)
         if self._quota is not None and self._quota.most:
             grown = log.bytes - self._bytes_before
-            self._quota.admit(grown + sum([len(d.data) + len(d.meta) for d in message.drafts]))
-        first, last = self._turn.append(message.drafts)
+            self._quota.admit(grown + message.text_bytes)
+        first, last = self._turn.append(message.batches)
         self._turn.marks += message.changes
         if key is not None:
             row = IdempotencyRow(log.tid, key.name, first, last, last, key.digest, self._turn.now_ms)
@@ -140,15 +139,14 @@ class Decisions:
             self._turn.changes.append(PutIdempotency(row))
         return Appended(first, last, last)
 
-    def _admit(self, drafts: list[Draft]) -> None:
+    def _admit(self, records: int, size: int) -> None:
         """A topic that rejects takes what fits beside what is live. Raises RecordTooLarge, TopicFull."""
         log, config = self._log, self._log.about.config
-        size = sum([len(d.data) + len(d.meta) for d in drafts])
-        if 0 < config.cap_records < len(drafts) or 0 < config.cap_bytes < size:
+        if 0 < config.cap_records < records or 0 < config.cap_bytes < size:
             raise RecordTooLarge("the batch is larger than the whole topic may be; send less at once")
-        if config.ttl_ms and not rules.has_room(log, config, len(drafts), size):
+        if config.ttl_ms and not rules.has_room(log, config, records, size):
             self._sweep()
-        if not rules.has_room(log, config, len(drafts), size):
+        if not rules.has_room(log, config, records, size):
             earliest = log.floor + 1 if log.count else log.head + 1
             raise TopicFull(detail={
                 "topic": log.name, "cap_records": config.cap_records, "cap_bytes": config.cap_bytes,

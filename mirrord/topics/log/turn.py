@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from msgspec import Raw, Struct
 
 from ...records import chunk as chunks
+from ...records.batch import Batch, batches_of, encode
 from ...records.chunk import COUNT, FIRST, HASH, TS_LAST, Header
-from ...records.draft import Copy, Draft, encode, pieces_of
+from ...records.draft import Draft
 from ...records.gap import CONTROL, LOST, SOURCE_TRIM
 from ...records.strand import Descriptor, Identity
 from ...storage.store import MASK_BITS, Change, DropMasks, Gap, Pack, PutGap, PutHead, PutMask, PutStrand, PutVector
@@ -23,7 +24,6 @@ from .pack import PackBuilder
 from .sources import Sources
 
 SHARED_BYTES = 64 << 10  # appends of one turn share a chunk up to this; a larger one has its own
-CHUNK_BYTES = 256 << 10  # a large append becomes several chunks, so that one never fills a frame
 
 
 class Sizes(Struct, frozen=True):
@@ -55,60 +55,54 @@ class Turn:
         self.dropped: set[int] = set()  # packs that go, by their first seq
         self.begins_at = 0  # no pack is left before this seq; 0: as before
         self._pack: PackBuilder | None = None
-        self._drafts: list[Draft] = []  # appended and numbered, and not yet in a chunk
-        self._draft_bytes = 0
+        self._batches: list[Batch] = []  # appended and numbered, and not yet in a chunk
+        self._batch_bytes = 0
         self._touched: dict[int, Strand] = {}
         self.ceiling_before, self.floor_before = log.ceiling, log.floor
         self._head_before = log.head_row
 
     # ---- own records -----------------------------------------------------------------------------
 
-    def append(self, drafts: list[Draft]) -> tuple[int, int]:
+    def append(self, batches: Sequence[Batch]) -> tuple[int, int]:
         """Number new records of this node; ``(first seq, last seq)``. All that is appended in a turn shares a commit
         time and, as far as it fits, a chunk: what peers fetch costs by chunks."""
-        log = self.log
-        text_bytes = sum(map(len, [d.data for d in drafts])) + sum([len(d.meta) for d in drafts if d.meta])
-        if self._drafts:
-            other = isinstance(self._drafts[0], Copy) != isinstance(drafts[0], Copy)
-            if other or self._draft_bytes + text_bytes > SHARED_BYTES:
-                self.write_drafts()  # a chunk is of what writers sent, or of what routers made
-        first_seq = log.head + 1
-        log.head += len(drafts)
-        log.count += len(drafts)
-        log.bytes += text_bytes
-        self._drafts += drafts
-        self._draft_bytes += text_bytes
-        if self._draft_bytes > CHUNK_BYTES:
-            self.write_drafts()
+        log, first_seq = self.log, self.log.head + 1
+        for batch in batches:
+            if self._batches and (
+                self._batch_bytes + batch.text_bytes > SHARED_BYTES or batch.routed != self._batches[0].routed
+            ):
+                self.write_batches()  # a chunk is of what writers sent, or of what routers made
+            self._batches.append(batch)
+            self._batch_bytes += batch.text_bytes
+            log.head += batch.records
+            log.count += batch.records
+            log.bytes += batch.text_bytes
         return first_seq, log.head
 
-    def write_drafts(self) -> None:
-        """What was appended since becomes chunks: before anything else happens to the log, at the latest at the end."""
-        drafts, log = self._drafts, self.log
-        if not drafts:
+    def write_batches(self) -> None:
+        """What was appended since becomes a chunk: before anything else happens to the log, or at the end."""
+        batches, log = self._batches, self.log
+        if not batches:
             return
-        seq, size = log.head - len(drafts) + 1, self._draft_bytes
-        self._drafts, self._draft_bytes = [], 0
+        self._batches, self._batch_bytes = [], 0
         strand = log.own or self._open_strand()
         ts = log.last_ts = max(self.now_ms, strand.ts)
-        for piece in [drafts] if size <= CHUNK_BYTES else pieces_of(drafts, CHUNK_BYTES):
-            prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
-            packed, digest, tags = encode(strand.descriptor.strand, strand.last + 1, prev, ts, piece)
-            header = chunks.header_at(packed, 0)
-            self.put(seq, strand, packed, header, tags if not header[chunks.FLAGS] & chunks.MANY_TAGS else None)
-            strand.hash = digest
-            seq += len(piece)
+        prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
+        packed, digest, tags = encode(strand.descriptor.strand, strand.last + 1, prev, ts, batches)
+        header = chunks.header_at(packed, 0)
+        self.put(log.head - header[COUNT] + 1, strand, packed, header, tags)
+        strand.hash = digest
 
     def tell(self, contents: Sequence[tuple[str, bytes]]) -> int:
         """Control chunks of this node's strand, one if they fit: peers do what the contents say, each a word and JSON.
         How many bytes that is."""
-        self.write_drafts()
+        self.write_batches()
         strand, size = self.log.own or self._open_strand(), 0
         drafts = [Draft(Raw(text), tag=word) for word, text in contents]
-        for piece in pieces_of(drafts, CHUNK_BYTES):
+        for batch in batches_of(drafts):
             prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
             ts = max(self.now_ms, strand.ts)
-            packed, digest, _ = encode(strand.descriptor.strand, strand.last + 1, prev, ts, piece, chunks.CONTROL)
+            packed, digest, _ = encode(strand.descriptor.strand, strand.last + 1, prev, ts, [batch], chunks.CONTROL)
             self.put_control(strand, packed, chunks.header_at(packed, 0))
             strand.hash = digest
             size += len(packed)
@@ -171,7 +165,7 @@ class Turn:
 
     def close_pack(self) -> None:
         """What comes next stands in no pack with what came before."""
-        self.write_drafts()
+        self.write_batches()
         self._seal_pack()
 
     def _seal_pack(self) -> None:
@@ -226,7 +220,7 @@ class Turn:
     def forget_packs(self) -> None:
         """The log is dropped: what this turn put into it goes too."""
         self._pack, self.cleared, self.told = None, True, False
-        self._drafts, self._draft_bytes = [], 0
+        self._batches, self._batch_bytes = [], 0
         self.masks.clear()
         self._masks_before = self.begins_at = 0
         self.wounded.clear()

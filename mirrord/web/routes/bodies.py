@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
 from ...config.model import Limits
 from ...errors import BatchTooLarge, InvalidRequest, PayloadTooLarge, RecordTooLarge, UnsupportedMediaType
+from ...records.batch import Batch, batches_of, batches_of_text
 from ...records.draft import NO_TEXT, Draft
 from ..formats.negotiation import JSON, is_msgpack
 from ..formats.packed import PackedDraft, drafts, to_json
@@ -93,6 +94,7 @@ class DiffBody(Struct):
 
 
 _config_json: msgspec.json.Decoder[dict[str, Any] | None] = msgspec.json.Decoder(dict[str, Any] | None)
+_JSON_TEXT = {Raw}
 _append_json = msgspec.json.Decoder(AppendBody)
 _append_packed = msgspec.msgpack.Decoder(PackedAppend)
 
@@ -188,8 +190,11 @@ def check_media_type(request: Request, wanted: bytes) -> None:
         raise UnsupportedMediaType(f"send content-type: {wanted.decode()} (found {kind.decode('latin-1')[:80]!r})")
 
 
-def check_drafts(body: AppendBody, limits: Limits) -> None:
-    """Every record within [limits]. Raises InvalidRequest, BatchTooLarge, RecordTooLarge, naming the record."""
+def batches(body: AppendBody, limits: Limits) -> tuple[Batch, ...]:
+    """The records of an append, each within [limits], packed.
+
+    Raises InvalidRequest, BatchTooLarge, RecordTooLarge, naming the record.
+    """
     drafts = body.records
     if not drafts:
         raise InvalidRequest("records is empty; send at least one")
@@ -197,16 +202,21 @@ def check_drafts(body: AppendBody, limits: Limits) -> None:
         raise BatchTooLarge(f"{len(drafts)} records in one append; at most {limits.max_batch_records}")
     _check_text("idempotency_key", body.idempotency_key, limits.max_key_bytes)
     _check_text("node", body.node, limits.max_node_bytes)
-    most, label = limits.max_record_bytes, body.node
-    if label is not None:
-        for draft in drafts:
-            draft.node = draft.node if draft.node is not None else label
-    if max(map(len, [draft.data for draft in drafts])) > most:
-        odd = list(range(len(drafts)))
-    else:
-        odd = [n for n, d in enumerate(drafts) if d.meta or d.tag is not None or d.node is not None]
-    for index in odd:
-        _check_draft(index, drafts[index], limits)
+    if body.node is None and (texts := _texts_alone(drafts)):
+        found = batches_of_text(texts)
+        if max([batch.text_bytes for batch in found]) <= limits.max_record_bytes:
+            return found
+    for index, draft in enumerate(drafts):
+        if draft.node is None:
+            draft.node = body.node
+        _check_draft(index, draft, limits)
+    return batches_of(drafts)
+
+
+def _texts_alone(drafts: list[Draft]) -> list[Raw]:
+    """What the records are when all are JSON text and nothing else, as most are; else nothing."""
+    texts = [draft.data for draft in drafts if draft.tag is None and draft.node is None and not draft.meta]
+    return cast("list[Raw]", texts) if len(texts) == len(drafts) and set(map(type, texts)) == _JSON_TEXT else []
 
 
 def _check_draft(index: int, draft: Draft, limits: Limits) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import trio
 from msgspec import Struct
-from xxhash import xxh3_128_digest
 
 from ...actors.bell import Ear
 from ...config.topic import DEFAULT, OPTIONS, TopicConfig, as_json, topic_config
@@ -19,7 +18,6 @@ from ...errors import DeclaredInFile, InvalidRequest, TopicNotFound
 from ...names import check_topic
 from ...node import Node
 from ...observe.narrow import narrowed
-from ...records.draft import encode_body
 from ...records.selector import selector
 from ...routers.routers import LetTopicGo
 from ...topics.messages import Append, Appended, Configure, Key, Sweep
@@ -28,7 +26,7 @@ from ...topics.read.face import View
 from ...topics.read.reading import Found, read
 from ...topics.topic import Topic
 from ..message import Request, Response
-from .bodies import AppendBody, DiffBody, check_drafts, decode, decode_append, decoder, flag
+from .bodies import AppendBody, DiffBody, batches, decode, decode_append, decoder, flag
 from .streams.prefix import diff_prefix
 
 _diff_json = decoder(DiffBody)
@@ -61,20 +59,23 @@ async def append(node: Node, request: Request, name: str) -> Response:
     """``POST /v0/topics/:topic``."""
     began = perf_counter()
     body = decode_append(request, node.config.limits)
-    check_drafts(body, node.config.limits)
-    key_name = body.idempotency_key or _header_key(request, node)
-    key = Key(key_name, xxh3_128_digest(encode_body(body.records))) if key_name else None
+    message = message_of(body, body.idempotency_key or _header_key(request, node), node)
     topic, created = await topic_to_append(node, request, name, body)
-    done = await hand_over(node, topic, body, key)
+    done = await hand_over(node, topic, message, patient=body.disable_backpressure)
     with_seqs = "return_seqs" not in request.query or flag(request.query_args(), "return_seqs", True)
     fsync_ms = node.journal.fsync_ms if topic.config.durable else 0.0
     return Response(201 if created else 200, appended(name, done, created, with_seqs, began, fsync_ms))
 
 
-async def hand_over(node: Node, topic: Topic, body: AppendBody, key: Key | None) -> Appended:
-    """Have the topic append; with ``disable_backpressure`` wait while there is too much at once, instead of a 429."""
-    message = Append(body.records, key)
-    if body.disable_backpressure:
+def message_of(body: AppendBody, key_name: str | None, node: Node) -> Append:
+    """What the topic is asked. Raises InvalidRequest, BatchTooLarge, RecordTooLarge."""
+    packed = batches(body, node.config.limits)
+    return Append(packed, Key.of(key_name, packed) if key_name else None)
+
+
+async def hand_over(node: Node, topic: Topic, message: Append, *, patient: bool) -> Appended:
+    """Have the topic append; who is patient waits while there is too much at once, instead of a 429."""
+    if patient:
         done: Appended = await topic.mailbox.insist(message, node.config.limits.max_wait_ms / 1000)
     else:
         done = await topic.mailbox.ask(message)
@@ -83,9 +84,7 @@ async def hand_over(node: Node, topic: Topic, body: AppendBody, key: Key | None)
 
 def appended(name: str, done: Appended, created: bool, with_seqs: bool, began: float, fsync_ms: float) -> bytes:
     """The answer of an append, as JSON."""
-    seqs = ""
-    if with_seqs:
-        seqs = f'"seqs":[{",".join(map(str, range(done.first_seq, done.last_seq + 1)))}],'
+    seqs = f'"seqs":{_encode(list(range(done.first_seq, done.last_seq + 1))).decode()},' if with_seqs else ""
     ms = (perf_counter() - began) * 1000
     return (
         f'{{"topic":"{name}","first_seq":{done.first_seq},"last_seq":{done.last_seq},{seqs}"head_seq":{done.head},'

@@ -8,20 +8,16 @@ from typing import assert_never
 
 import trio
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from xxhash import xxh3_128_digest
 
 from ....errors import InvalidRequest, MirrordError, ShuttingDown, UnsupportedMessage
 from ....node import Node
-from ....records.draft import encode_body
 from ....streams.dialect import MESSAGES
 from ....streams.place import Place
 from ....streams.streams import From, start_of
 from ....streams.watcher import Pace, Prefix, Watcher
-from ....topics.messages import Key
 from ...auth.permit import Permit
 from ...message import Request
-from ..bodies import check_drafts
-from ..topics import appended, hand_over, topic_to_append
+from ..topics import appended, hand_over, message_of, topic_to_append
 from .orders import (
     Order,
     PingOrder,
@@ -173,11 +169,9 @@ class _Conversation:
         self._request.principal.require("write", name)
         if order.inline_config() is not None:
             self._request.principal.require("admin", name)
-        check_drafts(order, node.config.limits)
-        key_name = order.idempotency_key
-        key = Key(key_name, xxh3_128_digest(encode_body(order.records))) if key_name else None
+        message = message_of(order, order.idempotency_key, node)
         topic, created = await topic_to_append(node, self._request, name, order)
-        done = await hand_over(node, topic, order, key)
+        done = await hand_over(node, topic, message, patient=order.disable_backpressure)
         fsync_ms = node.journal.fsync_ms if topic.config.durable else 0.0
         answer = appended(name, done, created, order.return_seqs, began, fsync_ms)
         head = told("ack", order.request_id)[:-1] + (b"," if order.return_seqs else b',"seqs":null,')

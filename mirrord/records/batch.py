@@ -1,0 +1,154 @@
+"""Batches: the records of one append, packed as they lie in a chunk; and the chunks that their origin makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgpack
+from msgspec import Raw, Struct
+from msgspec.msgpack import Encoder
+from xxhash import xxh3_128_digest
+
+from .chunk import AFTER_HASH, HEADER_LEN, MANY_TAGS, MOST_TAGS, RECORDS, ROUTED, VERSION
+from .draft import Copy, Draft, Payload, Via
+
+CHUNK_BYTES = 256 << 10  # of text: a large append becomes several chunks, so that one never fills a frame
+
+_PLAIN = b"\x95\x00\xc0\xc0\xc0"  # [0, nil, nil, nil, data]: most records
+_RECORD, _COPY, _NIL = b"\x95\x00", b"\x96\x00", b"\xc0"
+_pack = msgpack.Packer(autoreset=True).pack
+_raws = Encoder().encode
+
+
+class Batch(Struct, frozen=True, gc=False):
+    """Records one behind the other. All of one commit share one time, so nothing in here tells it."""
+
+    records: int
+    text_bytes: int  # of JSON text, or of what stands for it, as caps count it
+    body: bytes
+    tags: tuple[str, ...] = ()  # the distinct ones
+    routed: bool = False  # a router made them, and each tells where it came from
+
+
+def batches_of(drafts: Sequence[Draft]) -> tuple[Batch, ...]:
+    """The records of one append, all of writers or all of routers: of at most CHUNK_BYTES of text each (one larger
+    record alone)."""
+    routed = isinstance(drafts[0], Copy)
+    sizes = [draft.text_bytes for draft in drafts]
+    return tuple([_labelled(drafts[piece], sum(sizes[piece]), routed=routed) for piece in _pieces(sizes)])
+
+
+def batches_of_text(datas: list[Raw]) -> tuple[Batch, ...]:
+    """The same for records that are JSON text and nothing else. Most are, so this goes by columns and loops in C."""
+    sizes = list(map(len, datas))
+    return tuple([_plain(datas[piece], sizes[piece]) for piece in _pieces(sizes)])
+
+
+def _pieces(sizes: list[int]) -> Iterator[slice]:
+    if sum(sizes) <= CHUNK_BYTES:
+        yield slice(None)
+        return
+    begin = held = 0
+    for i, size in enumerate(sizes):
+        if held + size > CHUNK_BYTES and i > begin:
+            yield slice(begin, i)
+            begin, held = i, 0
+        held += size
+    yield slice(begin, len(sizes))
+
+
+# ---- bytes of records ----------------------------------------------------------------------------
+
+
+def _text_head(length: int) -> bytes:
+    if length < 32:
+        return bytes((0xA0 | length,))
+    if length < 256:
+        return bytes((0xD9, length))
+    return b"\xda" + length.to_bytes(2, "big") if length < 65536 else b"\xdb" + length.to_bytes(4, "big")
+
+
+_PLAIN_HEADS = [Raw(_PLAIN + _text_head(size)) for size in range(1024)]
+
+
+def _plain(datas: list[Raw], sizes: list[int]) -> Batch:
+    if max(sizes) < len(_PLAIN_HEADS):
+        heads = list(map(_PLAIN_HEADS.__getitem__, sizes))
+    else:
+        heads = [Raw(_PLAIN + _text_head(size)) for size in sizes]
+    parts = datas * 2
+    parts[::2], parts[1::2] = heads, datas
+    listed = _raws(parts)  # puts raw values one behind the other, twice as fast as join does
+    return Batch(len(datas), sum(sizes), listed[1 if len(parts) < 16 else 3 if len(parts) < 65536 else 5 :])
+
+
+def _labelled(drafts: Sequence[Draft], text_bytes: int, *, routed: bool) -> Batch:
+    """Labels are few, so each pair of them is packed once."""
+    parts: list[bytes | Raw] = []  # what join takes as it lies there
+    heads: dict[tuple[str | None, str | None], bytes] = {}
+    begin = _COPY if routed else _RECORD
+    ways: dict[tuple[tuple[str, ...], int, str], tuple[bytes, bytes]] = {}
+    for draft in drafts:
+        labels = (draft.tag, draft.node)
+        head = heads.get(labels)
+        if head is None:
+            head = heads[labels] = begin + _pack(draft.tag) + _pack(draft.node)
+        data, meta = draft.data, draft.meta
+        parts += (head, _text_head(len(meta)) if meta else _NIL, meta, _data_head(data), data)
+        if routed:
+            parts += _way(draft, ways)
+    tags = tuple(dict.fromkeys([tag for tag, _ in heads if tag is not None]))
+    return Batch(len(drafts), text_bytes, b"".join(parts), tags, routed)
+
+
+def _data_head(data: Payload) -> bytes:
+    size = len(data)
+    if type(data) is not bytes:
+        return _text_head(size)
+    if size < 256:
+        return bytes((0xC4, size))
+    return b"\xc5" + size.to_bytes(2, "big") if size < 65536 else b"\xc6" + size.to_bytes(4, "big")
+
+
+def _way(draft: Draft, ways: dict[tuple[tuple[str, ...], int, str], tuple[bytes, bytes]]) -> tuple[bytes, ...]:
+    """Where a copy came from; ways are few."""
+    via: Via | None = draft.via if isinstance(draft, Copy) else None
+    if via is None:
+        return (_NIL,)
+    way = ways.get(key := (via.path, via.strand, via.router))
+    if way is None:
+        way = ways[key] = (b"\x94" + _pack(via.path) + _pack(via.strand), _pack(via.router))
+    return way[0], _pack(via.oseq), way[1]
+
+
+# ---- chunks --------------------------------------------------------------------------------------
+
+
+def encode(
+    strand: int, first: int, prev_hash: bytes, ts: int, batches: Sequence[Batch], kind: int = RECORDS
+) -> tuple[bytes, bytes, tuple[str, ...] | None]:
+    """A chunk of these batches: its bytes, its hash, and the distinct tags; None when they are too many to list."""
+    one = batches[0] if len(batches) == 1 else _joined(batches)
+    tags = one.tags
+    flags = (MANY_TAGS if len(tags) > MOST_TAGS else 0) | (ROUTED if one.routed else 0)
+    tag_bytes = msgpack.packb(tags) if tags and not flags & MANY_TAGS else b""
+    rest = (
+        AFTER_HASH.pack(
+            prev_hash, VERSION, kind, HEADER_LEN, flags, len(tag_bytes), strand, first, one.records, len(one.body),
+            one.text_bytes, ts, ts,
+        )
+        + tag_bytes
+        + one.body
+    )  # fmt: skip
+    digest = xxh3_128_digest(rest)
+    return digest + rest, digest, None if flags & MANY_TAGS else tags
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    records = text_bytes = 0
+    tags: dict[str, None] = {}
+    for batch in batches:
+        records += batch.records
+        text_bytes += batch.text_bytes
+        tags.update(dict.fromkeys(batch.tags))
+    return Batch(records, text_bytes, b"".join([b.body for b in batches]), tuple(tags), batches[0].routed)
