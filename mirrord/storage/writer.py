@@ -85,8 +85,9 @@ class Writer:
         self._store = store
         self._clock = clock
         self._settings = settings
+        self._sync_s = settings.disk_sync_ms / 1e3
         self._queue = TurnQueue(settings.ageing_ms / 1e3)
-        self._unsynced_since: float | None = None
+        self._sync_at = inf  # when what was committed without a sync must have one
         self._heal_at: float | None = None
         self._trouble = StorageFailed  # or DiskFull: what healing failed of
         self._heal_wait_s = settings.first_wait_ms / 1e3
@@ -107,29 +108,26 @@ class Writer:
         """When ``step`` must be called even if no turn comes (monotonic seconds, perhaps infinite)."""
         if self._store.failed:
             return self._heal_at or 0.0  # nothing else is possible before
-        return min(self._sync_at(), self._tidy_at)
+        sync_at, tidy_at = self._sync_at, self._tidy_at
+        return sync_at if sync_at < tidy_at else tidy_at
 
     def step(self) -> list[Outcome]:
         """Commit one group if turns wait; else what is due: healing, the sync, or idle work."""
         now = self._clock.monotonic()
         if self._store.failed and not self._heal(now):
             return [(turn, self._refusal(now)) for turn in self._queue.take(self._settings.waiting_bytes)]
-        sync_due = self._sync_at() <= now
+        sync_due = self._sync_at <= now
         group = self._queue.take(self._settings.transaction_bytes)
         outcomes = self._commit(group, sync_due) if group or sync_due else []
-        if sync_due and self._unsynced_since is not None:
-            self._unsynced_since = now  # it failed: again when as much time has passed
+        if sync_due and self._sync_at <= now:
+            self._sync_at = now + self._sync_s  # it failed: again when as much time has passed
         self._tidy_if_due(now, busy=bool(group))
         return outcomes
-
-    def _sync_at(self) -> float:
-        since = self._unsynced_since
-        return inf if since is None else since + self._settings.disk_sync_ms / 1e3
 
     def sync(self) -> None:
         """Make everything committed so far survive power loss. Raises StorageFailed."""
         self._store.heal()
-        if self._unsynced_since is not None:
+        if self._sync_at < inf:
             self._attempt([], sync=True)
 
     def _heal(self, now: float) -> bool:
@@ -157,14 +155,16 @@ class Writer:
         """The whole group at once; singly if one alone may be at fault, or may pass on a full disk."""
         sync = sync_due or any(turn.sync for turn in group)
         error = self._attempt(group, sync)
-        if len(group) > 1 and isinstance(error, StoreCorrupt | DiskFull):
+        if error is not None and len(group) > 1 and isinstance(error, StoreCorrupt | DiskFull):
             return [(turn, self._attempt([turn], sync)) for turn in group]
         return [(turn, error) for turn in group]
 
     def _attempt(self, group: list[Turn], sync: bool) -> MirrordError | None:
         begin = self._clock.monotonic()
         try:
-            self._store.commit([change for turn in group for change in turn.changes], sync=sync)
+            alone = len(group) == 1
+            changes = group[0].changes if alone else [change for turn in group for change in turn.changes]
+            self._store.commit(changes, sync=sync)
         except (StorageFailed, StoreCorrupt) as error:
             self.tally.failures += 1
             return error
@@ -175,16 +175,16 @@ class Writer:
         tally = self.tally
         tally.commits += 1
         tally.turns += len(group)
-        tally.bytes += sum(turn.size for turn in group)
+        tally.bytes += sum([turn.size for turn in group])
         tally.commit_s += end - begin
         tally.last_commit_ms = (end - begin) * 1e3
         if sync:
             tally.syncs += 1
             tally.fsync_s += end - begin
             tally.fsync_ms += (tally.last_commit_ms - tally.fsync_ms) / min(tally.syncs, 10)
-            self._unsynced_since = None
-        elif self._unsynced_since is None:
-            self._unsynced_since = end
+            self._sync_at = inf
+        elif self._sync_at == inf:
+            self._sync_at = end + self._sync_s
 
     def _tidy_if_due(self, now: float, *, busy: bool) -> None:
         """Under load a step now and then; when the store is idle step by step, until nothing is left."""

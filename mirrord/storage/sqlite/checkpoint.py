@@ -20,7 +20,7 @@ class Checkpointer:
         self._wake = threading.Event()
         self.copying = threading.Lock()  # SQLite lets only one connection copy, and refuses the other at once
         self._ended = False
-        self.trouble = False  # set here, taken back by the writer when the WAL could be emptied
+        self.trouble = False  # an I/O error: what was to be made durable may not be; the writer takes it back
         self._thread = threading.Thread(target=self._work, name="mirrord checkpoint", daemon=True)
         self._thread.start()
 

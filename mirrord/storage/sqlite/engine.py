@@ -10,6 +10,7 @@ import apsw
 
 from ...errors import DiskFull, MirrordError, StorageFailed, StoreCorrupt
 from ..store import Change, PutPack
+from .checkpoint import Checkpointer
 from .connection import check_version, connect, named
 from .deferred import Deferral, Deferred
 from .directory import DataDirectory, Settings
@@ -64,13 +65,14 @@ class SqliteStore(Queries):
         self._full_sync = False  # every connection begins with synchronous = NORMAL
         self._failed = False
         self._copied = True
-        self._wal = WriteAheadLog(directory.database, writer, settings)
+        self._checkpointer = Checkpointer(directory.database, settings)
+        self._wal = WriteAheadLog(directory.database, writer, self._checkpointer, settings)
         self._empty_wal()  # what a killed process left in the WAL was perhaps never synced
 
     @property
     def failed(self) -> bool:
         """Whether a commit has failed and the store was not yet healed."""
-        return self._failed or self._wal.trouble
+        return self._failed or self._checkpointer.trouble
 
     @property
     def state(self) -> str:
@@ -190,7 +192,7 @@ class SqliteStore(Queries):
 
     def close(self) -> None:
         """Close the files and unlock the directory; what was committed stays."""
-        self._wal.close()
+        self._checkpointer.close()
         self._reader.close()
         self._writer.close()
         self._directory.close()

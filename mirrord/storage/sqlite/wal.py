@@ -23,12 +23,12 @@ RETRY_BYTES = 1 << 20  # how much more is written before a RESTART that met a re
 class WriteAheadLog:
     """The writer's view of the WAL. All calls come from the writer's thread, between transactions."""
 
-    def __init__(self, path: Path, writer: apsw.Connection, settings: Settings) -> None:
+    def __init__(self, path: Path, writer: apsw.Connection, checkpointer: Checkpointer, settings: Settings) -> None:
         self._path = Path(f"{path}-wal")
         self._writer = writer
         self._settings = settings
         self._page_bytes: int = rows(writer, "PRAGMA page_size")[0][0]
-        self._checkpointer = Checkpointer(path, settings)
+        self._checkpointer = checkpointer
         self._passive_at = settings.passive_bytes
         self._restart_at = settings.restart_bytes
         self.bytes = 0  # in use; the file may be longer
@@ -39,11 +39,6 @@ class WriteAheadLog:
         self.bytes = pages * (self._page_bytes + FRAME_HEADER_BYTES)
         self.written += 1
         return apsw.SQLITE_OK
-
-    @property
-    def trouble(self) -> bool:
-        """Whether the side connection met an I/O error: what it was to make durable may not be."""
-        return self._checkpointer.trouble
 
     @property
     def restart_near(self) -> bool:
@@ -112,7 +107,3 @@ class WriteAheadLog:
         good = HEADER_BYTES + frames * (self._page_bytes + FRAME_HEADER_BYTES) if frames > 0 else 0
         if self._path.exists() and self._path.stat().st_size > good:
             os.truncate(self._path, good)
-
-    def close(self) -> None:
-        """Stop the side connection."""
-        self._checkpointer.close()
