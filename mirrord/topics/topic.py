@@ -5,7 +5,6 @@ Readers never ask it: what is committed they find in ``shown.py``.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import trio
@@ -25,7 +24,7 @@ from .log import retention
 from .log.decisions import Decisions
 from .log.log import Identities, Log, load_strands, load_taken, own_open
 from .log.turn import Turn
-from .messages import Append, Apply, Commit, Delete, Erase, Message, Miss
+from .messages import Append, Apply, Commit, Delete, Erase, Message, Miss, Sweep
 from .shown import Shown
 
 MOST_AT_ONCE = 256
@@ -66,6 +65,11 @@ class Topic(Shown):
             told.append(self.mailbox.put(Commit(()), bounded_elsewhere=True))  # of the same turn, answered behind it
         answers = [await envelope.wait() for envelope in told]
         return answers[0]
+
+    async def expire(self) -> None:
+        """Let go of what its limits forbid by now: whoever shows it asks for that before."""
+        if self.has_expired():
+            await self.mailbox.ask(Sweep())
 
     def _read_back(self) -> None:
         ground, log, store = self._ground, self._log, self._store
@@ -155,9 +159,10 @@ class Topic(Shown):
                 envelope.refuse(error)
 
     def _let_go(self, decide: Decisions) -> None:
-        # A chunk that can neither be read nor counted stops no writer: limits stand still until it is fetched again.
-        with suppress(ChunkCorrupt):
+        try:
             decide.let_go(self._oldest_ts)
+        except ChunkCorrupt:
+            pass  # what can neither be read nor counted stops no writer: limits stand still until it is fetched again
 
     def _turn(self) -> Turn:
         ground = self._ground
@@ -170,6 +175,7 @@ class Topic(Shown):
         """Commit the turn; the moment it stands, all are answered and the bell rings once."""
         commit = self._turn_to_commit(turn, answers, urgent=urgent)
         if commit is not None:
+            commit.priority = self.priority(turn.now_ms)
             self._ground.journal.submit(commit)
             await commit.wait()
 
@@ -191,9 +197,8 @@ class Topic(Shown):
             stands()
             return None
         sync = turn.sync or self._log.about.config.durability == "fsync"
-        size = sum(len(p.body) for p in turn.packs)
-        priority = self.priority(turn.now_ms)
-        return JournalTurn(kept, sync=sync, urgent=urgent, size=size, then=stands, priority=priority)
+        size = sum([len(p.body) for p in turn.packs])
+        return JournalTurn(kept, sync=sync, urgent=urgent, size=size, then=stands)
 
     def _kept(self, changes: list[Change], turn: Turn) -> list[Change]:
         """What an ephemeral topic keeps on disk: its identity, marks of readers who live elsewhere, and its ceiling
@@ -219,12 +224,12 @@ class Topic(Shown):
             shelf.trim(log.tid, turn.begins_at)
         for gap in turn.gaps:
             self.last_gap = max(self.last_gap, gap.seq_to)
+        self._move_no += 1
         for strand in turn.touched:
             self._sids[strand.sid] = strand
             self._moves.pop(strand.descriptor.strand, None)
-            self._moves[strand.descriptor.strand] = self._move_no + 1
-        self._move_no += 1
-        came = sum(pack.records for pack in turn.packs)
+            self._moves[strand.descriptor.strand] = self._move_no
+        came = sum([pack.records for pack in turn.packs])
         self.removed += max(0, self.count + came - log.count)
         if log.ceiling != turn.ceiling_before:
             self._raised_at, self._raised_head = self._ground.clock.monotonic(), log.head
