@@ -39,9 +39,13 @@ def check(change: Change) -> None:
     _RULES[type(change)](change)
 
 
+def _refusal(what: object) -> StoreCorrupt:
+    return StoreCorrupt(f"a value is out of range and was not stored: {str(what)[:300]}")
+
+
 def _require(holds: bool, what: object) -> None:
     if not holds:
-        raise StoreCorrupt(f"a value is out of range and was not stored: {str(what)[:300]}")
+        raise _refusal(what)
 
 
 def _tid(change: Any) -> None:
@@ -60,11 +64,13 @@ def _text(what: object, *values: str) -> None:
 
 def _pack(change: PutPack) -> None:
     pack = change.pack
-    sound = 0 < pack.tid <= MAX_TID and 0 < pack.seq <= pack.last <= MAX_SEQ
-    _require(sound, (pack.tid, pack.seq, pack.last))
-    _number((pack.tid, pack.seq), pack.records, pack.bytes, pack.ts_last)
+    if not (0 < pack.tid <= MAX_TID and 0 < pack.seq <= pack.last <= MAX_SEQ):
+        raise _refusal((pack.tid, pack.seq, pack.last))
+    if not (abs(pack.records) <= MAX_INT and abs(pack.bytes) <= MAX_INT and abs(pack.ts_last) <= MAX_INT):
+        raise _refusal((pack.tid, pack.seq))
     for part in change.parts:
-        _require(0 < part.sid <= MAX_INT and 0 < part.first <= part.last <= MAX_INT, part)
+        if not (0 < part.sid <= MAX_INT and 0 < part.first <= part.last <= MAX_INT):
+            raise _refusal(part)
     if change.tags:
         _text(change.tags, *change.tags)
 

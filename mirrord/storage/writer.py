@@ -85,7 +85,7 @@ class Writer:
         self._store = store
         self._clock = clock
         self._settings = settings
-        self._sync_s = settings.disk_sync_ms / 1e3
+        self._sync_s, self._pause_s = settings.disk_sync_ms / 1e3, settings.tidy_ms / 1e3
         self._queue = TurnQueue(settings.ageing_ms / 1e3)
         self._sync_at = inf  # when what was committed without a sync must have one
         self._heal_at: float | None = None
@@ -172,15 +172,16 @@ class Writer:
         return None
 
     def _count(self, group: list[Turn], sync: bool, begin: float, end: float) -> None:
-        tally = self.tally
+        tally, took_s = self.tally, end - begin
         tally.commits += 1
         tally.turns += len(group)
-        tally.bytes += sum([turn.size for turn in group])
-        tally.commit_s += end - begin
-        tally.last_commit_ms = (end - begin) * 1e3
+        for turn in group:
+            tally.bytes += turn.size
+        tally.commit_s += took_s
+        tally.last_commit_ms = took_s * 1e3
         if sync:
             tally.syncs += 1
-            tally.fsync_s += end - begin
+            tally.fsync_s += took_s
             tally.fsync_ms += (tally.last_commit_ms - tally.fsync_ms) / min(tally.syncs, 10)
             self._sync_at = inf
         elif self._sync_at == inf:
@@ -188,12 +189,12 @@ class Writer:
 
     def _tidy_if_due(self, now: float, *, busy: bool) -> None:
         """Under load a step now and then; when the store is idle step by step, until nothing is left."""
-        pause_s = self._settings.tidy_ms / 1e3
+        pause_s = self._pause_s
         if busy:
             self._last_turn_at = now
+            if self._tidy_at > now + pause_s:
+                self._tidy_at = now + pause_s
         if now < self._tidy_at:
-            if busy:
-                self._tidy_at = min(self._tidy_at, now + pause_s)
             return
         idle_at = self._last_turn_at + 10 * pause_s
         if self._store.tidy(idle=now >= idle_at):
