@@ -14,7 +14,6 @@ from ..clock import Clock
 from ..errors import MirrordError, TopicNotFound
 from ..topics import vectors
 from ..topics.messages import Commit as CommitMarks
-from ..topics.messages import Sweep
 from ..topics.topic import Topic
 from . import marks
 from .group import Group
@@ -107,8 +106,7 @@ class TopicGroups:
         if self.topic.about.deleted:
             self._groups, self._log_id = {}, ""
             raise TopicNotFound(f"topic {self.topic.topic!r} was deleted", {"topic": self.topic.topic})
-        if self.topic.has_expired():
-            await self.topic.mailbox.ask(Sweep())
+        await self.topic.expire()
         if self.topic.log_id_hex != self._log_id:
             self._read_back()
 

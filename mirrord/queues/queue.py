@@ -16,7 +16,7 @@ from ..actors.mailbox import Envelope, Mailbox
 from ..errors import ActorDied, HomeUnreachable, MirrordError, NotReady, TopicNotFound
 from ..records.batch import batches_of
 from ..storage.store import Change
-from ..topics.messages import Append, Commit, Erase, Erased, Sweep
+from ..topics.messages import Append, Commit, Erase, Erased
 from ..topics.topic import Topic
 from .ground import Ground, home_of
 from .leasing.books import Books, Moment, Pending
@@ -114,8 +114,7 @@ class Queue:
 
     async def _turn(self, envelopes: Sequence[Envelope[Message]]) -> None:
         self._looking = False
-        if self.topic.has_expired():
-            await self.topic.mailbox.ask(Sweep())
+        await self.topic.expire()
         if self.topic.log_id_hex != self._log_id and not self.topic.about.deleted:
             await self._begin()
         self._make_current()

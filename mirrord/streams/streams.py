@@ -102,8 +102,12 @@ class Streams:
                 check_topic(name)
                 if lenient:
                     return []
-            return [await self.registry.find(name)]
-        return await matching(self.registry, name, self._rules.most_prefix_topics)
+            found = [await self.registry.find(name)]
+        else:
+            found = await matching(self.registry, name, self._rules.most_prefix_topics)
+        for topic in found:
+            await topic.expire()
+        return found
 
     def statistics(self) -> dict[str, int]:
         """Numbers for metrics."""

@@ -12,7 +12,6 @@ from msgspec import Struct
 
 from ..actors.bell import Ear
 from ..errors import MirrordError, SlowConsumer, Throttled
-from ..topics.messages import Sweep
 from ..topics.read.face import View
 from ..topics.read.reading import read
 from ..topics.registry import Registry
@@ -237,8 +236,7 @@ class Watcher:
     async def _advance(self, place: Place) -> None:
         """One page read alone; caught up, it joins the others."""
         topic = place.topic
-        if topic.has_expired():
-            await topic.mailbox.ask(Sweep())
+        await topic.expire()
         until: int | None = None
         if place.strong:
             until = topic.head

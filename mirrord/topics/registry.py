@@ -285,9 +285,10 @@ class Registry:
             await trio.sleep(SWEEP_EVERY_S)
             for topic in list(self):
                 if retention.has_limits(topic.config) or topic.has_dead_packs():
-                    await self._sweep(topic)
+                    await self.sweep(topic)
 
-    async def _sweep(self, topic: Topic) -> None:
+    async def sweep(self, topic: Topic) -> None:
+        """Have it let go of what its limits forbid, if it can."""
         try:
             await self.find(topic.topic)
             if topic.has_expired() or topic.has_dead_packs():

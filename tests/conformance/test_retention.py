@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -50,6 +51,27 @@ def test_the_floor_may_lie_inside_a_batch(api: Api, topic: str) -> None:
     assert (api.state(topic)["count"], _data(api.diff(topic))) == (5, [4, 5, 6, 7, 8])
     api.append(topic, 9)
     assert (api.state(topic)["count"], _data(api.diff(topic))) == (5, [5, 6, 7, 8, 9])
+
+
+@pytest.mark.parametrize("how", ["state", "list", "diff", "watch"])
+def test_nobody_is_shown_what_has_expired(api: Api, topic: str, how: str) -> None:
+    """Whoever looks sees the ttl kept, whether it counts as reading or not, and long before anybody sweeps."""
+    api.create(topic, ttl_ms=50)
+    api.append(topic, 1, 2)
+    gone_ms = api.state(topic)["last_write_ts"] + 51
+    until(lambda: time.time() * 1000 > gone_ms)
+    if how == "state":
+        told = api.told("GET", f"/v0/topics/{topic}", touch="false")
+        assert (told["count"], told["bytes"]) == (0, 0)
+    elif how == "list":
+        (told,) = api.told("GET", "/v0/topics", prefix=topic)["topics"]
+        assert told["count"] == 0
+    elif how == "diff":
+        told = api.diff(topic)
+        assert (told["records"], told["tombstone"]["reason"]) == ([], "ttl")
+    else:
+        told = api.told("POST", "/v0/watch", {"topics": {topic: {}}})["topics"][topic]
+    assert told["earliest_seq"] == 3
 
 
 def test_cap_bytes_counts_the_text_as_sent(api: Api, topic: str) -> None:

@@ -20,7 +20,7 @@ from ...node import Node
 from ...observe.narrow import narrowed
 from ...records.selector import selector
 from ...routers.routers import LetTopicGo
-from ...topics.messages import Append, Appended, Configure, Key, Sweep
+from ...topics.messages import Append, Appended, Configure, Key
 from ...topics.read.digest import digest_of
 from ...topics.read.face import View
 from ...topics.read.reading import Found, read
@@ -134,7 +134,8 @@ async def diff(node: Node, request: Request, name: str) -> Response:
     if body.cursor is not None:
         raise InvalidRequest("cursor is for prefixes; read one topic by from_seq", {"field": "cursor"})
     topic = await _existing(node, name)
-    await _touch(node, topic)
+    topic.last_read_ms = node.clock.wall_ms()
+    await topic.expire()
     limits = node.config.limits
     view = _view(body, node)
     found = read(topic, body.from_seq, body.log_id, view)
@@ -179,12 +180,6 @@ def _view(body: DiffBody, node: Node) -> View:
         origin=body.include_origin,
         match=None if body.match is None else selector(body.match),
     )
-
-
-async def _touch(node: Node, topic: Topic) -> None:
-    topic.last_read_ms = node.clock.wall_ms()
-    if topic.has_expired():
-        await topic.mailbox.ask(Sweep())
 
 
 # ---- configuration and state ---------------------------------------------------------------------
@@ -260,7 +255,8 @@ async def state(node: Node, request: Request, name: str) -> Response:
     began = perf_counter()
     topic = await _existing(node, name)
     if flag(request.query_args(), "touch", True):
-        await _touch(node, topic)
+        topic.last_read_ms = node.clock.wall_ms()
+    await topic.expire()
     return reply(200, _state(node, topic) | {
         "next_seq": topic.head + 1, "config": as_json(topic.config), "log_id": topic.log_id_hex,
         "last_write_ts": topic.last_ts or None, "last_read_ts": topic.last_read_ms or None,
@@ -286,10 +282,14 @@ async def topics(node: Node, request: Request) -> Response:
     args = request.query_args()
     size, after, prefix = page_size(args, node), cursor_after(args), args.get("prefix", "")
     page = _page(node, request, prefix, after, size + 1)
-    if flag(args, "touch", False):
-        for topic in page[:size]:
-            await _touch(node, topic)
-    listed = [_state(node, topic) | {"durable": topic.config.durable} for topic in page[:size]]
+    touched = flag(args, "touch", False)
+    for topic in page[:size]:
+        if touched:
+            topic.last_read_ms = node.clock.wall_ms()
+        if topic.has_expired():
+            await node.registry.sweep(topic)
+    there = [topic for topic in page[:size] if not topic.about.deleted]
+    listed = [_state(node, topic) | {"durable": topic.config.durable} for topic in there]
     more = {"next_cursor": cursor_for(page[size - 1].topic)} if len(page) > size else {}
     return reply(200, {"topics": listed, **more}, began)
 

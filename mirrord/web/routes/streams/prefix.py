@@ -9,7 +9,6 @@ import trio
 from ....actors.bell import Ear
 from ....errors import InvalidRequest
 from ....node import Node
-from ....topics.messages import Sweep
 from ....topics.read.face import View
 from ....topics.read.prefix import FoundMany, PrefixCursor, parse_prefix_cursor, read_many
 from ....topics.topic import Topic
@@ -47,8 +46,6 @@ async def _topics(node: Node, pattern: str) -> list[Topic]:
         if topic.topic in node.routers.into:
             await node.routers.catch_up(topic.topic)
         topic.last_read_ms = now_ms
-        if topic.has_expired():
-            await topic.mailbox.ask(Sweep())
     return [topic for topic in topics if not topic.about.deleted]
 
 
