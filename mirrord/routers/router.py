@@ -22,7 +22,8 @@ from .ground import Ground
 from .memory import Memory
 from .position import DEFINED, ROUTED, Position
 
-RETRY_S = 1.0  # a destination that refuses is asked again so often, or when it rings
+RETRY_S = 1.0  # what refuses is asked again so often
+ROOM_S = 0.1  # a full destination is asked again so often, or when it rings
 PASSED_S = 1.0  # a position that moved without a copy is committed so long after
 PASSED_MOST = 20_000  # or when so many records were passed over
 TOO_MUCH = (TopicFull, BatchTooLarge, RecordTooLarge)
@@ -40,7 +41,9 @@ class Router:
         self.bell = Bell()  # rung when the position moved, or when it stands still
         self._ground = ground
         self._most = MOST_RECORDS
-        self._heard: Ear | None = None  # of a full destination
+        self.refusals = 0  # of a full destination
+        self._heard: Ear | None = None  # of it
+        self._full: tuple[object, ...] = ()  # what it was when it refused last
         self._passed_since: float | None = None  # when the position moved without a copy, and from where
         self._passed_from = 0
         self._memory = Memory(definition, ground)
@@ -99,8 +102,24 @@ class Router:
             self._stand(f"room in {self.definition.dest} ({error.code})")
             self._heard = (await self._dest()).bell.attach(Ear())
         else:
-            with trio.move_on_after(RETRY_S):
+            self._full = self._room()
+            self.refusals += 1
+            self.bell.ring()
+            with trio.move_on_after(ROOM_S):
                 await self._heard.wait()
+
+    def _room(self) -> tuple[object, ...]:
+        """Changes when there may be room in the destination."""
+        dest = self._ground.registry.known(self.definition.dest)
+        return () if dest is None else (dest.removed, dest.config)
+
+    def try_again(self) -> bool:
+        """Whether it stands before a full destination where there may be room by now: it looks at once, and
+        ``refusals`` tells if there is none."""
+        if self._heard is None or self._full == self._room():
+            return False
+        self._heard.hear(None)
+        return True
 
     def _hear_no_more(self) -> None:
         if self._heard is not None:

@@ -281,9 +281,12 @@ class Routers:
 
 
 async def _reaches(router: Router, seq: int) -> None:
-    ear = router.bell.attach(Ear())
+    ear, refusals = router.bell.attach(Ear()), router.refusals
+    tries = router.try_again()
     try:
-        while router.position.seq < seq and not router.waiting and seq - router.position.seq < MOST_LAG:
+        while router.position.seq < seq and seq - router.position.seq < MOST_LAG:
+            if router.waiting and not (tries and router.refusals == refusals):
+                return
             await ear.wait()
     finally:
         ear.close()
