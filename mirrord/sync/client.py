@@ -8,12 +8,10 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from anyio.from_thread import start_blocking_portal
-
 from ..client import client as of_client
 from ..client.patience import GIVE_UP_AFTER_S
 from .queue import Queue
-from .thread import Face, Loop, blocking
+from .thread import Face, Held, Loop, blocking
 from .topic import Topic
 
 
@@ -36,9 +34,8 @@ class Client(Face):
 
     def __enter__(self) -> Client:
         with ExitStack() as stack:
-            self._loop.portal = stack.enter_context(start_blocking_portal("trio"))
-            stack.callback(setattr, self._loop, "portal", None)
-            stack.enter_context(self._loop.hold(self._inner))
+            stack.enter_context(self._loop)
+            stack.enter_context(Held(self._loop, self._inner, Face))
             self._stack = stack.pop_all()
         return self
 

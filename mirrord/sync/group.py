@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from ..client.groups import group as of_group
 from ..client.groups import reader as of_reader
 from ..client.records.record import Record
-from .thread import Face, blocking, held
+from .thread import Face, Held, Steps, blocking
 
 
 class Group(Face):
@@ -24,10 +23,10 @@ class Group(Face):
 
     def reader(self, consumer: str | None = None, **terms: Any) -> AbstractContextManager[GroupReader]:
         """One consumer of the group: ``with group.reader("me") as r: for d in r: ...``."""
-        return held(self._loop, self._inner.reader(consumer, **terms), GroupReader)
+        return Held(self._loop, self._inner.reader(consumer, **terms), GroupReader)
 
 
-class GroupReader(Face):
+class GroupReader(Steps["Delivery"]):
     """As ``mirrord.GroupReader``, with ``for``."""
 
     _inner: of_reader.GroupReader
@@ -37,15 +36,12 @@ class GroupReader(Face):
         """Who holds what this reader gets."""
         return self._inner.consumer
 
-    def __iter__(self) -> Iterator[Delivery]:
-        return self
-
-    def __next__(self) -> Delivery:
-        return Delivery(self._loop, self._loop.run(self._inner.__anext__))
-
     def commit(self, *deliveries: Delivery) -> int:
         """All of these are done with; how many were still ours."""
         return self._loop.run(partial(self._inner.commit, *(delivery._inner for delivery in deliveries)))
+
+    def _shown(self, item: of_reader.Delivery) -> Delivery:
+        return Delivery(self._loop, item)
 
 
 class Delivery(Face):

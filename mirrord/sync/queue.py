@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
@@ -11,7 +10,7 @@ from typing import Any
 from ..client.queues import job as of_job
 from ..client.queues import queue as of_queue
 from ..client.queues import worker as of_worker
-from .thread import Face, blocking, held
+from .thread import Face, Held, Steps, blocking
 
 
 class Queue(Face):
@@ -41,10 +40,10 @@ class Queue(Face):
         self, node: str | None = None, *, max_jobs: int = 1, lease_ms: int | None = None
     ) -> AbstractContextManager[Worker]:
         """Jobs as they come: ``with queue.worker() as w: for job in w: ...``."""
-        return held(self._loop, self._inner.worker(node, max_jobs=max_jobs, lease_ms=lease_ms), Worker)
+        return Held(self._loop, self._inner.worker(node, max_jobs=max_jobs, lease_ms=lease_ms), Worker)
 
 
-class Worker(Face):
+class Worker(Steps["Job"]):
     """As ``mirrord.Worker``, with ``for``."""
 
     _inner: of_worker.Worker
@@ -54,11 +53,8 @@ class Worker(Face):
         """Who holds the leases."""
         return self._inner.node
 
-    def __iter__(self) -> Iterator[Job]:
-        return self
-
-    def __next__(self) -> Job:
-        return Job(self._loop, self._loop.run(self._inner.__anext__))
+    def _shown(self, item: of_job.Job) -> Job:
+        return Job(self._loop, item)
 
 
 class Job(Face):

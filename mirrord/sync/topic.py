@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, TypeVar, overload
 
 from ..client import topic as of_topic
 from ..client.records import follow as of_follow
@@ -14,7 +14,7 @@ from ..client.sending import producer as of_producer
 from ..client.sending import receipt as of_receipt
 from ..errors import MirrordError
 from .group import Group
-from .thread import Face, blocking, held
+from .thread import Face, Held, Steps, blocking
 
 E = TypeVar("E", Record, Record | Tombstone)
 
@@ -38,7 +38,7 @@ class Topic(Face):
 
     def producer(self, **bounds: Any) -> AbstractContextManager[Producer]:
         """Batches by themselves, with back-pressure: ``with topic.producer() as p: p.send(...)``."""
-        return held(self._loop, self._inner.producer(**bounds), Producer)
+        return Held(self._loop, self._inner.producer(**bounds), Producer)
 
     @overload
     def follow(
@@ -76,7 +76,7 @@ class Topic(Face):
         self._loop.run(partial(self._inner.configure, **config))
 
 
-class Follow(Face, Generic[E]):
+class Follow(Steps[E]):
     """As ``mirrord.Follow``, with ``for``."""
 
     _inner: of_follow.Follow[Any]
@@ -85,12 +85,6 @@ class Follow(Face, Generic[E]):
     def cursor(self) -> Cursor:
         """The place after what came out last."""
         return self._inner.cursor
-
-    def __iter__(self) -> Iterator[E]:
-        return self
-
-    def __next__(self) -> E:
-        return cast("E", self._loop.run(self._inner.__anext__))
 
 
 class Producer(Face):

@@ -42,7 +42,7 @@ MAY_WAIT = frozenset({
     "cli/intake/batches.py", "clock.py",
     "client/api.py", "client/bell.py", "client/groups/reader.py", "client/nodes.py", "client/queues/worker.py",
     "client/records/follow.py", "client/sending/producer.py", "client/sending/receipt.py",
-    "sync/client.py", "sync/thread.py",
+    "sync/thread.py",
     "links/feeds/feed.py", "links/feeds/feeds.py", "links/link.py", "links/peer.py", "links/pull.py",
     "links/switchboard.py",
     "groups/keeper.py", "node.py", "queues/home.py", "queues/queue.py", "routers/memory.py",
