@@ -63,9 +63,12 @@ class Connection:
         self._exchange: Exchange | None = None
         self._watch: trio.CancelScope | None = None
         self._ahead = b""
-        self._overdue = False
+        self._leaves = self._overdue = False
         self._lingers = False
         self._just_answered = False
+        limits = service.limits
+        patience_ms = (limits.keep_alive_timeout_ms, limits.header_timeout_ms, limits.body_timeout_ms)
+        self._patience_s = tuple(ms / 1000 for ms in patience_ms)  # by the parser's stage
         self._progress: tuple[int, int, int] | None = None
         self._due = inf
         self._answered = 0
@@ -123,7 +126,7 @@ class Connection:
         self._patrolled = self._answered
         if now >= wire.deadline:
             self._overdue = True
-            self._scope.cancel()
+            self._leave()
         elif seen == self._answered and self._watchable and wire.deadline == inf:
             self._watch = trio.CancelScope()
             nursery.start_soon(self._read_ahead, self._watch)
@@ -131,7 +134,11 @@ class Connection:
     def dismiss(self) -> None:
         """Close if no request has begun to come in or is being answered."""
         if self._reply is None and self._parser.stage == IDLE:
-            self._scope.cancel()
+            self._leave()
+
+    def _leave(self) -> None:
+        self._leaves = True
+        self._scope.cancel()
 
     @property
     def _watchable(self) -> bool:
@@ -155,7 +162,7 @@ class Connection:
         if self._exchange is not None and self._exchange.tell_gone():
             self._scope.deadline = trio.current_time() + GRACE_S
         else:
-            self._scope.cancel()
+            self._leave()
 
     # The conversation.
 
@@ -212,16 +219,15 @@ class Connection:
                 heads.learn(data, parser.requests[0])
 
     async def _await_client(self) -> None:
-        limits, parser, wire = self._service.limits, self._parser, self.wire
-        if parser.progress != self._progress:
-            self._progress = parser.progress
-            patience_ms = (limits.keep_alive_timeout_ms, limits.header_timeout_ms, limits.body_timeout_ms)
-            self._due = trio.current_time() + patience_ms[parser.stage] / 1000
+        parser, wire = self._parser, self.wire
+        if (progress := parser.progress) != self._progress:
+            self._progress = progress
+            self._due = trio.current_time() + self._patience_s[parser.stage]
         wire.deadline = self._due
         await wire.readable()
         wire.deadline = inf
-        if self._scope.cancel_called:
-            # Expired in the moment in which something came: the request must not be begun and then cancelled.
+        if self._leaves:
+            # Told to go in the moment in which something came: the request must not be begun and then cancelled.
             await trio.lowlevel.checkpoint()
 
     async def _answer(self, request: Request) -> bool:
