@@ -141,10 +141,8 @@ async def test_a_queue_that_is_worked_off_keeps_a_bounded_number() -> None:
             assert len(kept(topic)) <= MOST + 2
             assert len(rows(topic)) <= 2 * (MOST + 2) + 1
     gone = meant([(word or "", str(text).encode()) for word, text in said(topic)])[0]
-    own = topic.own_strand
-    assert own is not None
-    there = {oseq for gap in kept(topic) for oseq in range(gap.first, gap.last + 1)}
-    assert {oseq for _, oseq in gone} | there == set(range(1, own.durable_last + 1))
+    assert len(merged((oseq, oseq) for _, oseq in gone)) <= MOST + 2
+    assert len(gone) >= topic.head == 3 * 62
 
 
 async def test_words_about_groups_are_bounded_too() -> None:
