@@ -17,7 +17,7 @@ from mirrord.records.chunk import header_at
 from mirrord.records.record import records
 from mirrord.web.message import Request
 from mirrord.web.openapi.document import OPERATIONS
-from mirrord.web.openapi.topics import Append
+from mirrord.web.openapi.records import Append
 from mirrord.web.routes.bodies import batches, decode, decode_append, decoder
 
 from .mutation import mutated

@@ -10,11 +10,11 @@ import msgspec
 
 from ... import __version__
 from ...errors import MirrordError
-from . import groups, node, queues, routers, streams, topics
+from . import groups, node, queues, records, routers, streams, topics
 from .operation import ANY, BOTH, Operation, Operations, Query
 
 OPERATIONS: Operations = {
-    **topics.OPERATIONS, **groups.OPERATIONS, **routers.OPERATIONS, **streams.OPERATIONS,
+    **records.OPERATIONS, **topics.OPERATIONS, **groups.OPERATIONS, **routers.OPERATIONS, **streams.OPERATIONS,
     **queues.OPERATIONS, **node.OPERATIONS,
 }  # fmt: skip
 REF = "#/components/schemas/{name}"

@@ -17,11 +17,11 @@ from mirrord.errors import every_error
 from mirrord.records.draft import Draft
 from mirrord.web.openapi import shapes
 from mirrord.web.openapi.document import OPERATIONS, document
-from mirrord.web.openapi.topics import Append
+from mirrord.web.openapi.records import Append
 from mirrord.web.routes.bodies import AppendBody
-from mirrord.web.routes.table import ENDPOINTS, SOCKETS
+from mirrord.web.routes.table import ENDPOINTS, SOCKETS, Endpoint, Socket
 
-ROWS = [*ENDPOINTS, *SOCKETS]
+ROWS: list[Endpoint | Socket] = [*ENDPOINTS, *SOCKETS]
 
 
 @cache
