@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirrord.errors import MirrordError, ProtocolViolation
@@ -19,7 +19,6 @@ from mirrord.storage.store import Gap
 from mirrord.topics import vectors
 from mirrord.topics.erasure.contents import (
     ERASE,
-    SUPERSEDES,
     Range,
     Said,
     bridged,
@@ -67,6 +66,7 @@ def meant(contents: list[Content]) -> tuple[set[tuple[int, int]], dict[str, vect
     return gone, groups, others
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(orders, orders, words, unknown), max_size=12))
 def test_what_is_said_anew_means_what_was_said(contents: list[Content]) -> None:
     """Whatever was said, in whatever order, also what this version does not understand; and saying it anew once more
@@ -81,6 +81,7 @@ def test_what_is_said_anew_means_what_was_said(contents: list[Content]) -> None:
     assert list(again.contents(lambda _, spans: spans)) == anew
 
 
+@settings(deadline=None)
 @given(st.lists(ranges, min_size=1, max_size=8), st.lists(ranges, max_size=8))
 def test_ranges_are_joined_over_what_is_no_record_and_nothing_else(told: list[Range], no_records: list[Range]) -> None:
     """No live oseq gets into an order, none gets out of it, and no hole is left that could be closed."""
@@ -162,12 +163,10 @@ async def test_what_is_large_is_said_anew_when_it_pays() -> None:
         topic, _ = await registry.ensure("orders")
         await topic.mailbox.ask(Append(batches_of([draft() for _ in range(4000)])))
         await topic.mailbox.ask(Erase(tuple(range(1, 4000, 2)), travels=True))
-        snapshots = set()
-        for seq in range(2, 400, 2):
+        for seq in range(2, 200, 2):
             await topic.mailbox.ask(Erase((seq,), travels=True))
-            snapshots |= {gap.first for gap in kept(topic) for word, _ in [*said(topic)][-1:] if word == SUPERSEDES}
-        assert 1 < len(kept(topic)) < 200
         sizes = [len(gap.ends) for gap in kept(topic)]
+        assert len(sizes) > 5 * MOST
         assert sum(sizes) <= 3 * max(sizes)
 
 
