@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
+
+from mirrord.client.comparison import Digest, compare
 
 from .daemon import Api, Daemon, free_ports, refused, until
 
@@ -30,6 +34,8 @@ home = "iad"
 [mirroring]
 backoff_max_ms = 200
 home_patience_ms = 1500
+[store]
+control_chunks = 20
 """
 _numbers = count(1)
 
@@ -46,10 +52,10 @@ class Two(NamedTuple):
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
     file = tmp_path_factory.mktemp("homes") / "mirrord.toml"
     file.write_text(FILE.format(*free_ports(2)))
-    daemons = [Daemon(file, node) for node in ("fra", "iad")]
-    yield Two(*daemons, file.parent)
-    for daemon in daemons:
-        daemon.kill()
+    fra, iad = (Daemon(file, node) for node in ("fra", "iad"))
+    yield Two(fra, iad, file.parent)
+    fra.kill()
+    iad.kill()
 
 
 @pytest.fixture
@@ -136,6 +142,45 @@ def test_settlements_are_no_records(two: Two, jobs: str) -> None:
     until(lambda: written(two.iad.api) == written(two.fra.api))
 
 
+def test_settlements_are_said_anew(two: Two, jobs: str) -> None:
+    """However many there were, a bounded number is kept at the home and elsewhere; a node that was away for most of
+    them, and one that lost its disk, come to the same, and the home that lost its own gives nothing out again."""
+
+    def work_off(times: int) -> None:
+        for _ in range(times):
+            (job,) = _post(two.fra.api, jobs, "claim")["claimed"]
+            _post(two.fra.api, jobs, "ack", seqs=[job["$seq"]])
+
+    def digest(daemon: Daemon) -> Digest:
+        return msgspec.convert(daemon.api.told("GET", f"/v0/topics/{jobs}/digest", deep="true"), Digest)
+
+    def are_one() -> bool:
+        there = digest(two.fra), digest(two.iad)
+        return compare(*there) == [] and max(map(_controls, there)) <= 25
+
+    two.fra.api.append(jobs, *range(100))
+    _seen(two.iad.api, jobs, *range(100))
+    work_off(15)
+    two.iad.kill()
+    work_off(60)
+    two.iad.start()
+    _seen(two.iad.api, jobs, *range(75, 100))
+    until(are_one)
+    for daemon, name in ((two.iad, "iad"), (two.fra, "fra")):
+        daemon.kill()
+        shutil.rmtree(two.folder / name)
+        daemon.start()
+        _seen(daemon.api, jobs, *range(75, 100))
+        until(are_one)
+    until(lambda: two.fra.api.post(f"/v0/topics/{jobs}/claim", json={"node": "w", "max": 1}).status_code == 200)
+    work_off(24)
+    until(lambda: len(_data(two.iad.api, jobs)) == 1)
+
+
+def _controls(digest: Digest) -> int:
+    return sum(gap.last - gap.first + 1 for s in digest.strands for gap in s.gaps if gap.reason == "control")
+
+
 def test_the_file_says_who_is_home(two: Two) -> None:
     """``home`` of the file counts wherever the queue is made; and it cannot be changed by PUT."""
     name = f"m:file:{next(_numbers)}"
@@ -205,6 +250,10 @@ def test_a_queue_that_two_nodes_made(two: Two) -> None:
     two.fra.api.append(name, "fra")
     two.iad.start()
     for daemon in (two.fra, two.iad):
-        until(lambda daemon=daemon: daemon.api.state(name)["queue"]["home"] == "iad")
+        until(partial(_is_home, daemon.api, name, "iad"))
         _seen(daemon.api, name, "fra", "iad")
     assert {job["data"] for job in _post(two.fra.api, name, "claim", max=5)["claimed"]} == {"fra", "iad"}
+
+
+def _is_home(api: Api, name: str, node: str) -> bool:
+    return bool(api.state(name)["queue"]["home"] == node)
