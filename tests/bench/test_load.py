@@ -139,7 +139,11 @@ def test_the_reader_notes_each_record_once_and_goes_on_behind_it(doors: Doors) -
 def test_aside_tells_when_it_came_about_even_if_it_fails() -> None:
     """A load that waits for something that failed would go on for ever."""
     gate = threading.Event()
-    aside = Aside(lambda: gate.wait(5) and None)
+
+    def wait() -> None:
+        gate.wait(5)
+
+    aside = Aside(wait)
     assert aside.over_s is None
     gate.set()
     aside.join()

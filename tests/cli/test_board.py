@@ -71,7 +71,7 @@ def test_tables_tell_nodes_links_and_lag() -> None:
     lag = {"node": "fra", "origins": {"iad": {"fra": {"records": 17, "seconds": 2.0}}}}
     facts = {"links": _links(iad="catching-up"), "lag": lag, "health": {"uptime_ms": 75_000}}
     before = Survey(10.0, (_sight("fra", topics=_topics(100)),))
-    now = Survey(12.0, (_sight("fra", topics=_topics(300), **facts), _sight("iad", "unreachable")))
+    now = Survey(12.0, (_sight("fra", "ready", topics=_topics(300), **facts), _sight("iad", "unreachable")))
     runs = {"fra": Run("up", 4711, 2), "iad": Run("died", None, 1, "disk on fire")}
     words = _drawn(*tables(now, before, runs)).split()
     for word in ("fra", "4711", "2", "300", "100/s", "1m15s", "<-", "catching-up", "17", "died", "disk"):

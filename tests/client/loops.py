@@ -30,7 +30,8 @@ def under_both(case: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
     params = list(signature(case).parameters.values())
     own = signature(run, follow_wrapped=False).parameters["loop"]
-    run.__signature__ = signature(case).replace(  # type: ignore[attr-defined]  # what pytest reads fixtures from
+    both: Callable[..., None] = run
+    both.__signature__ = signature(case).replace(  # type: ignore[attr-defined]  # what pytest reads fixtures from
         parameters=[own.replace(kind=own.POSITIONAL_OR_KEYWORD), *params], return_annotation=None
     )
-    return run
+    return both

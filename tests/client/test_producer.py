@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import anyio
 import pytest
@@ -14,9 +15,9 @@ from .conftest import Node
 from .loops import under_both
 
 
-async def everything(topic: Topic) -> list[object]:
+async def everything(topic: Topic) -> list[Any]:
     """All that is readable in it now."""
-    found: list[object] = []
+    found: list[Any] = []
     page = await topic.read(limit=1000)
     while True:
         found += [record.data for record in page.records]
@@ -101,7 +102,7 @@ async def test_many_tasks_may_send(url: str, name: str) -> None:
         found = await everything(topic)
         assert [list(seqs[seq]) for seq in range(1, 101)] == found
         for who in range(5):
-            assert [i for one, i in found if one == who] == list(range(20))  # type: ignore[misc]
+            assert [i for one, i in found if one == who] == list(range(20))
 
 
 @under_both

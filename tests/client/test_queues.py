@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import anyio.lowlevel
 import pytest
@@ -133,7 +135,7 @@ async def test_a_worker_survives_the_daemon(mortal: Node, name: str) -> None:
             held = await anext(worker)
             await anyio.to_thread.run_sync(mortal.crash)
             await anyio.to_thread.run_sync(mortal.start)
-            rest = []
+            rest: list[Any] = []
             while len(rest) < 4:
                 job = await anext(worker)
                 if job is not held and await job.ack():

@@ -19,7 +19,7 @@ KINDS: dict[str, Any] = {
     "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
     "null": type(None),
 }  # fmt: skip
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**66), 2**66) | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -176,10 +176,10 @@ def _is(value: Any, kind: str) -> bool:
 
 def _strings(schema: Schema) -> st.SearchStrategy[str]:
     if "pattern" in schema:
-        return st.from_regex(schema["pattern"], fullmatch=True)
+        return st.from_regex(str(schema["pattern"]), fullmatch=True)
     least = schema.get("minLength", 0)
     return st.text(
-        st.characters(exclude_categories=("Cs",)), min_size=least, max_size=min(least + 8, schema.get("maxLength", 99))
+        st.characters(exclude_categories=["Cs"]), min_size=least, max_size=min(least + 8, schema.get("maxLength", 99))
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import httpx
 import pytest
@@ -170,7 +171,7 @@ def test_the_table_says_what_the_reference_says() -> None:
     assert {e.path for e in ENDPOINTS if e.without_scope == "probe"} == PUBLIC
     named = {e.path for e in ENDPOINTS if "{name}" in e.path and "name" not in e.names}
     assert named == set()
-    tokens = {(e.method, e.path) for e in (*ENDPOINTS, *SOCKETS) if e.token}
+    tokens = {(e.method, e.path) for e in ENDPOINTS if e.token} | {(s.method, s.path) for s in SOCKETS if s.token}
     assert tokens <= {("GET", "/v0/watch/{wid}"), ("GET", "/v0/topics/{name}/work")}
 
 
@@ -374,7 +375,7 @@ def test_a_watch_is_checked_whenever_it_is_opened(tmp_path_factory: pytest.TempP
     daemon = Daemon(file, "keyed")
     try:
         daemon.api.post("/v0/topics/out:a", json={"records": [{"data": 1}]}, headers=bearer("root")).raise_for_status()
-        wanted = {"topics": {"out:a": {}}}
+        wanted: dict[str, Any] = {"topics": {"out:a": {}}}
         wid = daemon.api.post("/v0/watch", json=wanted, headers=bearer("client")).raise_for_status().json()["wid"]
         keys.write_text("root\nclient:r:in:\n")
         daemon.reload()

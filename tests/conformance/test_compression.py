@@ -6,6 +6,7 @@ import gzip
 import json
 import random
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ from backports import zstd
 
 from .daemon import Api, Daemon, answered, refused
 
-PACK = {"gzip": gzip.compress, "zstd": zstd.compress}
+PACK: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstd.compress}
 UNPACK = {b"gzip": gzip.decompress, b"zstd": zstd.decompress}
 every_coding = pytest.mark.parametrize("coding", PACK)
 

@@ -15,7 +15,7 @@ _quick = settings(max_examples=40, deadline=None)
 
 _values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=("Cs",)), max_size=8),
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc$é", max_size=4), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
@@ -24,7 +24,7 @@ _record_fields = ["data", "tag", "node", "meta"]
 _diff_fields = [
     "from_seq", "limit", "node", "include_tags", "include_meta", "include_origin", "max_batch_bytes", "log_id",
 ]  # fmt: skip
-_text = st.characters(exclude_categories=("Cs",))
+_text = st.characters(exclude_categories=["Cs"])
 _header_characters = [chr(code) for code in (*range(0x21, 0x7F), *range(0x80, 0x100))]
 _config_fields = ["type", "ttl_ms", "cap_records", "cap_bytes", "durability", "durable", "dedupe_node", "lease_ms"]
 

@@ -186,7 +186,8 @@ def test_who_asks_wrongly_is_told_what(group: Group) -> None:
                    {"consumer": "a", "start": "newest"}, {"consumer": 1}):  # fmt: skip
         refused(group.post("read", **fields), 400, "invalid_request")
     group.read()
-    for fields in ({}, {"seqs": [1], "up_to": 1}, {"seqs": ["1"]}, {"seqs": [-1]}):
+    wrong: list[dict[str, Any]] = [{}, {"seqs": [1], "up_to": 1}, {"seqs": ["1"]}, {"seqs": [-1]}]
+    for fields in wrong:
         refused(group.post("commit", consumer="ann", **fields), 400, "invalid_request")
     many = refused(group.post("commit", consumer="ann", seqs=list(range(1001))), 400, "batch_too_large")
     assert many == {"seqs": 1001, "max": 1000}

@@ -104,7 +104,8 @@ def test_size_then_type_then_json_then_limits_then_topic(narrow: Daemon) -> None
 
 def test_the_number_of_topics(narrow: Daemon) -> None:
     """A full node takes no new topic, says how many there may be and when to come again; what is there goes on."""
-    api, made = narrow.api, []
+    api = narrow.api
+    made: list[str] = []
     while (response := api.put(f"/v0/topics/n{len(made)}")).status_code == 201:
         made.append(f"n{len(made)}")
         assert len(made) <= 6

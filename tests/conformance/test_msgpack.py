@@ -79,7 +79,7 @@ def test_labels_of_packed_records(api: Api, topic: str) -> None:
 
 def test_values_become_their_json(api: Api, topic: str) -> None:
     """A value of msgpack is a value of JSON: readers of both see the same."""
-    values = [None, True, -1, 2**64 - 1, 1.5, "é", [1, [b"in"]], {"m": {}}]
+    values: list[Any] = [None, True, -1, 2**64 - 1, 1.5, "é", [1, [b"in"]], {"m": {}}]
     append(api, topic, *values)
     shown = [r["data"] for r in api.diff(topic)["records"]]
     assert shown == [None, True, -1, 2**64 - 1, 1.5, "é", [1, [{"$bin": "aW4="}]], {"m": {}}]

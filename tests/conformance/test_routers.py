@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,6 +27,11 @@ def route(api: Api, name: str, source: str, dest: str, **fields: Any) -> dict[st
 def data(api: Api, topic: str) -> list[Any]:
     """What the records of a topic say."""
     return [record["data"] for record in api.diff(topic, limit=1000)["records"]]
+
+
+def holds(api: Api, topic: str, numbers: list[int]) -> bool:
+    """Whether its records say these numbers, in whatever order."""
+    return sorted(data(api, topic)) == numbers
 
 
 @pytest.fixture
@@ -167,7 +173,7 @@ def test_a_mesh_by_fan_in(api: Api, topic: str) -> None:
     for name in names:
         number = names.index(name)
         all_ways = sorted([number, *(other for other in range(3) if other != number for _ in "ab")])
-        until(lambda name=name, all_ways=all_ways: sorted(data(api, name)) == all_ways)
+        until(partial(holds, api, name, all_ways))
 
 
 def test_lists(api: Api, topic: str) -> None:
@@ -254,7 +260,7 @@ def test_into_a_mirrored_topic(pair: Pair, mirrored: str) -> None:
     for number, api in enumerate((pair.fra, pair.iad, pair.fra, pair.iad)):
         api.append(source, number)
     for api in pair:
-        until(lambda api=api: sorted(data(api, dest)) == [0, 1, 2, 3])
+        until(partial(holds, api, dest, [0, 1, 2, 3]))
         assert sorted(data(api, source)) == [0, 1, 2, 3]
         nodes = {record["data"]: record["$node"] for record in api.diff(dest)["records"]}
         assert nodes == {0: "fra", 1: "iad", 2: "fra", 3: "iad"}

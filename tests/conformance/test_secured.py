@@ -99,7 +99,7 @@ def pairs() -> Iterator[list[Pair]]:
 )
 def test_a_link_shows_its_key(folder: Path, pairs: list[Pair], parts: dict[str, str]) -> None:
     """That of the cluster, or its own; what is written on one node comes to the other."""
-    pair = Pair(folder, **parts)
+    pair = Pair(folder, None, **parts)
     pairs.append(pair)
     pair.append("m:1")
     until(lambda: pair.arrived("m:1"))
@@ -114,7 +114,7 @@ def test_a_link_without_the_right_key_is_refused_by_name(
     folder: Path, pairs: list[Pair], parts: dict[str, str], reason: str
 ) -> None:
     """Its state tells why; nothing comes, and no name is told."""
-    pair = Pair(folder, **parts)
+    pair = Pair(folder, None, **parts)
     pairs.append(pair)
     pair.append("m:1")
     until(lambda: pair.link()["state"] == "refused")

@@ -82,7 +82,7 @@ def test_what_no_session_can_be(api: Api, body: Any) -> None:
 def test_unknown_topics(api: Api, topic: str) -> None:
     """A topic that is not there is refused by name, or left out when the client says that it does not mind."""
     api.append(topic, 1)
-    body = {"topics": {topic: {}, "nowhere": {}}}
+    body: dict[str, Any] = {"topics": {topic: {}, "nowhere": {}}}
     assert refused(api.post("/v0/watch", json=body), 404, "topic_not_found") == {"topic": "nowhere"}
     assert list(api.told("POST", "/v0/watch", body, lenient="true")["topics"]) == [topic]
 
@@ -94,7 +94,7 @@ def test_what_no_stream_can_be(api: Api, topic: str) -> None:
     wid = watched(api, {topic: {}})["wid"]
     refused(api.get(f"/v0/watch/{wid}", headers={"accept": "application/json"}), 406, "not_acceptable")
     for broken in ("%", "e30.x", "eyJhIjotMX0", "WzFd", "é"):
-        refused(api.get(f"/v0/watch/{wid}", headers={"last-event-id": broken.encode()}), 400, "invalid_request")
+        refused(api.get(f"/v0/watch/{wid}", headers={b"last-event-id": broken.encode()}), 400, "invalid_request")
 
 
 def test_the_head_of_a_stream(api: Api, topic: str) -> None:
@@ -162,7 +162,7 @@ def test_records_show_what_was_asked_for(api: Api, topic: str) -> None:
     )
     shown: dict[str, set[str]] = {}
     for flags in ({}, {"include_tags": True, "include_origin": True}, {"include_meta": False, "include_data": False}):
-        with opened(api, {topic: {}}, **flags) as stream:
+        with opened(api, {topic: {}}, None, **flags) as stream:
             event = stream.next()
             assert event is not None
             shown[str(sorted(flags))] = set(event.data["records"][0])

@@ -88,9 +88,10 @@ class Model:
             case DropMasks(tid, before):
                 self.masks = {k: mask for k, mask in self.masks.items() if k[0] != tid or k[1] >= before}
             case DropLog(tid):
-                for table in (self.packs, self.gaps, self.keys, self.masks):
+                tables: tuple[dict[Any, Any], ...] = (self.packs, self.gaps, self.keys, self.masks)
+                for table in tables:
                     for key in [key for key in table if key[0] == tid]:
-                        del table[key]  # type: ignore[attr-defined]
+                        del table[key]
         return True
 
     def answers(self) -> dict[str, Any]:

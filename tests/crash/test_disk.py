@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -181,7 +182,7 @@ async def _fill(cluster: LocalCluster) -> None:
 async def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     """503 disk_full, reads go on, also after kill -9; a delete still works, and makes room for writes again."""
     ledger = Ledger()
-    tables = {**TABLES, "store": {"ballast_bytes": "4MiB", "wal_restart_bytes": 1 << 20}}
+    tables: dict[str, Any] = {**TABLES, "store": {"ballast_bytes": "4MiB", "wal_restart_bytes": 1 << 20}}
     with _small_disk(tmp_path / "data" / "ada", 24):
         async with local_cluster(
             tmp_path, graph("pair", 1), {"orders": "fsync", "junk": "disk"}, tables=tables

@@ -52,7 +52,7 @@ def chunks_of(body: bytes) -> list[tuple[int, bytes, bytes, int, list[str]]]:
 
 def frame(body: bytes = b"", **header: Any) -> bytes:
     """§3."""
-    packed = msgpack.packb(header)
+    packed: bytes = msgpack.packb(header)
     return struct.pack("<II", len(packed), len(body)) + packed + body
 
 
@@ -134,7 +134,7 @@ class Feed:
             "vector": [[STRAND, self._last, self._hash, 1, TS]],
         }  # fmt: skip
         ids = {"origin_id": ORIGIN_ID, "life": LIFE, "topology_hash": b"?" * 16}
-        hello = {"proto": 1, "node": "bob", "clock_ms": TS, **ids}
+        hello: dict[str, Any] = {"proto": 1, "node": "bob", "clock_ms": TS, **ids}
         digest = xxh3_64_intdigest(b"1 %d %d" % (STRAND, self._last))
         await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/msgpack\r\nconnection: close\r\n\r\n")
         await stream.send_all(frame(f="hello", topics=1, **hello) + frame(f="topic", event="there", topics=[topic]))

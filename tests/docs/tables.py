@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mirrord.cli.main import EXIT_CODES
@@ -18,6 +18,7 @@ from mirrord.clock import SystemClock
 from mirrord.config.load import parse
 from mirrord.config.reference import every_row
 from mirrord.errors import MirrordError, PeerUnreachable, every_error
+from mirrord.links.peer import Peer
 from mirrord.node import Node, Outside
 from mirrord.observe.metrics import exposition
 from mirrord.storage.inline import InlineJournal
@@ -33,7 +34,7 @@ DOCS = ROOT / "docs"
 PAGES = (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
 
 
-def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [columns, tuple("---" for _ in columns), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
@@ -88,13 +89,14 @@ def _node() -> Node:
     return Node(config, "fra", outside)
 
 
-def _nobody(_: object) -> None:
+def _nobody(_: object) -> Peer:
     raise PeerUnreachable
 
 
 def routes() -> str:
     """Every route of this version, and what a key needs for it."""
-    rows = [(e.method, f"`{e.path}`", _needs(e)) for e in (*ENDPOINTS, *SOCKETS)]
+    found: tuple[Endpoint | Socket, ...] = (*ENDPOINTS, *SOCKETS)
+    rows = [(one.method, f"`{one.path}`", _needs(one)) for one in found]
     return _table(("method", "path", "needs"), rows)
 
 

@@ -27,15 +27,17 @@ FIRST, HASH, _ = encode(
     1,
     DESCRIPTOR.id_hash,
     TS,
-    batches_of([
-        Draft(Raw(b'{"item": "tea"}')),
-        Draft(Raw(b'"x"'), tag="eu", node="till-7", meta=Raw(b'{"by":"me"}')),
-    ]),
+    batches_of(
+        [
+            Draft(Raw(b'{"item": "tea"}')),
+            Draft(Raw(b'"x"'), tag="eu", node="till-7", meta=Raw(b'{"by":"me"}')),
+        ]
+    ),
 )
-NEXT, _, _ = encode(STRAND, 3, HASH, TS + 102, batches_of([Draft(Raw(b"3"))]))
+NEXT = encode(STRAND, 3, HASH, TS + 102, batches_of([Draft(Raw(b"3"))]))[0]
 STRIPPED = strip(FIRST, 0, chunk.header_at(FIRST, 0), 0b10)
 ORDER = Draft(Raw(next(erase_orders({STRAND: [(2, 2)]}))[1]), tag=ERASE)
-CONTROL, _, _ = encode(STRAND, 4, NEXT[:16], TS + 204, batches_of([ORDER]), chunk.CONTROL)
+CONTROL = encode(STRAND, 4, NEXT[:16], TS + 204, batches_of([ORDER]), chunk.CONTROL)[0]
 HEAD = b"".join(wire.frame(wire.Head(TS, 0)))
 
 

@@ -21,8 +21,8 @@ def test_certificates_from_an_empty_folder(tmp_path: Path) -> None:
     subprocess.run(("bash", "-e", "-c", commands), cwd=tmp_path, check=True, capture_output=True)
     made = tmp_path / "tls"
     for node in ("fra", "iad"):
-        pair = {"cert": str(made / f"{node}.crt"), "key": str(made / f"{node}.key")}
-        Certificates(TlsConfig(**pair, ca=str(made / "ca.crt"), client_ca=str(made / "ca.crt")))
+        cert, key, ca = (str(made / name) for name in (f"{node}.crt", f"{node}.key", "ca.crt"))
+        Certificates(TlsConfig(cert=cert, key=key, ca=ca, client_ca=ca))
         told = subprocess.run(
             ("openssl", "verify", "-CAfile", "ca.crt", "-verify_hostname", f"{node}.example", f"{node}.crt"),
             cwd=made, check=True, capture_output=True, text=True,

@@ -38,7 +38,7 @@ H = b"h" * 16
 LIMIT = 4096
 FRAMES: list[tuple[Frame, bytes]] = [
     (Hello(1, "fra", H, H, 1_700_000_000_000, H, 1), b""),
-    (Head(1_700_000_000_000, []), b""),
+    (Head(1_700_000_000_000, 0), b""),
     (Chunks(3), b"bytes of chunks" * 9),
 ]
 DRAFTS = [Draft(Raw(b'{"n":1}')), Draft(b"\x00\xff" * 40, "tag", "node", Raw(b'{"m":1}')), Draft(Raw(b"[2]"), tag="b")]
@@ -55,7 +55,8 @@ def wired(frames: list[tuple[Frame, bytes]]) -> bytes:
 
 def read(parts: list[bytes]) -> tuple[list[tuple[Frame, bytes]], bool]:
     """The frames before the first that cannot be, and whether there was one."""
-    reader, found = FrameReader(LIMIT), []
+    reader = FrameReader(LIMIT)
+    found: list[tuple[Frame, bytes]] = []
     try:
         for part in parts:
             found.extend(reader.feed(part))
@@ -87,7 +88,7 @@ def test_a_length_that_lies_takes_no_memory(header: int, body: int) -> None:
 @given(data=st.data())
 def test_any_request_for_a_feed(data: st.DataObject) -> None:
     """The bodies of both feed routes."""
-    asked = FeedRequest(1, "c", "n", H, 1, H, 1, {})
+    asked = FeedRequest(1, "c", "n", H, H, H, 1, {})
     for good, decode in ((asked, decode_request), (FeedChange(H), decode_change)):
         body = data.draw(st.binary(max_size=60) | mutated(msgspec.msgpack.encode(good)))
         try:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mirrord.errors import MirrordError
 from mirrord.web.heads import KnownHeads
-from mirrord.web.message import Request, ServerLimits
+from mirrord.web.message import Drain, Request, ServerLimits
 from mirrord.web.parser import RequestParser, parse_target
 
 from .mutation import mutated, pieces
@@ -88,8 +88,12 @@ class _Line:
     """A connection that nobody drains."""
 
     @property
-    def draining(self) -> object:
-        return None
+    def draining(self) -> Drain:
+        raise AssertionError("nobody asks")
+
+    @property
+    def certified(self) -> bool:
+        return False
 
 
 @pytest.mark.parametrize(

@@ -32,14 +32,15 @@ class Plain(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.group, self.store = Group("g", 1, 0), {}
+        self.group = Group("g", 1, 0)
+        self.store: dict[Any, Any] = {}
         self.held: dict[int, tuple[str, int, int]] = {}  # seq -> consumer, when, how often
         self.cursor = self.now_ms = 0
         self.done: set[int] = set()
 
     @rule(consumer=consumers, holes=st.lists(st.integers(0, 200), min_size=1, max_size=20))
     def hand_out(self, consumer: str, holes: list[int]) -> None:
-        seqs = []
+        seqs: list[int] = []
         for hole in holes:
             seqs.append((seqs[-1] if seqs else self.cursor) + 1 + hole)
         self.group.hand_out(consumer, seqs, self.now_ms)

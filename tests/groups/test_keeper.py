@@ -110,7 +110,8 @@ class _Told:
 
 
 def _store_that_dies(fatal: int, moment: str) -> tuple[MemoryStore, list[int]]:
-    counted, armed = [0], []
+    counted = [0]
+    armed: list[int] = []
 
     def witness(now: str) -> None:
         if armed and now == moment:
@@ -339,7 +340,8 @@ async def test_scattered_records_are_taken_over_page_by_page(monkeypatch: pytest
         got = seqs(await rig.read("ann", limit=900))
         await rig.commit(*(seq for seq in got if seq % 9))
         rig.clock.now_ms += 1000
-        found, after, pages = [], 0, 0
+        found: list[int] = []
+        after = pages = 0
         while pages == 0 or after:
             page = await rig.reclaim("bob", 1000, after=after)
             found, after, pages = found + seqs(page), page.next_after, pages + 1

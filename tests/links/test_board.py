@@ -267,7 +267,7 @@ def test_gossip_of_strangers_and_of_ourselves_is_not_taken() -> None:
             ("me", "t", 1, 1, 1, (1, 1, 1)),
             ("x", "t", 1, 1, 1, (1, 1, 1)),
             ("a", "t", 1, 1, 1, (1, 1, 1)),
-            ("a", "n" * 999, 1, 1, 1, 1),
+            ("a", "n" * 999, 1, 1, 1, (1, 1, 1)),
         ],
         nodes,
     )

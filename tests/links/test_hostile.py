@@ -26,6 +26,7 @@ from mirrord.links.wire import (
     NeedClosed,
     Refused,
     StrandIs,
+    Told,
     TopicInfo,
     Topics,
     decode_request,
@@ -270,7 +271,7 @@ async def test_words_without_end_do_not_fill_the_memory(
     from mirrord.links import inlet
 
     monkeypatch.setattr(inlet, "MOST_POSITIONS", 50)
-    vector = [(n, 1, None, 1, 0) for n in range(1, 100)]
+    vector: list[Told] = [(n, 1, None, 1, 0) for n in range(1, 100)]
     info = TopicInfo(1, "orders", b"l" * 8, "log", 0, "disk", 9, 9, 90, vector)
     world = World(lambda _: said(hello("bad"), Topics("there", [info])))
     async with world.run() as (link, registry):

@@ -194,15 +194,16 @@ async def test_a_caller_above_our_head_in_our_own_strand_proves_a_rewind() -> No
         own = topic.own_strand
         assert own is not None
         number = own.descriptor.strand
-        for vector, proof in (
-            ([(number, 3, b"x" * 16)], number),
-            ([(number, 2, own.durable_hash)], None),
-            ([(number, 2, b"x" * 16)], number),
-            ([(5, 99, b"x" * 16)], None),
-        ):
+        told: list[tuple[At, int | None]] = [
+            ((number, 3, b"x" * 16), number),
+            ((number, 2, own.durable_hash), None),
+            ((number, 2, b"x" * 16), number),
+            ((5, 99, b"x" * 16), None),
+        ]
+        for at, proof in told:
             lane = Lane(1, topic, CALLER)
-            lane.place(vector)
-            assert lane.proves_rewind(vector) == proof
+            lane.place([at])
+            assert lane.proves_rewind([at]) == proof
 
 
 async def test_moves_are_told_once() -> None:
@@ -349,7 +350,9 @@ async def test_control_chunks_are_sent_in_the_order_of_their_strand() -> None:
         assert [(lacks, first) for lacks, _, first, _ in chunks_of(flow(lane))] == [("", 13)]
         await topic.mailbox.ask(Append(batches_of([draft("x")])))
         assert [(lacks, first) for lacks, _, first, _ in chunks_of(flow(lane))] == [("", 14)]
-        late = lane_of(topic, [(own.descriptor.strand, 12, hash_at(own, topic.tid, 12, topic.reads))])
+        there = hash_at(own, topic.tid, 12, topic.reads)
+        assert isinstance(there, bytes)
+        late = lane_of(topic, [(own.descriptor.strand, 12, there)])
         assert [(lacks, first) for lacks, _, first, _ in chunks_of(flow(late))] == [("", 13), ("", 14)]
 
 

@@ -10,7 +10,7 @@ import pytest
 from mirrord.links.state import STATES, Backoff, Facts, Meter, compute
 
 NOW = 1000.0
-FLOWING = {"has_feed": True, "hello": True}
+FLOWING: dict[str, Any] = {"has_feed": True, "hello": True}
 TABLE: list[tuple[dict[str, Any], str, str | None]] = [
     ({}, "connecting", None),
     ({"has_feed": True}, "connecting", None),

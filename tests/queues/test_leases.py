@@ -74,7 +74,8 @@ class Machine(RuleBasedStateMachine):
     def claim(self, node: str, most: int, lease_ms: int) -> None:
         self.tick()
         drawn = self.leases.draw(most, self.records, self.limit)
-        expected, spent = [], []
+        expected: list[int] = []
+        spent: list[int] = []
         for seq in self.model.claimable(self.records):
             if len(expected) == most:
                 break

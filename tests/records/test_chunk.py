@@ -137,7 +137,7 @@ def test_what_was_written_is_read(found: list[Draft], first: int, ts: int) -> No
     ]
     assert records(packed, 0, header) == told
     assert header[chunks.TEXT_LEN] == sum(d.text_bytes for d in found)
-    assert set(tags) == {d.tag for d in found if d.tag is not None}
+    assert set(tags or ()) == {d.tag for d in found if d.tag is not None}
     assert chunks.tags_of(packed, 0, header) == tags
 
 
@@ -272,7 +272,7 @@ def test_more_than_64_tags_are_not_listed() -> None:
     inside."""
     few = [Draft(Raw(b"1"), tag=f"t{i}") for i in range(64)]
     packed, _, tags = encode(1, 1, bytes(16), 0, batches_of(few))
-    assert len(tags) == 64
+    assert len(tags or ()) == 64
     assert chunks.tags_of(packed, 0, checked(packed)) == tags
     packed, _, _ = encode(1, 1, bytes(16), 0, batches_of([*few, Draft(Raw(b"1"), tag="one more")]))
     header = checked(packed)

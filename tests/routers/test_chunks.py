@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +13,7 @@ from msgspec import Raw
 from mirrord.errors import ChunkCorrupt
 from mirrord.records import chunk as chunks
 from mirrord.records.batch import batches_of, encode
-from mirrord.records.chunk import BODY_LEN, FLAGS, ROUTED, chunks_in, header_at
+from mirrord.records.chunk import BODY_LEN, FLAGS, ROUTED, Header, chunks_in, header_at
 from mirrord.records.draft import Copy, Draft, Via
 from mirrord.records.record import records, rows, vias
 
@@ -45,11 +48,11 @@ def test_copies_read_back(made: list[Copy]) -> None:
 def test_a_copy_that_tells_nonsense_is_corrupt(via: object) -> None:
     """Named, not followed."""
     packed, _, _ = encode(5, 1, b"p" * 16, 1000, batches_of([Copy(Raw(b"1"), via=VIA)]))
-    body = b"\x96\x00\xc0\xc0\xc0\xa11" + chunks.msgpack.packb(via)
+    body = b"\x96\x00\xc0\xc0\xc0\xa11" + msgpack.packb(via)
     header = list(header_at(packed, 0))
     header[BODY_LEN] = len(body)
     with pytest.raises(ChunkCorrupt):
-        vias(packed[: chunks.HEADER_LEN] + body, 0, tuple(header))
+        vias(packed[: chunks.HEADER_LEN] + body, 0, cast("Header", tuple(header)))
 
 
 def test_what_shares_a_turn_with_copies_does_not_share_their_chunk() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import given
@@ -29,7 +30,7 @@ class Written:
 
     def __init__(self) -> None:
         self.head = self.floor = self.last_gap = 0
-        self.taken: dict[str, int] = {}
+        self.taken: Mapping[str, int] = {}
         self.masks = Masks()
         self.gaps: list[Gap] = []
         self.found: list[Pack] = []

@@ -17,7 +17,7 @@ WRITES = [["1"], ["2", "3"], ["4"], ["5", "6", "7"]]
 ALL = [text for texts in WRITES for text in texts]
 
 
-async def _work(rig: RouterRig) -> None:
+async def _work(rig: CrashRig) -> None:
     """Two routers in a row, and everything that was not yet acknowledged is sent again as often as it takes."""
     async with rig.routing():
         await rig.registry.ensure("b", topic_config({"durability": rig.durability}), put=True)

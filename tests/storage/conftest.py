@@ -56,7 +56,8 @@ class FaultyDisk(apsw.VFS):
         if full:
             raise apsw.FullError("injected")
         error = apsw.IOError("injected")
-        error.extendedresult = apsw.SQLITE_IOERR_FSYNC if what == "sync" else apsw.SQLITE_IOERR_WRITE
+        code = apsw.SQLITE_IOERR_FSYNC if what == "sync" else apsw.SQLITE_IOERR_WRITE
+        error.extendedresult = code  # type: ignore[attr-defined]  # apsw gives every one of its errors one
         raise error
 
 

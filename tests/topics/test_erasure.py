@@ -28,6 +28,7 @@ from mirrord.topics.messages import Append, Apply, Commit, Delete, Deleted, Eras
 from mirrord.topics.read.digest import digest_of
 from mirrord.topics.read.face import View
 from mirrord.topics.read.reading import read
+from mirrord.topics.registry import Registry
 from mirrord.topics.topic import Topic
 
 from .rig import Origin, Rig, draft
@@ -53,8 +54,8 @@ def test_masks_say_what_a_set_would_say(gone: set[int], first: int, length: int)
     assert (loaded.within(1, 6000), loaded.block(1).text) == (masks.within(1, 6000), masks.block(1).text)
 
 
-async def topic_with(registry: object, *texts: str, tag: str | None = None) -> Topic:
-    topic, _ = await registry.ensure("orders")  # type: ignore[attr-defined]
+async def topic_with(registry: Registry, *texts: str, tag: str | None = None) -> Topic:
+    topic, _ = await registry.ensure("orders")
     if texts:
         await topic.mailbox.ask(Append(batches_of([draft(text, tag=tag) for text in texts])))
     return topic

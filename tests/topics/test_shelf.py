@@ -64,7 +64,8 @@ def test_small_packs_in_a_row_become_one() -> None:
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 20)), max_size=90), st.integers(1, 400))
 def test_an_answer_is_the_log_or_nothing(steps: list[tuple[int, int, int]], room: int) -> None:
     """Whatever was put and evicted: what is read is just what the log has from there, or "ask the store"."""
-    shelf, logs = Shelf(room), {tid: [] for tid in (1, 2, 3)}  # type: dict[int, list[Pack]]
+    shelf = Shelf(room)
+    logs: dict[int, list[Pack]] = {tid: [] for tid in (1, 2, 3)}
     for tid, count, size in steps:
         at = logs[tid][-1].last + 1 if logs[tid] else 1
         logs[tid].append(pack(tid, at, at + count - 1, size))

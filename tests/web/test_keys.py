@@ -98,7 +98,7 @@ def test_a_renewed_ring_keeps_who_stays_and_revokes_who_goes() -> None:
     assert goes is not None
     ring.renew([key_line("stays:w:x"), key_line("new:r")])
     assert ring.find(b"stays") is stays
-    assert (stays.scopes, stays.prefixes, stays.revoked) == ({"write"}, ("x",), False)
+    assert (stays.scopes, stays.prefixes, stays.revoked) == (frozenset({"write"}), ("x",), False)
     assert ring.find(b"goes") is None
     assert goes.revoked
     assert ring.find(b"new") is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 import tracemalloc
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -16,7 +17,7 @@ from mirrord.errors import InvalidRequest, PayloadTooLarge, UnsupportedMediaType
 from mirrord.web.formats.compression import CODINGS, MOST_FRAMES, STEP_BYTES, deflate, inflate
 
 MIB = 1 << 20
-PACK = {b"gzip": gzip.compress, b"zstd": zstd.compress}
+PACK: dict[bytes, Callable[[bytes], bytes]] = {b"gzip": gzip.compress, b"zstd": zstd.compress}
 every_coding = pytest.mark.parametrize("coding", CODINGS)
 _few = settings(max_examples=25, deadline=None)
 

@@ -19,7 +19,7 @@ from mirrord.errors import BatchTooLarge, InvalidRequest, NotAcceptable, RecordT
 from mirrord.web.formats.packed import PackedDraft, drafts, from_json, to_json
 
 _fuzz = settings(max_examples=100, deadline=None)
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
     | texts,
