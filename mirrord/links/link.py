@@ -1,12 +1,13 @@
 """A link: pulls from one peer what this node lacks, for ever. Carries out what the board says; decides nothing else.
 
-While a feed runs four tasks share it: the reader (bytes to frames), the applier (frames to the topics' mailboxes, in
-order, without waiting for the commits), the settler (what became of them) and the teller (what the feed must be told).
+While a feed runs five tasks share it: the reader (bytes to frames), the two of the intake (frames to topics), the teller
+(what the feed must be told) and the watchdog.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from math import inf
 from random import Random
 from typing import Any
 
@@ -14,18 +15,17 @@ import trio
 from msgspec import Struct
 
 from ..actors.bell import Ear
-from ..actors.mailbox import Envelope
 from ..clock import Clock
 from ..config.topology import LinkPlan
 from ..errors import MirrordError, PeerError, PeerRefused, PeerUnreachable
+from ..topics.messages import Applied
 from .board.board import Board, Line
 from .inlet import Inlet
+from .intake import CARGO, Intake
 from .peer import Peer
 from .state import Backoff, Facts, LinkState, Meter, compute
-from .wire import Chunks, CoverIs, FeedRequest, Frame, FrameReader, StrandIs, StrippedIs, encode
+from .wire import FeedRequest, FrameReader, encode
 
-Item = tuple[str, Envelope[Any] | CoverIs | StrippedIs]  # left in a topic's mailbox, or in line behind it
-OUTSTANDING = 4  # applies on their way through a topic, per link
 SILENCE_S = 5.0
 
 
@@ -64,7 +64,7 @@ class Link:
         self._nursery: trio.Nursery | None = None
         self._failure: MirrordError | None = None
         self._rtt_s = 0.1
-        self._busy = False  # the reader waits for the topics to take what came
+        self._intake = self._new_intake()
         self._retry_after_s = 0.0
 
     # ---- life ------------------------------------------------------------------------------------
@@ -122,18 +122,25 @@ class Link:
     # ---- one feed --------------------------------------------------------------------------------
 
     async def _run_feed(self) -> None:
-        self._failure, self._busy = None, False
+        self._failure, self._intake = None, self._new_intake()
         request = await self.inlet.request(self._rules.heartbeat_ms, self._rules.max_frame_bytes)
         asked_at = self._clock.monotonic()
-        silence = trio.CancelScope(deadline=trio.current_time() + self._patience_s())
-        with silence:
+        with trio.CancelScope(deadline=trio.current_time() + self._patience_s()) as opening:
             async with self._peer.feed(encode(request)) as stream:
+                opening.deadline = inf
                 self._rtt_s = max(0.001, self._clock.monotonic() - asked_at)
                 self._contact()
-                await self._share_feed(stream, request, silence)
-        if silence.cancelled_caught:
-            raise PeerUnreachable(f"no byte came for {self._patience_s():.0f} s")
+                await self._share_feed(stream, request)
+        if opening.cancelled_caught:
+            raise self._silent()
         raise self._failure or PeerUnreachable("the peer closed the feed")
+
+    def _new_intake(self) -> Intake:
+        room = max(1, self._rules.buffer_bytes // self._rules.max_frame_bytes)
+        return Intake(self.inlet, room, self._settled)
+
+    def _silent(self) -> PeerUnreachable:
+        return PeerUnreachable(f"no byte came for {self._patience_s():.0f} s")
 
     def _patience_s(self) -> float:
         return max(SILENCE_S, 20 * self._rtt_s, 3 * self._rules.heartbeat_ms / 1000)
@@ -150,18 +157,16 @@ class Link:
         )
         facts.since = facts.byte_at = self._clock.monotonic()
 
-    async def _share_feed(self, stream: Any, request: FeedRequest, silence: trio.CancelScope) -> None:
-        room = max(1, self._rules.buffer_bytes // self._rules.max_frame_bytes)
-        frames_in, frames_out = trio.open_memory_channel[tuple[Frame, bytes]](room)
-        applied_in, applied_out = trio.open_memory_channel[Item](OUTSTANDING)
+    async def _share_feed(self, stream: Any, request: FeedRequest) -> None:
         if self._failure is not None:
             return  # who we are has changed while we were connecting: the request is not true any more
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            nursery.start_soon(self._guard, lambda: self._read(stream, frames_in, silence))
-            nursery.start_soon(self._guard, lambda: self._apply(frames_out, applied_in))
-            nursery.start_soon(self._guard, lambda: self._settle(applied_out))
+            nursery.start_soon(self._guard, lambda: self._read(stream))
+            nursery.start_soon(self._guard, self._intake.apply)
+            nursery.start_soon(self._guard, self._intake.settle)
             nursery.start_soon(self._guard, lambda: self._tell(request.feed_no))
+            nursery.start_soon(self._guard, self._watch)
         self._nursery = None
 
     async def _guard(self, part: Callable[[], Awaitable[None]]) -> None:
@@ -177,25 +182,29 @@ class Link:
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 
-    async def _read(
-        self, stream: Any, frames: trio.MemorySendChannel[tuple[Frame, bytes]], silence: trio.CancelScope
-    ) -> None:
+    async def _read(self, stream: Any) -> None:
         reader = FrameReader(self._rules.largest_body_bytes)
         async for data in stream:
             self.facts.byte_at = self._clock.monotonic()
             self.meter.bytes += len(data)
             for header, body in reader.feed(data):
-                if isinstance(header, Chunks | CoverIs | StrandIs | StrippedIs):
-                    silence.deadline = float("inf")  # the peer is not silent while we are busy
-                    self._busy = True
-                    await frames.send((header, body))
-                    self._busy = False
-                    self.facts.byte_at = self._clock.monotonic()
+                if isinstance(header, CARGO):
+                    if await self._intake.put(header, body):
+                        self.facts.byte_at = self._clock.monotonic()
                 else:
                     await self.inlet.on_frame(header)
                     self._look_at_hello()
-            silence.deadline = trio.current_time() + self._patience_s()
         raise PeerUnreachable("the peer closed the feed")
+
+    async def _watch(self) -> None:
+        """The watchdog: any bytes are a sign of life, and a peer is not silent while we are busy."""
+        while True:
+            seen_at = self.facts.byte_at
+            await trio.sleep(seen_at + self._patience_s() - self._clock.monotonic())
+            if self._intake.busy:
+                self.facts.byte_at = self._clock.monotonic()
+            elif self.facts.byte_at == seen_at:
+                raise self._silent()
 
     def _look_at_hello(self) -> None:
         if self.inlet.complete and not self.facts.hello:
@@ -207,40 +216,11 @@ class Link:
             self.inlet.note("connected", f"feed {self.inlet.asking.feed_no}")
             self.tried.set()
 
-    async def _apply(
-        self,
-        frames: trio.MemoryReceiveChannel[tuple[Frame, bytes]],
-        applied: trio.MemorySendChannel[Item],
-    ) -> None:
-        async for header, body in frames:
-            if isinstance(header, Chunks):
-                topic = self.inlet.local(header.topic)
-                if topic is not None:
-                    await applied.send((topic.topic, await self.inlet.hand_over(topic, body, header.lacks)))
-            elif isinstance(header, StrandIs):
-                await self.inlet.introduce(header)
-            elif isinstance(header, CoverIs) and header.goes_on:
-                topic = self.inlet.local(header.topic)
-                if topic is not None:
-                    await applied.send((topic.topic, await self.inlet.hand_over_cover(topic, header)))
-            elif isinstance(header, CoverIs | StrippedIs):
-                await applied.send(("", header))  # in line: what came before it must be in the log first
-
-    async def _settle(self, applied: trio.MemoryReceiveChannel[Item]) -> None:
-        async for topic, item in applied:
-            if isinstance(item, CoverIs):
-                self.inlet.offered(item)
-                continue
-            if isinstance(item, StrippedIs):
-                self.inlet.stripped(item)
-                continue
-            result = await item.wait()
-            now = self._clock.monotonic()
-            self.facts.waiting_for = None
-            if result.taken:
-                self.facts.progress_at = now
-                self.meter.add(result.taken, 0)
-            self.inlet.applied(topic, result)
+    def _settled(self, applied: Applied) -> None:
+        self.facts.waiting_for = None
+        if applied.taken:
+            self.facts.progress_at = self._clock.monotonic()
+            self.meter.add(applied.taken)
 
     async def _tell(self, feed_no: int) -> None:
         """Covers whose time has come, and what the feed must serve or leave out; looked at when the board rings and
@@ -262,7 +242,7 @@ class Link:
         """Heartbeats that fail to come cost this link its strands before the watchdog costs it the feed."""
         line = self._line
         quiet_s = self._clock.monotonic() - self.facts.byte_at
-        if line.up and not self._busy and quiet_s > 2.5 * self._rules.heartbeat_ms / 1000:
+        if line.up and not self._intake.busy and quiet_s > 2.5 * self._rules.heartbeat_ms / 1000:
             line.up = False
             line.down_since = self._clock.monotonic()
             self._board.rejudge_all()

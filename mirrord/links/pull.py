@@ -6,8 +6,10 @@ httptools takes the chunked framing off in C and whoever reads gets large pieces
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httptools
@@ -124,12 +126,24 @@ class Pull:
 
     async def _receive(self, stream: trio.abc.Stream) -> bytes:
         try:
-            data = bytes(await stream.receive_some(RECEIVE_BYTES))
+            if isinstance(stream, trio.SocketStream):
+                data = await _read(stream.socket)
+            else:
+                data = bytes(await stream.receive_some(RECEIVE_BYTES))
             if data:
                 self._answer.feed(data)
-        except (trio.BrokenResourceError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        except (OSError, trio.BrokenResourceError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise self._unreachable(error) from error
         return data
 
     def _unreachable(self, error: BaseException) -> PeerUnreachable:
         return PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}")
+
+
+async def _read(sock: trio.socket.SocketType) -> bytes:
+    """What the kernel has, once it has any; empty at the end. Raises OSError. Trio's own way would ask the kernel in vain
+    before it waits: a record that comes alone pays for that."""
+    while True:
+        await trio.lowlevel.wait_readable(sock)
+        with suppress(BlockingIOError):
+            return os.read(sock.fileno(), RECEIVE_BYTES)

@@ -85,10 +85,9 @@ class Meter(Struct):
     at: float = 0.0
     since_records: int = 0
 
-    def add(self, records: int, size: int) -> None:
+    def add(self, records: int) -> None:
         """Applied just now."""
         self.records += records
-        self.bytes += size
 
     def tick(self, now: float) -> float:
         """Bring the rate up to date."""

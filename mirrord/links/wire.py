@@ -253,8 +253,24 @@ class FrameReader:
 
     def feed(self, data: bytes) -> Iterator[tuple[Frame, bytes]]:
         """All frames that are complete with ``data``. Raises ProtocolViolation at the first that cannot be."""
-        self._parts.append(data)
-        self._have += len(data)
+        at, end = 0, len(data)
+        whole = self._lengths is None and not self._have  # nothing was left over: whole frames need no putting together
+        while whole and end - at >= _LENGTHS.size:
+            header_len, body_len = self._check(*_LENGTHS.unpack_from(data, at))
+            begin = at + _LENGTHS.size
+            middle = begin + header_len
+            if middle + body_len > end:
+                break
+            at = middle + body_len
+            if (header := _decode(data[begin:middle])) is not None:
+                yield header, data[middle:at]
+        if at < end:
+            self._have += end - at
+            self._parts.append(memoryview(data)[at:] if at else data)
+            yield from self._put_together()
+
+    def _put_together(self) -> Iterator[tuple[Frame, bytes]]:
+        """All frames that are complete in the parts."""
         while self._have >= self._need:
             if self._lengths is None:
                 self._lengths = self._check(*_LENGTHS.unpack(self._pull(_LENGTHS.size)))

@@ -97,6 +97,11 @@ class Shown:
         """The strand that this node writes now."""
         return self._log.own
 
+    @property
+    def move_no(self) -> int:
+        """The number of the newest commit that this life of the topic saw."""
+        return self._move_no
+
     def moved_since(self, move_no: int) -> tuple[list[int], int]:
         """Strands whose durable position moved after commit ``move_no``, and the number of the newest commit."""
         moved: list[int] = []

@@ -68,7 +68,7 @@ def test_the_rate_follows_what_is_applied() -> None:
     """Records a second, smoothed, and falling to nothing when nothing comes."""
     meter = Meter()
     for second in range(1, 60):
-        meter.add(100, 10)
+        meter.add(100)
         meter.tick(float(second))
     assert 95 <= meter.rate <= 105
     for second in range(60, 120):

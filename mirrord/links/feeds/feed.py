@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import trio
@@ -46,6 +46,18 @@ TOPICS = object()  # topics came or went
 Buffers = list[bytes | memoryview]
 
 
+class Outlet(Protocol):
+    """The line to the caller."""
+
+    async def send(self, buffers: Buffers) -> None:
+        """Returns when the line took it. Raises what ends the feed."""
+        ...
+
+    def unacknowledged(self) -> int:
+        """Bytes on their way that the caller's machine has not confirmed."""
+        ...
+
+
 class Gossip(Protocol):
     """What a heartbeat tells besides positions: covers held back here, and what is known of other nodes."""
 
@@ -70,7 +82,7 @@ class FeedRules(Struct, frozen=True):
 
 
 class Feed:
-    """One caller's feed. ``frames`` yields buffers; the time until it is resumed tells the speed of the line."""
+    """One caller's feed. The time that the outlet takes for a frame tells the speed of the line."""
 
     def __init__(
         self,
@@ -80,10 +92,10 @@ class Feed:
         life: Life,
         clock: Clock,
         gossip: Gossip,
-        unacknowledged: Callable[[], int],
+        outlet: Outlet,
     ) -> None:
         self.request, self._rules, self._registry = request, rules, registry
-        self._unacknowledged, self._in_flight = unacknowledged, 0
+        self._outlet, self._in_flight = outlet, 0
         self._life, self._clock, self._gossip = life, clock, gossip
         self.caller = Identity(request.node, request.origin_id, request.life)
         self.ear = Ear()
@@ -125,43 +137,47 @@ class Feed:
 
     # ---- frames ----------------------------------------------------------------------------------
 
-    async def frames(self) -> AsyncIterator[Buffers]:
-        """Hello, topics, then for ever what the caller lacks, with a heartbeat in between."""
+    async def serve(self) -> None:
+        """Hello, topics, then for ever what the caller lacks, with a heartbeat in between. Raises what ends the line."""
+        send = self._outlet.send
         try:
             self._registry.bell.attach(self.ear, TOPICS)
             self._came, self._went = self._registry.creations, self._registry.went
             await self._open_lanes(self._wanted(self._registry.names))
             for buffers in self._opening():
-                yield buffers
-            now = self._clock.monotonic()
-            beat_at, held_until = now, now + self.request.heartbeat_ms / 1000 if self.request.hold else now
+                await send(buffers)
+            beat_at = self._clock.monotonic()
+            held_until = beat_at + (self.request.heartbeat_ms / 1000 if self.request.hold else 0)
             ready = Order()
             self._line_up(self._lanes, ready)
             while self.closed is None:
-                held = self._clock.monotonic() < held_until and not self._changed
+                held = not self._changed and self._clock.monotonic() < held_until
                 if ready and not held:
                     tokens = self.ear.take()
                 else:
                     tokens = await self._listen(min(beat_at, held_until) if held else beat_at)
                 for buffers in await self._hear(tokens, ready):
-                    yield buffers
+                    await send(buffers)
                 if ready and not held:
-                    # One frame of one lane, which then goes to the end: a topic in catch-up holds up no other.
-                    name = ready.take()
-                    pieces = self._next_of(name)
-                    if pieces:
-                        self._line_up((name,), ready)
-                    for piece in pieces:
-                        sent_at = self._clock.monotonic()
-                        yield frame(piece.header, piece.body)
-                        self._measure(piece, self._clock.monotonic() - sent_at)
+                    await self._send_next(ready)
                 if self._clock.monotonic() >= beat_at:
-                    yield self._beat()
+                    await send(self._beat())
                     beat_at = self._clock.monotonic() + self.request.heartbeat_ms / 1000
-                await trio.lowlevel.checkpoint()
-            yield frame(Refused(self.closed, retry_after_s=1.0))
+                if ready:
+                    await trio.lowlevel.checkpoint()
+            await send(frame(Refused(self.closed, retry_after_s=1.0)))
         finally:
             self.ear.close()
+
+    async def _send_next(self, ready: Order) -> None:
+        """One frame of one lane, which then goes to the end: a topic in catch-up holds up no other."""
+        name = ready.take()
+        for piece in self._next_of(name):
+            sent_at = self._clock.monotonic()
+            await self._outlet.send(frame(piece.header, piece.body))
+            self._measure(piece, self._clock.monotonic() - sent_at)
+        if (lane := self._lanes.get(name)) is not None and lane.has_more and name not in self._corrupt:
+            self._line_up((name,), ready)
 
     def _next_of(self, name: str) -> list[Piece]:
         """What a lane has to send. One whose log cannot be read is refused by name; the others go on."""
@@ -219,7 +235,7 @@ class Feed:
 
     def _look_whether_taken(self) -> None:
         """A send only proves that our kernel took the bytes; the caller lives if its machine acknowledged some."""
-        in_flight = self._unacknowledged()
+        in_flight = self._outlet.unacknowledged()
         if in_flight == 0 or in_flight < self._in_flight:
             self.moved_at = self._clock.monotonic()
         self._in_flight = in_flight

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
-import trio
 from msgspec import structs
 
 from ...clock import Clock
@@ -14,7 +13,7 @@ from ...records.strand import Identity
 from ...storage.life import Life
 from ...topics.registry import Registry
 from ..wire import PROTO, FeedChange, FeedRequest, NeedClosed, Refused, frame
-from .feed import Buffers, Feed, FeedRules, Gossip
+from .feed import Feed, FeedRules, Gossip, Outlet
 from .lane import Lane
 
 LEAST_BEAT_MS, MOST_BEAT_MS = 10, 60_000  # a caller may neither make us beat without pause nor never
@@ -39,33 +38,26 @@ class Feeds:
         self._closed: dict[str, tuple[bytes, dict[str, list[Any]]]] = {}
         self.draining = False
 
-    async def serve(
-        self, request: FeedRequest, unacknowledged: Callable[[], int] = lambda: 0
-    ) -> AsyncIterator[Buffers]:
-        """The frames of the feed that a caller asked for; a single ``refused`` when it may not have one.
-        ``unacknowledged`` tells the bytes on their way that the caller's machine has not confirmed."""
+    async def serve(self, request: FeedRequest, outlet: Outlet) -> None:
+        """Send the feed that a caller asked for, until one of both ends it; a single ``refused`` when it may not have
+        one. Raises what the outlet raises."""
         try:
             request = self._admit(request)
         except PeerRefused as no:
-            yield frame(
-                NeedClosed()
-                if no.reason == "need-closed"
-                else Refused(no.reason, str(no), None, no.retry_after_s)
+            needs_closed = no.reason == "need-closed"
+            await outlet.send(
+                frame(NeedClosed() if needs_closed else Refused(no.reason, str(no), None, no.retry_after_s))
             )
             return
-        feed = Feed(request, self._rules, self._registry, self._life, self._clock, self._gossip, unacknowledged)
+        feed = Feed(request, self._rules, self._registry, self._life, self._clock, self._gossip, outlet)
         old = self._feeds.get(request.origin_id)
         if old is not None:
             old.end("superseded")
         self._feeds[request.origin_id] = feed
-        await self._look_for_rewinds(feed.caller, list(request.wants.items()))
-        frames = feed.frames()
         try:
-            async for buffers in frames:
-                yield buffers
+            await self._look_for_rewinds(feed.caller, list(request.wants.items()))
+            await feed.serve()
         finally:
-            with trio.CancelScope(shield=True):
-                await frames.aclose()  # type: ignore[attr-defined]
             if self._feeds.get(request.origin_id) is feed:
                 del self._feeds[request.origin_id]
 

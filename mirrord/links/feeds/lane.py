@@ -189,25 +189,32 @@ class Lane:
         pieces: list[Piece] = []
         if self.topic.about.log_id != self.log_id:  # dropped and made anew: the old seqs mean nothing
             self.log_id, self._stale = self.topic.about.log_id, True
-        if self._stale:
-            self._stale = False
-            self._begin(pieces, list(self.topic.strands.values()))
-        while not pieces and self._cursor < self.topic.head:
-            if not self._walk(pieces, budget_bytes) and not pieces:
+        while not pieces and self.has_more:
+            if self._stale:
+                self._stale = False
+                self._begin(pieces, list(self.topic.strands.values()))
+            if not pieces and self._cursor < self.topic.head and not self._walk(pieces, budget_bytes) and not pieces:
                 passed = self._cursor
                 self._begin(pieces, list(self.topic.strands.values()))
                 # Never back: the store's pack may begin before the warm tail's, and a walk be shorter than both.
                 self._cursor = max(self._cursor, passed)
-        if pieces:
-            return pieces
-        # All packs are behind the cursor: a strand that moved and is still wanted ends in a gap.
+            if self._cursor >= self.topic.head:
+                self._look_behind(pieces)
+        return pieces
+
+    @property
+    def has_more(self) -> bool:
+        """Whether ``next`` would find anything to look at."""
+        return self._stale or self._cursor < self.topic.head or self._looked != self.topic.move_no
+
+    def _look_behind(self, pieces: list[Piece]) -> None:
+        """All packs are behind the cursor: a strand that moved and is still wanted ends in a gap."""
         numbers, self._looked = self.topic.moved_since(self._looked)
         numbers += [number for number in self._walked if number in self.topic.strands]
         self._walked.clear()
         behind = [s for n in dict.fromkeys(numbers) if self._wanted(s := self.topic.strands[n])]
         if behind:
             self._begin(pieces, behind)
-        return pieces if pieces or self._cursor >= self.topic.head else self.next(budget_bytes)
 
     def _wanted(self, strand: Strand) -> bool:
         number = strand.descriptor.strand

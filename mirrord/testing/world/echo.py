@@ -6,15 +6,27 @@ from ...links.wire import FeedRequest
 from ...records.chunk import COUNT, FIRST, STRAND, chunks_in, missing
 from ..removals import check_sent
 from .story import Story
+from .stream import Stream
 
 
 class Echo:
-    """Of one feed."""
+    """The line of one feed."""
 
-    def __init__(self, node: str, request: FeedRequest, story: Story) -> None:
-        self._node, self._request, self._story = node, request, story
+    def __init__(self, node: str, request: FeedRequest, story: Story, stream: Stream) -> None:
+        self._node, self._request, self._story, self._stream = node, request, story, stream
 
-    def look(self, buffers: list[bytes | memoryview]) -> None:
+    async def send(self, buffers: list[bytes | memoryview]) -> None:
+        """Look at a frame, and send it. Raises Gone."""
+        self._look(buffers)
+        data = b"".join(buffers)
+        self._story.note("sent", self._node, self._request.node, len(data))
+        await self._stream.send(data)
+
+    def unacknowledged(self) -> int:
+        """The callers of this world confirm at once."""
+        return 0
+
+    def _look(self, buffers: list[bytes | memoryview]) -> None:
         """One frame: its header, and perhaps the chunks behind it."""
         for body in buffers[1:]:
             packed = bytes(body)

@@ -142,22 +142,14 @@ class Place:
 
     async def _pump(self, node: Node, request: bytes, stream: Stream) -> None:
         asked = decode_request(request)
-        echo = Echo(self.name, asked, self._story)
-        frames: Any = node.feeds.serve(asked)
         try:
-            async for buffers in frames:
-                echo.look(buffers)
-                data = b"".join(buffers)
-                self._story.note("sent", self.name, asked.node, len(data))
-                await stream.send(data)
+            await node.feeds.serve(asked, Echo(self.name, asked, self._story, stream))
             stream.end()
         except Gone:
             stream.break_off("the peer let go")
         except MirrordError as error:  # the web server ends the answer there
             stream.break_off(f"the answer ended: {error.code}")
         finally:
-            with trio.CancelScope(shield=True):
-                await frames.aclose()
             if self.node is not node and self.has_power:
                 stream.break_off("the connection was reset")
             self._net.forget(stream)
