@@ -6,10 +6,9 @@ httptools takes the chunked framing off in C and whoever reads gets large pieces
 
 from __future__ import annotations
 
-import os
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httptools
@@ -66,8 +65,8 @@ class Pull:
         self._connect_timeout_s, self._trust = connect_timeout_s, trust
         self._answer = Answer()
 
-    async def open(self, body: bytes, headers: Mapping[str, str]) -> trio.abc.Stream:
-        """Connect and send; the stream is the caller's to close."""
+    async def open(self, body: bytes, headers: Mapping[str, str]) -> trio.abc.ReceiveStream:
+        """Connect and send; what comes back is the caller's to receive and to close."""
         try:
             with trio.fail_after(self._connect_timeout_s):
                 stream = await self._connect()
@@ -83,7 +82,7 @@ class Pull:
         finally:
             if not sent:
                 await trio.aclose_forcefully(stream)
-        return stream
+        return PlainStream(stream) if isinstance(stream, trio.SocketStream) else stream
 
     async def _connect(self) -> trio.abc.Stream:
         plain = await trio.open_tcp_stream(self._host, self._port)
@@ -105,7 +104,7 @@ class Pull:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
-    async def status(self, stream: trio.abc.Stream) -> int:
+    async def status(self, stream: trio.abc.ReceiveStream) -> int:
         """Wait for the head of the answer."""
         seen = 0
         while not self._answer.status:
@@ -114,7 +113,7 @@ class Pull:
                 raise PeerUnreachable(f"{self._url}: the peer closed the connection without an answer")
         return self._answer.status
 
-    async def body(self, stream: trio.abc.Stream) -> AsyncGenerator[bytes, None]:
+    async def body(self, stream: trio.abc.ReceiveStream) -> AsyncGenerator[bytes, None]:
         """The pieces of the answer, as they come. Ends with it."""
         while True:
             if self._answer.pieces:
@@ -124,15 +123,12 @@ class Pull:
             if not await self._receive(stream):
                 raise PeerUnreachable(f"{self._url}: the peer closed the connection in the middle of an answer")
 
-    async def _receive(self, stream: trio.abc.Stream) -> bytes:
+    async def _receive(self, stream: trio.abc.ReceiveStream) -> bytes:
         try:
-            if isinstance(stream, trio.SocketStream):
-                data = await _read(stream.socket)
-            else:
-                data = bytes(await stream.receive_some(RECEIVE_BYTES))
+            data = bytes(await stream.receive_some(RECEIVE_BYTES))
             if data:
                 self._answer.feed(data)
-        except (OSError, trio.BrokenResourceError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        except (trio.BrokenResourceError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise self._unreachable(error) from error
         return data
 
@@ -140,10 +136,27 @@ class Pull:
         return PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}")
 
 
-async def _read(sock: trio.socket.SocketType) -> bytes:
-    """What the kernel has, once it has any; empty at the end. Raises OSError. Trio's own way would ask the kernel in vain
-    before it waits: a record that comes alone pays for that."""
-    while True:
-        await trio.lowlevel.wait_readable(sock)
-        with suppress(BlockingIOError):
-            return os.read(sock.fileno(), RECEIVE_BYTES)
+class PlainStream(trio.abc.ReceiveStream):
+    """What comes over a plain socket, without asking the kernel in vain before waiting, as trio's own does: a record that
+    comes alone would pay for it. One task receives, and closes."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        """Takes the socket out of ``stream``, which is of no use any more."""
+        self._socket = socket.socket(fileno=stream.socket.detach())
+        self._socket.setblocking(False)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Empty at the end. Raises trio.BrokenResourceError."""
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                return self._socket.recv(max_bytes or RECEIVE_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise trio.BrokenResourceError from error
+
+    async def aclose(self) -> None:
+        """At once."""
+        self._socket.close()
+        await trio.lowlevel.checkpoint()

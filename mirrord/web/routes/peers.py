@@ -11,8 +11,8 @@ from ...errors import InvalidRequest, NotYet
 from ...links.link import Link
 from ...links.wire import decode_change, decode_request
 from ...node import Node
-from ..formats.negotiation import MSGPACK
 from ..auth.principal import Principal
+from ..formats.negotiation import MSGPACK
 from ..message import ClientGone, Request, Response, Stream, Writer
 from .bodies import check_media_type
 from .topics import reply, shown
@@ -21,16 +21,16 @@ UNSENT_BYTES = 128 << 10
 
 
 class _Line:
-    """A caller's connection, for as long as its key is good."""
+    """A caller's connection, for as long as its key is what it was."""
 
     def __init__(self, writer: Writer, principal: Principal) -> None:
-        self._writer, self._principal = writer, principal
+        self._writer, self._principal, self._renewals = writer, principal, principal.renewals
         self.unacknowledged = writer.unacknowledged
 
     async def send(self, buffers: Any) -> None:
         """Bytes or views of them; without a checkpoint when the kernel takes all at once. Raises ClientGone."""
-        if self._principal.revoked:  # the caller's next try is refused by name
-            raise ClientGone("its key is no longer good")
+        if self._principal.revoked or self._principal.renewals != self._renewals:
+            raise ClientGone  # the caller comes again, and is refused by name or let through for what it may now
         if not self._writer.send_now(buffers):
             await self._writer.drained()
 
@@ -39,26 +39,13 @@ async def feed(node: Node, request: Request) -> Stream:
     """``POST /v0/feed``: frames for as long as the caller listens."""
     check_media_type(request, MSGPACK)
     asked = decode_request(request.body)
-    principal, renewals = request.principal, request.principal.renewals
+    principal = request.principal
     principal.require("peer", *asked.wants)
 
     async def write(writer: Writer) -> None:
         writer.low_latency(UNSENT_BYTES)
-<<<<<<< HEAD
-        frames: Any = node.feeds.serve(asked, writer.unacknowledged)
-        try:
-            async for buffers in frames:
-                if principal.revoked or principal.renewals != renewals:
-                    break  # the caller comes again, and is refused by name or let through for what it may now
-                await writer.send(buffers)
-        except ClientGone:
-            pass
-        finally:
-            await frames.aclose()
-=======
         with suppress(ClientGone):
-            await node.feeds.serve(asked, _Line(writer, request.principal))
->>>>>>> d6b5c6b (A feed sends for itself: no generators, one look at a lane; a record that comes alone passes the link's queues by)
+            await node.feeds.serve(asked, _Line(writer, principal))
 
     return Stream(write, 200, MSGPACK)
 
