@@ -51,7 +51,8 @@ class Nodes:
                 wait_s = trial.after(error, anyio.current_time(), random.random())
                 if wait_s is None:
                     raise trial.verdict(error, self._apis[at].url, key) from error
-                log.warning("%s; trying %s in %.1f s", error, self._apis[trial.node].url, wait_s)
+                level = logging.WARNING if trial.attempts == 1 else logging.DEBUG  # said once of a call
+                log.log(level, "%s; trying %s in %.1f s", error, self._apis[trial.node].url, wait_s)
                 await anyio.sleep(wait_s)
             else:
                 if manner is not Manner.HERE:

@@ -53,6 +53,29 @@ def test_check_names_file_line_and_key(shell: Any, tmp_path: Path) -> None:
     assert "data_dir" in err
 
 
+@pytest.mark.parametrize(
+    ("listen", "more", "told"),
+    [
+        ("0.0.0.0:4001", "", "asks nobody for a key"),
+        ("127.0.0.1:4001", '[auth]\nkeys = ["secret:nonsense"]', "scopes"),
+        ("127.0.0.1:4001", '[auth]\nkeys = ["env:MIRRORD_NO_SUCH_KEY"]', "MIRRORD_NO_SUCH_KEY"),
+        ("127.0.0.1:4001", '[auth]\nkeys = ["file:keys.txt"]', "keys.txt"),
+        ("127.0.0.1:4001", '[nodes.fra.tls]\ncert = "fra.crt"\nkey = "fra.key"', "fra.crt"),
+    ],
+)
+def test_check_refuses_what_a_start_would(shell: Any, tmp_path: Path, listen: str, more: str, told: str) -> None:
+    """Keys, certificates and open doors are looked at as a node does; --node leaves out what other nodes need."""
+    file = tmp_path / "shop.toml"
+    nodes = f'[nodes.fra]\nlisten = "{listen}"\ndata_dir = "a"\n[nodes.iad]\nlisten = "127.0.0.1:1"\ndata_dir = "b"\n'
+    file.write_text(f'[cluster]\nname = "shop"\n{nodes}{more}\n')
+    code, out, err = shell.run("check", str(file))
+    assert (code, out) == (USAGE, "")
+    assert "fra would not start" in err
+    assert told in err
+    assert "secret" not in err
+    assert (shell.run("check", str(file), "--node", "iad")[0] == 0) is ("[auth]" not in more)
+
+
 def test_a_file_that_is_not_there_is_a_config_error(shell: Any) -> None:
     """Not a traceback."""
     code, _, err = shell.run("check", "/nowhere.toml")

@@ -30,6 +30,16 @@ async def test_what_passes_is_tried_again() -> None:
 
 
 @under_both
+async def test_a_call_warns_once(caplog: pytest.LogCaptureFixture) -> None:
+    """However often it is tried again; who wants to know of each try has the level for it."""
+    with caplog.at_level("DEBUG", logger="mirrord.client"):
+        async with scripted(*[fault(503, "disk_full")] * 4, Reply()) as node, Client(node.url) as client:
+            await client.topic("t").append(1)
+    told = [record.levelname for record in caplog.records if record.name == "mirrord.client"]
+    assert told == ["WARNING", "DEBUG", "DEBUG", "DEBUG"]
+
+
+@under_both
 async def test_a_node_is_waited_for_as_it_asks() -> None:
     """Longer than there is time: told at once, with the wait that the node named."""
     async with (

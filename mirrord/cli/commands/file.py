@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from ipaddress import ip_address
 
 import click
 
 from ...config import picture, topology
 from ...config.load import load
+from ...config.model import Config
 from ...config.routers import router_warnings
 from ...errors import ConfigError
 from ..starter import NODES, starter_file
+from .run import node_of
 
 FILE_NAME = "mirrord.toml"
 
@@ -36,9 +40,16 @@ def init(directory: str, nodes: str, port: int) -> None:
 
 @click.command()
 @click.argument("file", type=click.Path())
-def check(file: str) -> None:
-    """Tell what is wrong with FILE (exit code 2), and what may surprise (a warning)."""
+@click.option("--node", metavar="NAME", help="Keys and certificates of this node only, not of all.")
+def check(file: str, node: str | None) -> None:
+    """Tell what is wrong with FILE (exit code 2), and what may surprise (a warning).
+
+    Keys and certificates are read too, as a start would: where they lie on each node's own machine only, check there
+    with --node.
+    """
     config = load(file)
+    for name in [node_of(config, node)] if node is not None else config.nodes:
+        _access(config, name)
     for warning in (*topology.warnings(config), *router_warnings(config)):
         click.echo(f"{click.style('warning', fg='yellow')}: {warning}")
     pulls = len(topology.edges(config))
@@ -52,6 +63,19 @@ def graph(file: str, form: str) -> None:
     """Draw the topology of FILE: who pulls what from whom."""
     draw = {"text": picture.as_text, "mermaid": picture.as_mermaid, "svg": picture.as_svg}[form]
     click.echo(draw(load(file)).rstrip("\n"))
+
+
+def _access(config: Config, name: str) -> None:
+    """What a start of the node would refuse. Raises ConfigError."""
+    from ...web.auth.access import Access  # the node's own reading: only this verb needs it
+
+    host = config.nodes[name].listen.rpartition(":")[0].strip("[]")
+    try:
+        access = Access(config, name)
+        with contextlib.suppress(ValueError):  # a name is somebody else's to resolve
+            access.listens_at([str(ip_address(host))])
+    except ConfigError as error:
+        raise ConfigError(f"{config.file}: {name} would not start: {error}") from None
 
 
 def _plural(number: int, noun: str) -> str:
