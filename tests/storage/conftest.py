@@ -25,6 +25,7 @@ class FaultyDisk(apsw.VFS):
         self.name = next(_names)
         self.done: list[tuple[str, str]] = []  # (operation, file)
         self.met = threading.Event()  # something was refused
+        self.shortened = threading.Event()  # the database file was
         self._plan: tuple[str, str, bool, bool] | None = None
         self._ballast: Path | None = None
         super().__init__(self.name, "")
@@ -70,6 +71,11 @@ class _FaultyFile(apsw.VFSFile):
     def xSync(self, flags: int) -> None:
         self._disk.meet("sync", self._file)
         super().xSync(flags)
+
+    def xTruncate(self, newsize: int) -> None:
+        super().xTruncate(newsize)
+        if self._file == "db":
+            self._disk.shortened.set()
 
     def xWrite(self, data: Any, offset: int) -> None:
         self._disk.meet("write", self._file)

@@ -124,6 +124,25 @@ def test_a_full_disk_lets_deletes_through(disk: Any, tmp_path: Path, record_at: 
     store.close()
 
 
+def test_a_full_disk_gets_room_though_refused_writers_insist(disk: Any, tmp_path: Path, record_at: Any) -> None:
+    """They keep the store from ever being idle. What a delete has freed comes back to the file system all the same:
+    the database file becomes shorter when the write-ahead log is copied."""
+    room = Room()
+    store = open_sqlite(tmp_path / "data", Settings(ballast_bytes=1 << 16, vfs=disk.name, room=room))
+    store.commit([record_at(seq, b"x" * 20_000) for seq in range(1, 99)], sync=False)
+    store._wal.empty()
+    disk.fail("write", full=True)
+    room.free = 0
+    with pytest.raises(DiskFull):
+        store.commit([record_at(99)], sync=False)
+    store.commit([DropPack(1, seq, seq) for seq in range(1, 99)], sync=False)
+    disk.shortened.clear()
+    while store.tidy(idle=False):
+        pass
+    assert disk.shortened.wait(30)
+    store.close()
+
+
 def test_a_disk_that_is_found_full_while_copying(disk: Any, tmp_path: Path, record_at: Any) -> None:
     """The side connection needs room too: the ballast is given up for it, then deletes work as ever."""
     data = tmp_path / "data"

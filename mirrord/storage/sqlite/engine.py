@@ -185,7 +185,7 @@ class SqliteStore(Queries):
             return False
         finally:
             self._roll_back()
-        if idle and not self._copied:
+        if (idle or not roomy) and not self._copied:  # a full disk gets nothing back before, and may never be idle
             self._copied = True
             self._wal.copy()
         return False
