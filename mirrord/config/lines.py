@@ -6,11 +6,12 @@ import difflib
 import re
 import tomllib
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cached_property
+from typing import Any
 
 from ..errors import ConfigError
-from .option import quoted
+from .option import Option, quoted, read
 
 Path = tuple[str | int, ...]  # keys, and places in lists from 0
 
@@ -63,6 +64,29 @@ class Faults:
         while place and place not in self._lines:
             place = place[:-1]
         self._found.append((self._lines.get(place, 1), f"[{shown(path)}] {message}"))
+
+    def table(
+        self, path: Path, found: object, known: Mapping[str, Option], not_yet: Collection[str] = (),
+        *, secret: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
+        """The values of a table whose keys are known. What is wrong in it is added here, and left out; if it is
+        ``secret``, without what was found."""
+        values: dict[str, Any] = {}
+        if not isinstance(found, dict):
+            self.add(path, "expected a table" if secret else f"expected a table, found {quoted(found)}")
+            return values
+        for key, value in found.items():
+            here = (*path, key)
+            if key in not_yet:
+                self.not_yet(here)
+            elif key not in known:
+                self.unknown(here, known)
+            else:
+                try:
+                    values[key] = read(known[key], value)
+                except ConfigError as error:
+                    self.add(here, f"expected {known[key].expected()}" if secret else str(error))
+        return values
 
     def unknown(self, path: Path, known: Collection[str]) -> None:
         """The last part of ``path`` is none of the known keys."""

@@ -17,7 +17,7 @@ from .access.tls import TlsConfig, check_tls, read_tls
 from .lines import Faults, Path
 from .links import check_links, is_address, read_link, unfit_url
 from .model import ClusterConfig, Config, Fields, Limits, LinkConfig, MirroringConfig, NodeConfig, StoreConfig
-from .option import Option, options_of, quoted, read
+from .option import Option, options_of, quoted
 from .routers import check_routers, read_routers
 from .topic import OPTIONS as TOPIC_OPTIONS
 from .topic import topic_config
@@ -115,30 +115,8 @@ def _deeper(value: object, levels: int) -> bool:
     return levels == 0 or any(_deeper(each, levels - 1) for each in inner)
 
 
-def _fields(
-    faults: Faults, path: Path, found: object, known: Mapping[str, Option], not_yet: Collection[str] = ()
-) -> dict[str, Any]:
-    """The values of a table whose keys are known; what is wrong in it is added to the faults and left out."""
-    values: dict[str, Any] = {}
-    if not isinstance(found, dict):
-        faults.add(path, f"expected a table, found {quoted(found)}")
-        return values
-    for key, value in found.items():
-        here = (*path, key)
-        if key in not_yet:
-            faults.not_yet(here)
-        elif key not in known:
-            faults.unknown(here, known)
-        else:
-            try:
-                values[key] = read(known[key], value)
-            except ConfigError as error:
-                faults.add(here, str(error))
-    return values
-
-
 def _section(faults: Faults, name: str, tree: Mapping[str, Any], table: type[T], not_yet: Collection[str] = ()) -> T:
-    section = table(**_fields(faults, (name,), tree.get(name, {}), options_of(table), not_yet))
+    section = table(**faults.table((name,), tree.get(name, {}), options_of(table), not_yet))
     for where, low, high in _NOT_ABOVE:
         if where == name and getattr(section, low) > getattr(section, high):
             faults.add(
@@ -149,7 +127,7 @@ def _section(faults: Faults, name: str, tree: Mapping[str, Any], table: type[T],
 
 
 def _cluster(faults: Faults, found: object) -> str:
-    name = ClusterConfig(**_fields(faults, ("cluster",), found, options_of(ClusterConfig))).name
+    name = ClusterConfig(**faults.table(("cluster",), found, options_of(ClusterConfig))).name
     if not is_node(name):
         faults.add(("cluster", "name"), f"expected 1 to 63 of A-Z a-z 0-9 . _ -, found {quoted(name)}")
     return name
@@ -163,7 +141,7 @@ def _nodes(faults: Faults, found: object, folder: str, tls: TlsConfig) -> dict[s
     for name, table in found.items():
         path = ("nodes", name)
         if is_node(name):
-            values = _fields(faults, path, table, _NODE_OPTIONS)
+            values = faults.table(path, table, _NODE_OPTIONS)
             values["tls"] = _node_tls(faults, path, values.get("tls"), folder, tls)
             node = _node(faults, path, name, values, folder)
             for other in nodes.values():
@@ -235,7 +213,7 @@ def _topics(faults: Faults, path: Path, found: object) -> dict[str, Fields]:
                 f'expected a topic\'s name or a prefix such as "chat:*" (1 to 255 of '
                 f"A-Z a-z 0-9 . _ : -), found {quoted(name)}",
             )
-        topics[name] = _topic(faults, here, _fields(faults, here, table, TOPIC_OPTIONS, TOPIC_KEYS_NOT_YET))
+        topics[name] = _topic(faults, here, faults.table(here, table, TOPIC_OPTIONS, TOPIC_KEYS_NOT_YET))
     return topics
 
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import msgspec
 
-from ..errors import ConfigError
 from ..names import is_router, is_topic
 from .lines import Faults, Path
 from .model import Config, Forward, RouterConfig
-from .option import options_of, quoted, read
+from .option import options_of, quoted
 from .topology import Flow, State
 
 _OPTIONS = options_of(RouterConfig)
@@ -34,18 +33,9 @@ def read_routers(faults: Faults, found: object, nodes: Collection[str]) -> dict[
 
 
 def _router(faults: Faults, path: Path, table: object, nodes: Collection[str]) -> RouterConfig | None:
+    values = faults.table(path, table, _OPTIONS)
     if not isinstance(table, dict):
-        faults.add(path, f"expected a table, found {quoted(table)}")
         return None
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in _OPTIONS:
-            faults.unknown((*path, key), _OPTIONS)
-            continue
-        try:
-            values[key] = read(_OPTIONS[key], value)
-        except ConfigError as error:
-            faults.add((*path, key), str(error))
     fits = [_ends_fit(faults, path, values), _filter_fits(faults, path, values), _on_fits(faults, path, values, nodes)]
     return RouterConfig(**values) if all(fits) else None
 

@@ -7,9 +7,8 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from ...errors import ConfigError
 from ..lines import Faults, Path
-from ..option import Option, options_of, read
+from ..option import Option, options_of
 
 REFERENCES = ("env:", "file:")
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+")
@@ -49,25 +48,13 @@ def is_reference(text: str) -> bool:
 
 def read_auth(faults: Faults, found: object) -> AuthConfig:
     """The section; what is wrong in it is added to the faults."""
-    options = options_of(AuthConfig)
-    if not isinstance(found, dict):
-        faults.add(("auth",), "expected a table")
-        return AuthConfig()
-    values: dict[str, object] = {}
-    for key, value in found.items():
-        if key not in options:
-            faults.unknown(("auth", key), options)
-            continue
-        try:
-            values[key] = read(options[key], value)
-        except ConfigError:
-            faults.add(("auth", key), f"expected {options[key].expected()}")
+    values = faults.table(("auth",), found, options_of(AuthConfig), secret=True)
     auth = AuthConfig(
         keys=_sources(faults, values.pop("keys", [])),
         peer_key=read_reference(faults, ("auth", "peer_key"), values.pop("peer_key", "")),
-        **values,  # type: ignore[arg-type]  # flags, as read
+        **values,
     )
-    if auth.peer_key and "keys" not in found:
+    if auth.peer_key and isinstance(found, dict) and "keys" not in found:
         faults.add(("auth", "peer_key"), "expected beside keys: with it alone nobody but peers could do anything")
     return auth
 

@@ -9,9 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Struct
 
-from ...errors import ConfigError
 from ..lines import Faults, Path
-from ..option import Option, options_of, quoted, read
+from ..option import Option, options_of
 
 Verify = Literal["peers", "all"]
 FILES = ("cert", "key", "ca", "client_ca")
@@ -47,19 +46,7 @@ class TlsConfig(Struct, frozen=True):
 def read_tls(faults: Faults, path: Path, found: object, folder: str, over: TlsConfig | None = None) -> TlsConfig:
     """The section over another one; files are relative to ``folder``. What is wrong is added to the faults."""
     over = over if over is not None else TlsConfig()
-    options = options_of(TlsConfig)
-    if not isinstance(found, dict):
-        faults.add(path, f"expected a table, found {quoted(found)}")
-        return over
-    values: dict[str, str] = {}
-    for key, value in found.items():
-        if key not in options:
-            faults.unknown((*path, key), options)
-            continue
-        try:
-            values[key] = read(options[key], value)
-        except ConfigError as error:
-            faults.add((*path, key), str(error))
+    values = faults.table(path, found, options_of(TlsConfig))
     tls: TlsConfig = msgspec.structs.replace(over, **_placed(values, folder))
     return tls
 
