@@ -2,15 +2,18 @@
 
 import gc
 from hmac import compare_digest as compare
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mirrord.config.access.auth import AuthConfig
 from mirrord.errors import ConfigError, Forbidden
 from mirrord.web.auth import keys
 from mirrord.web.auth.keys import KeyLine, KeyRing, key_line
 from mirrord.web.auth.principal import EVERYBODY, SCOPES, USER_SCOPES, Principal
+from mirrord.web.auth.sources import key_lines
 
 
 @pytest.mark.parametrize(
@@ -50,6 +53,15 @@ def test_any_text_is_a_key_or_refused_by_name(text: str) -> None:
         return
     assert line.key == text.split(":")[0]
     assert line.scopes <= set(SCOPES)
+
+
+def test_remarks_in_a_file_of_keys(tmp_path: Path) -> None:
+    """Whole lines, and behind a key: what is said about it is no part of its prefixes."""
+    (tmp_path / "keys.txt").write_text(
+        "# ours\nroot::      # everything\n  # none\ntill#7:rw:orders|receipts\t# shop\n"
+    )
+    told = key_lines(AuthConfig(keys=("file:keys.txt",)), str(tmp_path))
+    assert [(line.key, line.prefixes) for line in told] == [("root", ()), ("till#7", ("orders", "receipts"))]
 
 
 def test_a_ring_finds_its_keys_and_no_others() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 from ...config.access.auth import AuthConfig, is_reference
@@ -12,6 +13,7 @@ from .principal import Scope
 
 PEER: frozenset[Scope] = frozenset({"peer"})
 MOST_FILE_BYTES = 1 << 20
+_REMARK = re.compile(r"(?:^|\s)#.*")  # a key itself may hold a #
 
 
 def secret(reference: str, folder: str) -> str:
@@ -52,8 +54,7 @@ def peer_line(reference: str, folder: str) -> KeyLine:
 def _of(source: str, place: int, folder: str) -> Iterator[KeyLine]:
     """The keys of one source: entries end with a comma or a line; in a file # begins a remark."""
     text, name = (secret(source, folder), source) if is_reference(source) else (source, f"keys#{place + 1}")
-    lines = [line.strip() for line in text.splitlines()]
-    kept = ",".join(line for line in lines if not line.startswith("#"))
+    kept = ",".join(_REMARK.sub("", line) for line in text.splitlines())
     entries = [entry for entry in map(str.strip, kept.split(",")) if entry]
     if not entries:
         raise ConfigError(f"[auth] {name} holds no key; set it, or take it out of the configuration")
