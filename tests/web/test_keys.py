@@ -57,9 +57,7 @@ def test_any_text_is_a_key_or_refused_by_name(text: str) -> None:
 
 def test_remarks_in_a_file_of_keys(tmp_path: Path) -> None:
     """Whole lines, and behind a key: what is said about it is no part of its prefixes."""
-    (tmp_path / "keys.txt").write_text(
-        "# ours\nroot::    # all, of us\n  # none\ntill#7:rw:orders|receipts\t# shop\n"
-    )
+    (tmp_path / "keys.txt").write_text("# ours\nroot::    # all, of us\n  # none\ntill#7:rw:orders|receipts\t# shop\n")
     told = key_lines(AuthConfig(keys=("file:keys.txt",)), str(tmp_path))
     assert [(line.key, line.prefixes) for line in told] == [("root", ()), ("till#7", ("orders", "receipts"))]
 
