@@ -23,7 +23,7 @@ def state(word: str) -> Cell:
     return word, STATE_STYLES.get(word.split("(")[0].strip(), "")
 
 
-LINK_COLUMNS = ("state", "since", "#records behind", "#bytes", "#time", "#rate", "eta", "#connects")
+LINK_COLUMNS = ("state", "since", "#behind", "#bytes", "#time", "#rate", "#eta", "#connects")
 
 
 def link_cells(link: Mapping[str, Any]) -> tuple[Cell, ...]:

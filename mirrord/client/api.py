@@ -52,6 +52,15 @@ class Api:
             raise _unreachable(self.url, error) from error
         return _answer(self.url, reply)
 
+    def pages(self, first: Call) -> Iterator[Answer]:
+        """A list, page after page."""
+        asked: Call | None = first
+        while asked is not None:
+            page = self.ask(asked)
+            yield page
+            cursor = page.object().get("next_cursor")
+            asked = first.after(cursor) if cursor else None
+
     @contextmanager
     def stream(self, call: Call, silence_s: float) -> Iterator[Iterator[bytes]]:
         """An answer without an end, as it comes; ``silence_s`` without a byte is an end, PeerUnreachable."""

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, structs
 
 LONGEST_WAIT_MS = 30_000  # a node cuts longer waits down to this
+LONGEST_PAGE = 1000  # of a list
 ALL_DEFAULTS: Mapping[str, Any] = {}
 
 
@@ -54,6 +55,10 @@ class Call(Struct, frozen=True):
     wait_ms: int = 0
     content_type: str = "application/json"
 
+    def after(self, cursor: str) -> Call:
+        """The same list, from where a page's ``next_cursor`` leads to."""
+        return structs.replace(self, query={**self.query, "cursor": cursor})
+
 
 class DiffQuery(Struct, frozen=True, omit_defaults=True):
     """What ``POST /v0/topics/:t/diff`` takes. ``from_seq`` is exclusive: the last seq that was read."""
@@ -87,14 +92,9 @@ def ready() -> Call:
     return Call("GET", "/v0/ready")
 
 
-def topics(prefix: str = "", page_size: int = 1000, cursor: str | None = None) -> Call:
-    """One page of the topics by name; ``next_cursor`` in the answer leads to the next."""
-    query = {"page_size": str(page_size)}
-    if prefix:
-        query["prefix"] = prefix
-    if cursor:
-        query["cursor"] = cursor
-    return Call("GET", "/v0/topics", query)
+def topics(prefix: str = "") -> Call:
+    """The first page of the topics by name."""
+    return Call("GET", "/v0/topics", page_query(prefix=prefix))
 
 
 def topic(name: str) -> Call:
@@ -165,10 +165,9 @@ def delete_records(name: str, *, before_seq: int | None = None, match: Any = Non
     return Call("POST", topic_path(name) + "/delete", body=msgspec.json.encode(body))
 
 
-def routers(prefix: str = "", page_size: int = 1000, cursor: str | None = None, **ends: str) -> Call:
-    """One page of the routers by name; ``ends``: only those with this ``source`` or ``dest``."""
-    query = {"page_size": str(page_size), "prefix": prefix, "cursor": cursor or "", **ends}
-    return Call("GET", "/v0/routers", {word: value for word, value in query.items() if value})
+def routers(prefix: str = "", **ends: str) -> Call:
+    """The first page of the routers by name; ``ends``: only those with this ``source`` or ``dest``."""
+    return Call("GET", "/v0/routers", page_query(prefix=prefix, **ends))
 
 
 def router(name: str) -> Call:
@@ -215,6 +214,11 @@ def topology() -> Call:
 def actors() -> Call:
     """The supervision tree with counts."""
     return Call("GET", "/v0/actors")
+
+
+def page_query(**wanted: str) -> Mapping[str, str]:
+    """Of a list, in pages that are as long as may be: ``Call.after`` is the next."""
+    return {"page_size": str(LONGEST_PAGE), **{word: value for word, value in wanted.items() if value}}
 
 
 def topic_path(name: str) -> str:

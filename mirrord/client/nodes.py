@@ -68,7 +68,7 @@ class Nodes:
             found += told[word]
             if not told.get("next_cursor"):
                 break
-            asked = Call(first.method, first.path, {**first.query, "cursor": told["next_cursor"]})
+            asked = first.after(told["next_cursor"])
         return found
 
     def trial(self, manner: Manner) -> Trial:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
+
+import click
+import pytest
 
 from mirrord.cli.cluster.board import Run, changes, tables
 from mirrord.cli.cluster.survey import Sight, Survey
@@ -82,3 +86,21 @@ def test_an_actor_that_died_is_shown_beside_its_node() -> None:
     """`status` tells what died and why."""
     actors = {"actors": [{"name": "link iad", "state": "dead", "last_error": "OSError: no"}]}
     assert "link iad died: OSError: no" in _drawn(*tables(Survey(0.0, (_sight("fra", actors=actors),)), None, {}))
+
+
+def test_a_busy_cluster_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """80 columns: no number is broken, and a column that tells nothing is not there."""
+    link = {
+        "peer": "iad", "state": "catching-up", "since_ms": 75_000, "lag_records": 1_234_567, "lag_bytes": 3_250_585,
+        "lag_seconds": 4.2, "rate_records_s": 12_345, "eta_s": 100, "connects": 3,
+    }  # fmt: skip
+    lag = {"node": "fra", "holders": ["fra", "iad"], "origins": {"fra": {"iad": {"records": 17}}}}
+    health = {"node": "fra", "uptime_ms": 75_000}
+    sight = _sight("http://127.0.0.1:4001", links={"links": [link]}, lag=lag, health=health, topics=_topics(1_234_567))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    told = click.unstyle(_drawn(*tables(Survey(0.0, (sight,)), None, {})))
+    assert max(map(len, told.splitlines())) <= 80
+    for whole in ("fra <- iad", "catching-up", "1,234,567", "3.1 MiB", "12,345/s", "1m40s", "http://127.0.0.1:4001"):
+        assert whole in told
+    assert not {"pid", "deaths", "connects"} & set(told.split())

@@ -196,3 +196,11 @@ def test_harmless_keeps_what_is_printable() -> None:
     """Letters of any script stay; what commands a terminal does not."""
     assert harmless("héllo 漢字 🎉") == "héllo 漢字 🎉"
     assert harmless("a\x1b[2Jb\nc") == "a\\x1b[2Jb\\nc"
+
+
+def test_a_topic_that_no_link_carries_has_no_lag(told: Any) -> None:
+    """Said by name, with where to look, instead of an empty table."""
+    code, out, err = told.run("lag", "--topic", "nope")
+    assert (code, out) == (USAGE, "")
+    assert "nope" in err
+    assert "links --topics" in err

@@ -30,10 +30,11 @@ def tables(survey: Survey, before: Survey | None, runs: Mapping[str, Run]) -> li
     found = [_nodes_table(survey, before, runs)]
     links = [row for sight in survey.nodes for row in _link_rows(sight)]
     if links:
-        found.append(table("links", ["link", *LINK_COLUMNS], links))
+        found.append(table("links", ["link", *LINK_COLUMNS[:-1]], links))
     matrix = survey.lag()
     if matrix:
-        holders = [sight.name for sight in survey.nodes]
+        known = (holder for sight in survey.nodes for holder in sight.object("lag").get("holders", ()))
+        holders = list(dict.fromkeys([*(sight.node for sight in survey.nodes), *known]))
         columns = ["", *(f"#{name}" for name in holders)]
         found.append(table("lag: origins down, holders across", columns, lag_rows(matrix, holders)))
     return found
@@ -76,7 +77,7 @@ def _node_row(sight: Sight, before: Sight | None, since_s: float, run: Run | Non
     listed = sight.object("topics")
     more = "+" if listed.get("next_cursor") else ""
     return (
-        sight.name,
+        sight.node,
         state(word),
         sight.url,
         *((str(run.pid or "-"), str(run.deaths)) if run else ("-", "-")),
@@ -99,7 +100,7 @@ def _trouble(sight: Sight, run: Run | None) -> str:
 
 def _link_rows(sight: Sight) -> list[tuple[Cell, ...]]:
     links = sight.object("links").get("links", ())
-    return [(f"{sight.name} <- {link['peer']}", *link_cells(link)) for link in links]
+    return [(f"{sight.node} <- {link['peer']}", *link_cells(link)[:-1]) for link in links]
 
 
 def _link_states(sight: Sight) -> dict[str, str]:

@@ -27,6 +27,11 @@ class Sight(Struct, frozen=True):
     why: str = ""
     told: Mapping[str, Answer] = {}  # health, ready, topics, links, lag, actors
 
+    @property
+    def node(self) -> str:
+        """The node's own name, where it tells it."""
+        return str(self.object("health").get("node", self.name))
+
     def object(self, what: str) -> dict[str, Any]:
         """What the node told under this word, or an empty object."""
         answer = self.told.get(what)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...client import call
-from ...client.answer import Answer
 from ..cells import Cell, state
 from ..figures import count, fact
-from ..screen import say_json, show, table
+from ..screen import say, say_list, table
 from ..target import Target, speaks_to_a_node
 from .topics import ListOrShow
 
 if TYPE_CHECKING:
-    from ...client.api import Api
+    from rich.console import RenderableType
 
 
 @click.group(cls=ListOrShow)
@@ -32,13 +31,8 @@ def router() -> None:
 def list_routers(target: Target, prefix: str, source: str, dest: str) -> None:
     """All routers by name. With --json one line per page of the API."""
     with target.api() as api:
-        pages = list(_pages(api, prefix, source, dest))
-    if target.as_json:
-        for page in pages:
-            say_json(page)
-        return
-    rows = [_row(found) for page in pages for found in page.object()["routers"]]
-    show(table(None, ["router", "from", "to", "state", "#behind", "#copied"], rows))
+        pages = api.pages(call.routers(prefix, source=source, dest=dest))
+        say_list(pages, target.as_json, "routers", ["router", "from", "to", "state", "#behind", "#copied"], _row)
 
 
 @router.command("show")
@@ -47,12 +41,7 @@ def list_routers(target: Target, prefix: str, source: str, dest: str) -> None:
 def show_router(target: Target, name: str) -> None:
     """What a router does, and how far it is."""
     with target.api() as api:
-        answer = api.ask(call.router(name))
-    if target.as_json:
-        say_json(answer)
-        return
-    facts = {word: value for word, value in answer.object().items() if word not in ("router", "performance")}
-    show(table(name, ["", ""], [(word, fact(value)) for word, value in facts.items()]))
+        say(api.ask(call.router(name)), target.as_json, partial(_facts, name))
 
 
 @router.command("put")
@@ -72,10 +61,7 @@ def put_router(target: Target, name: str, *, tag: str | None, **options: Any) ->
     config = {word: value for word, value in options.items() if value is not None}
     with target.api() as api:
         answer = api.ask(call.put_router(name, config | ({"filter": tag} if tag is not None else {})))
-    if target.as_json:
-        say_json(answer)
-    else:
-        click.echo(f"{name}: {'created' if answer.object()['created'] else 'was there; changed'}")
+    say(answer, target.as_json, lambda told: f"{name}: {'created' if told['created'] else 'was there; changed'}")
 
 
 @router.command("delete")
@@ -85,20 +71,12 @@ def delete_router(target: Target, name: str) -> None:
     """Stop a router for good. What it has copied stays."""
     with target.api() as api:
         answer = api.ask(call.delete_router(name))
-    if target.as_json:
-        say_json(answer)
-    else:
-        click.echo(f"{name}: {'deleted' if answer.object()['deleted'] else 'was not there'}")
+    say(answer, target.as_json, lambda told: f"{name}: {'deleted' if told['deleted'] else 'was not there'}")
 
 
-def _pages(api: Api, prefix: str, source: str, dest: str) -> Iterator[Answer]:
-    cursor: str | None = None
-    while True:
-        page = api.ask(call.routers(prefix, cursor=cursor, source=source, dest=dest))
-        yield page
-        cursor = page.object().get("next_cursor")
-        if cursor is None:
-            return
+def _facts(name: str, told: dict[str, Any]) -> RenderableType:
+    facts = [(word, fact(value)) for word, value in told.items() if word not in ("router", "performance")]
+    return table(name, ["", ""], facts)
 
 
 def _row(told: dict[str, Any]) -> tuple[Cell, ...]:

@@ -14,7 +14,7 @@ from ..cluster.survey import LOOK_TIMEOUT_S, Survey, look
 from ..main import FAILED, UNREACHABLE
 from ..screen import show, table
 from ..target import Target, speaks_to_a_node
-from .topics import topic_row
+from .topics import TOPIC_COLUMNS, topic_row
 
 _TOPICS_SHOWN = 20
 
@@ -51,13 +51,14 @@ async def _look(target: Target) -> Survey:
 
 def _topic_tables(survey: Survey) -> list[Any]:
     """The first topics of each node, when there are few nodes to show."""
-    columns = ["topic", "#records", "#bytes", "#first seq", "#last seq", "durable"]
     found = []
     for sight in survey.nodes:
         topics = sight.object("topics").get("topics", [])
         if topics:
             more = f" (the first {_TOPICS_SHOWN})" if len(topics) > _TOPICS_SHOWN else ""
-            found.append(table(f"{sight.name}: topics{more}", columns, [topic_row(t) for t in topics[:_TOPICS_SHOWN]]))
+            found.append(
+                table(f"{sight.node}: topics{more}", TOPIC_COLUMNS, [topic_row(t) for t in topics[:_TOPICS_SHOWN]])
+            )
     return found
 
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...client import call
-from ...client.answer import Answer
 from ...config.lines import nearest
 from ...config.option import duration_ms, size_bytes
 from ...config.topic import OPTIONS
 from ...errors import ConfigError
 from ..figures import count, fact, moment, size
-from ..screen import say_json, show, table
+from ..screen import say, say_list, table
 from ..target import Target, speaks_to_a_node
 
 if TYPE_CHECKING:
-    from ...client.api import Api
+    from rich.console import RenderableType
+
+
+TOPIC_COLUMNS = ("topic", "#records", "#bytes", "#first seq", "#last seq", "durable")
 
 
 class ListOrShow(click.Group):
@@ -49,13 +52,7 @@ def topics() -> None:
 def list_topics(target: Target, prefix: str) -> None:
     """All topics by name. With --json one line per page of the API."""
     with target.api() as api:
-        pages = all_pages(api, prefix)
-        if target.as_json:
-            for page in pages:
-                say_json(page)
-            return
-        rows = [topic_row(found) for page in pages for found in page.object()["topics"]]
-    show(table(None, ["topic", "#records", "#bytes", "#first seq", "#last seq", "durable"], rows))
+        say_list(api.pages(call.topics(prefix)), target.as_json, "topics", TOPIC_COLUMNS, topic_row)
 
 
 @topics.command("show")
@@ -64,15 +61,7 @@ def list_topics(target: Target, prefix: str) -> None:
 def show_topic(target: Target, name: str) -> None:
     """The state and the configuration of one topic."""
     with target.api() as api:
-        answer = api.ask(call.topic(name))
-    if target.as_json:
-        say_json(answer)
-        return
-    state = answer.object()
-    facts = [(word, _fact(word, state[word])) for word in state if word not in ("config", "performance", "topic")]
-    config = {word: value for word, value in state.get("config", {}).items() if word != "type"}
-    facts += [(word, fact(value)) for word, value in config.items() if value not in (None, 0)]
-    show(table(name, ["", ""], facts))
+        say(api.ask(call.topic(name)), target.as_json, partial(_facts, name))
 
 
 @topics.command("create")
@@ -92,11 +81,7 @@ def create_topic(target: Target, name: str, settings: tuple[str, ...], **options
     fields = _config(options) | dict(_setting(written) for written in settings)
     with target.api() as api:
         answer = api.ask(call.put_topic(name, fields))
-    if target.as_json:
-        say_json(answer)
-    else:
-        done = "created" if answer.object()["created"] else "was there; configured"
-        click.echo(f"{name}: {done}")
+    say(answer, target.as_json, lambda told: f"{name}: {'created' if told['created'] else 'was there; configured'}")
 
 
 @topics.command("set")
@@ -112,11 +97,11 @@ def set_topic(target: Target, name: str, settings: tuple[str, ...]) -> None:
     fields = dict(_setting(written) for written in settings)
     with target.api() as api:
         answer = api.ask(call.patch_topic(name, fields))
-    if target.as_json:
-        say_json(answer)
-    else:
-        config = answer.object()["config"]
-        click.echo(f"{name}: " + ", ".join(f"{key} = {json.dumps(config[key])}" for key in fields))
+    say(
+        answer,
+        target.as_json,
+        lambda told: f"{name}: " + ", ".join(f"{key} = {json.dumps(told['config'][key])}" for key in fields),
+    )
 
 
 @topics.command("delete")
@@ -128,27 +113,21 @@ def delete_topic(target: Target, name: str, forget: bool, if_empty: bool) -> Non
     """Delete a topic on this node. Peers keep theirs; only records newer than the delete come again."""
     with target.api() as api:
         answer = api.ask(call.delete_topic(name, if_empty=if_empty, forget=forget))
-    if target.as_json:
-        say_json(answer)
-    else:
-        click.echo(f"{name}: {'deleted' if answer.object()['deleted'] else 'was not there'}")
-
-
-def all_pages(api: Api, prefix: str = "") -> Iterator[Answer]:
-    """The list of topics, page by page."""
-    cursor: str | None = None
-    while True:
-        page = api.ask(call.topics(prefix, cursor=cursor))
-        yield page
-        cursor = page.object().get("next_cursor")
-        if cursor is None:
-            return
+    say(answer, target.as_json, lambda told: f"{name}: {'deleted' if told['deleted'] else 'was not there'}")
 
 
 def topic_row(topic: dict[str, Any]) -> tuple[str, ...]:
+    """A topic of a list, under TOPIC_COLUMNS."""
     durable = "yes" if topic.get("durable") else ""
     seqs = (str(topic["earliest_seq"]), str(topic["head_seq"]))
     return (topic["topic"], count(topic["count"]), size(topic["bytes"]), *seqs, durable)
+
+
+def _facts(name: str, state: dict[str, Any]) -> RenderableType:
+    facts = [(word, _fact(word, state[word])) for word in state if word not in ("config", "performance", "topic")]
+    config = {word: value for word, value in state.get("config", {}).items() if word != "type"}
+    facts += [(word, fact(value)) for word, value in config.items() if value not in (None, 0)]
+    return table(name, ["", ""], facts)
 
 
 def _fact(word: str, value: Any) -> str:

@@ -8,15 +8,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from ..call import LONGEST_WAIT_MS, Call, topic_path
+from ..call import LONGEST_WAIT_MS, Call, page_query, topic_path
 
 Start = Literal["earliest", "latest"] | int
 
 
-def groups(topic: str, prefix: str = "", page_size: int = 1000, cursor: str | None = None) -> Call:
-    """One page of the groups of a topic by name; ``next_cursor`` in the answer leads to the next."""
-    query = {"page_size": str(page_size), "prefix": prefix, "cursor": cursor or ""}
-    return Call("GET", topic_path(topic) + "/groups", {word: value for word, value in query.items() if value})
+def groups(topic: str) -> Call:
+    """The first page of the groups of a topic by name."""
+    return Call("GET", topic_path(topic) + "/groups", page_query())
 
 
 def group(topic: str, name: str) -> Call:

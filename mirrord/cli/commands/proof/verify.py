@@ -19,7 +19,6 @@ from ...figures import count
 from ...main import FAILED
 from ...screen import show, table
 from ...target import Place, Target, place_named, places_of, trust_of, trusts
-from ..topics import all_pages
 
 if TYPE_CHECKING:
     from ....client.api import Api
@@ -123,7 +122,7 @@ def _pair(word: str) -> tuple[str, str]:
 
 
 def _topics(api: Api) -> set[str]:
-    return {topic["topic"] for page in all_pages(api) for topic in page.object()["topics"]}
+    return {topic["topic"] for page in api.pages(call.topics()) for topic in page.object()["topics"]}
 
 
 def _digest(api: Api, topic: str, at: dict[str, int], deep: bool) -> Digest | None:

@@ -10,7 +10,7 @@ import click
 from ....client import call
 from ....client.call import DiffQuery
 from ...figures import count, size
-from ...screen import say_json
+from ...screen import say
 from ...target import Target, speaks_to_a_node
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ def delete(target: Target, topic: str, before_seq: int | None, tag: str | None, 
         if not yes:
             _confirm(f"delete {_how_many(api, topic, before_seq, tag)} of {topic} for ever?")
         answer = api.ask(call.delete_records(topic, before_seq=before_seq, match=tag))
-    if target.as_json:
-        say_json(answer)
-        return
-    told = answer.object()
-    left = f"{_records(told['count'])}, {size(told['bytes'])} left"
-    click.echo(f"{topic}: {_records(told['deleted'])} deleted; {left}")
+    say(
+        answer,
+        target.as_json,
+        lambda told: (
+            f"{topic}: {_records(told['deleted'])} deleted; {_records(told['count'])}, {size(told['bytes'])} left"
+        ),
+    )
 
 
 def _records(number: int) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 from msgspec import Raw, Struct
 
-from ....client.answer import Answer
 from ....client.call import LONGEST_WAIT_MS
 from ....client.groups import call
 from ....errors import PeerUnreachable, Throttled, Unavailable
@@ -18,11 +17,11 @@ from ...figures import count, duration, moment
 from ...intake.written import Duration, Place
 from ...lines import gap_line, record_line
 from ...patience import Patience
-from ...screen import say_json, show, table
+from ...screen import say, say_list, table
 from ...target import Target, speaks_to_a_node
 
 if TYPE_CHECKING:
-    from ....client.api import Api
+    from rich.console import RenderableType
 
 _COLUMNS = ["group", "#cursor", "#committed to", "#pending", "#lag"]
 _consumer = click.option("--consumer", "-c", required=True, metavar="NAME", help="Who reads: holds what it was given.")
@@ -48,12 +47,7 @@ def groups() -> None:
 def list_groups(target: Target, topic: str) -> None:
     """The groups of TOPIC. With --json one line per page of the API."""
     with target.api() as api:
-        pages = list(_pages(api, topic))
-    if target.as_json:
-        for page in pages:
-            say_json(page)
-        return
-    show(table(None, _COLUMNS, [_row(group) for page in pages for group in page.object()["groups"]]))
+        say_list(api.pages(call.groups(topic)), target.as_json, "groups", _COLUMNS, _row)
 
 
 @groups.command("show")
@@ -63,18 +57,7 @@ def list_groups(target: Target, topic: str) -> None:
 def show_group(target: Target, topic: str, group: str) -> None:
     """How GROUP of TOPIC stands, and who holds what."""
     with target.api() as api:
-        answer = api.ask(call.group(topic, group))
-    if target.as_json:
-        say_json(answer)
-        return
-    told = answer.object()
-    rows = [
-        (one["consumer"], count(one["pending"]), str(one["first_seq"]), duration(one["idle_ms"] / 1000))
-        for one in told["consumers"]
-    ]
-    show(table(f"{group} of {topic}, since {moment(told['created_ms'])}", _COLUMNS, [_row(told)]))
-    if rows:
-        show(table(None, ["consumer", "#pending", "#from seq", "#idle"], rows))
+        say(api.ask(call.group(topic, group)), target.as_json, partial(_standing, topic))
 
 
 @groups.command("read")
@@ -133,12 +116,7 @@ def commit_group(
         raise click.UsageError("name the records by their SEQS, or by --up-to SEQ")
     with target.api() as api:
         answer = api.ask(call.commit(topic, group, consumer, seqs=seqs or None, up_to=up_to))
-    if target.as_json:
-        say_json(answer)
-        return
-    told = answer.object()
-    skipped = f"; not {consumer}'s: {', '.join(map(str, told['skipped']))}" if told["skipped"] else ""
-    click.echo(f"{count(told['committed'])} committed, {count(told['pending'])} pending{skipped}")
+    say(answer, target.as_json, partial(_committed, consumer))
 
 
 @groups.command("reclaim")
@@ -176,12 +154,7 @@ def seek_group(target: Target, topic: str, group: str, to: str | int) -> None:
     """Let GROUP go on from TO: earliest, latest, or after a seq. Nobody holds anything then; makes the group."""
     with target.api() as api:
         answer = api.ask(call.seek(topic, group, to=to))
-    if target.as_json:
-        say_json(answer)
-        return
-    told = answer.object()
-    dropped = f"; {count(told['dropped'])} records are pending no longer" if told["dropped"] else ""
-    click.echo(f"{group} {'begins' if told['created'] else 'goes on'} after seq {told['cursor']}{dropped}")
+    say(answer, target.as_json, partial(_moved, group))
 
 
 @groups.command("delete")
@@ -192,20 +165,28 @@ def delete_group(target: Target, topic: str, group: str) -> None:
     """Forget GROUP: its cursor and what is pending. The records stay."""
     with target.api() as api:
         answer = api.ask(call.delete_group(topic, group))
-    if target.as_json:
-        say_json(answer)
-    else:
-        click.echo(f"{group} of {topic}: {'deleted' if answer.object()['deleted'] else 'was not there'}")
+    say(answer, target.as_json, lambda told: f"{group} of {topic}: {'deleted' if told['deleted'] else 'was not there'}")
 
 
-def _pages(api: Api, topic: str) -> Iterator[Answer]:
-    cursor: str | None = None
-    while True:
-        page = api.ask(call.groups(topic, cursor=cursor))
-        yield page
-        cursor = page.object().get("next_cursor")
-        if cursor is None:
-            return
+def _standing(topic: str, told: dict[str, Any]) -> RenderableType:
+    from rich.console import Group
+
+    rows = [
+        (one["consumer"], count(one["pending"]), str(one["first_seq"]), duration(one["idle_ms"] / 1000))
+        for one in told["consumers"]
+    ]
+    whole = table(f"{told['group']} of {topic}, since {moment(told['created_ms'])}", _COLUMNS, [_row(told)])
+    return Group(whole, table(None, ["consumer", "#pending", "#from seq", "#idle"], rows)) if rows else whole
+
+
+def _committed(consumer: str, told: dict[str, Any]) -> str:
+    skipped = f"; not {consumer}'s: {', '.join(map(str, told['skipped']))}" if told["skipped"] else ""
+    return f"{count(told['committed'])} committed, {count(told['pending'])} pending{skipped}"
+
+
+def _moved(group: str, told: dict[str, Any]) -> str:
+    dropped = f"; {count(told['dropped'])} records are pending no longer" if told["dropped"] else ""
+    return f"{group} {'begins' if told['created'] else 'goes on'} after seq {told['cursor']}{dropped}"
 
 
 def _row(group: dict[str, Any]) -> tuple[Cell, ...]:

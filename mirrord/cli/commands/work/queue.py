@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ....client import call as topics
-from ....client.answer import Answer
 from ....client.queues import call
 from ...figures import count, duration, fact, harmless
 from ...intake.written import Duration
 from ...lines import payload
 from ...patience import Patience
-from ...screen import say_json, show, table
+from ...screen import say, say_json, show, table
 from ...target import Target, speaks_to_a_node
 from .worker import Worker
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _SETTINGS = ("lease_ms", "claim_jitter_ms", "max_deliveries", "dead_letter", "leases_durable")
 
@@ -39,16 +42,7 @@ def queue() -> None:
 def show_queue(target: Target, name: str) -> None:
     """How many jobs of NAME are ready, leased and set aside, and how it is set."""
     with target.api() as api:
-        answer = api.ask(topics.topic(name))
-    if target.as_json:
-        say_json(answer)
-        return
-    told = answer.object()
-    if "queue" not in told:
-        raise click.ClickException(f"{name} is a log, not a queue, and stays one")
-    facts = [(word.replace("_", " "), fact(value)) for word, value in told["queue"].items()]
-    facts += [(word, fact(told["config"][word])) for word in _SETTINGS if told["config"].get(word) is not None]
-    show(table(name, ["", ""], facts))
+        say(api.ask(topics.topic(name)), target.as_json, partial(_standing, name))
 
 
 @queue.command("claim")
@@ -80,7 +74,8 @@ def ack(target: Target, name: str, leased: tuple[str, ...], worker: str) -> None
     """These jobs are done, and gone for ever."""
     seqs, lease_ids = _read_leased(leased)
     with target.api() as api:
-        _tell(target, api.ask(call.ack(name, worker, seqs, lease_ids)), "acked", "done")
+        answer = api.ask(call.ack(name, worker, seqs, lease_ids))
+    say(answer, target.as_json, partial(_settled, "acked", "done"))
 
 
 @queue.command("nack")
@@ -93,7 +88,8 @@ def nack(target: Target, name: str, leased: tuple[str, ...], worker: str, delay:
     """Give these jobs back: another worker gets them."""
     seqs, lease_ids = _read_leased(leased)
     with target.api() as api:
-        _tell(target, api.ask(call.nack(name, worker, seqs, lease_ids, delay_ms=delay)), "nacked", "given back")
+        answer = api.ask(call.nack(name, worker, seqs, lease_ids, delay_ms=delay))
+    say(answer, target.as_json, partial(_settled, "nacked", "given back"))
 
 
 @queue.command("extend")
@@ -106,7 +102,8 @@ def extend(target: Target, name: str, leased: tuple[str, ...], worker: str, leas
     """Hold these jobs for longer."""
     seqs, lease_ids = _read_leased(leased)
     with target.api() as api:
-        _tell(target, api.ask(call.extend(name, worker, seqs, lease_ids, lease_ms=lease)), "extended", "held on")
+        answer = api.ask(call.extend(name, worker, seqs, lease_ids, lease_ms=lease))
+    say(answer, target.as_json, partial(_settled, "extended", "held on"))
 
 
 @queue.command("work", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -155,10 +152,14 @@ def _job_row(job: dict[str, Any], now_ms: int) -> tuple[str, ...]:
     return (name, left, count(job["deliveries"]), job.get("$tag") or "", payload(job["data"], text=False))
 
 
-def _tell(target: Target, answer: Answer, field: str, words: str) -> None:
-    if target.as_json:
-        say_json(answer)
-        return
-    told = answer.object()
+def _standing(name: str, told: dict[str, Any]) -> RenderableType:
+    if "queue" not in told:
+        raise click.ClickException(f"{name} is a log, not a queue, and stays one")
+    facts = [(word.replace("_", " "), fact(value)) for word, value in told["queue"].items()]
+    facts += [(word, fact(told["config"][word])) for word in _SETTINGS if told["config"].get(word) is not None]
+    return table(name, ["", ""], facts)
+
+
+def _settled(field: str, words: str, told: dict[str, Any]) -> str:
     skipped = f"; not held any more: {', '.join(map(str, told['skipped']))}" if told["skipped"] else ""
-    click.echo(f"{count(told[field])} {words}{skipped}")
+    return f"{count(told[field])} {words}{skipped}"
