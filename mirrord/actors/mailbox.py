@@ -65,6 +65,10 @@ class Envelope(Generic[M]):
                 return trio.lowlevel.Abort.SUCCEEDED
 
             await trio.lowlevel.wait_task_rescheduled(abort)
+        return self.told()
+
+    def told(self) -> Any:
+        """The answer of one that is ``done``; raises what it was refused with."""
         if self._error is not None:
             # One error may refuse many askers: tracebacks must not pile up on it.
             raise copy(self._error).with_traceback(None)
@@ -77,7 +81,7 @@ class Mailbox(Generic[M]):
     def __init__(self, room: int = 4096) -> None:
         self._room = room
         self.at_once: Callable[[Envelope[M]], bool] | None = None
-        """The actor's own way to answer a lone message while it sleeps, in the asker's task; False: not this one."""
+        """The actor's own way to decide a lone message while it sleeps, in the asker's task; False: not this one."""
         self._waiting: deque[Envelope[M]] = deque()
         self._open: dict[Envelope[M], None] = {}
         self._reader: trio.lowlevel.Task | None = None
@@ -92,6 +96,8 @@ class Mailbox(Generic[M]):
         if self._reader is not None:
             if self.at_once is not None and self.at_once(envelope):
                 self._handled += 1
+                if not envelope.done:
+                    self._open[envelope] = None
                 return envelope
             trio.lowlevel.reschedule(self._reader)
             self._reader = None

@@ -6,10 +6,13 @@ commit), one carries dead letters over. The lease table is in memory; with ``lea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from math import inf
+from typing import Any
 
 import trio
+from msgspec import Struct
 
 from ..actors.bell import Ear
 from ..actors.mailbox import Envelope, Mailbox
@@ -24,13 +27,22 @@ from .leasing.foreman import Foreman, Letter
 from .leasing.leases import Lease, Leases
 from .leasing.letters import letter
 from .leasing.marks import Marks
-from .leasing.messages import Claim, Counts, Look, Message
+from .leasing.messages import Ack, Claim, Counts, Extend, Look, Message, Nack
 from .leasing.stock import Stock
 
 MOST_AT_ONCE = 256
 MOST_ERASED = 10_000  # seqs in one commit
 AGAIN_S = 1.0  # after a disk refused, and while peers may still tell what was settled
 BURIED_S = 1.0  # a claim waits so long for the dead letters that it found
+
+
+class UnderWay(Struct, frozen=True):
+    """A commit that is asked for: who waits for it, and what it erases."""
+
+    pending: list[Pending]
+    seqs: tuple[int, ...]
+    leases: Leases
+    envelope: Envelope[Any]
 
 
 class Queue:
@@ -44,7 +56,8 @@ class Queue:
         self.over = False  # the topic was deleted: this object does nothing more
         self._ground, self._left = ground, left
         self._sure_in = 0  # the life in which peers have told all that was settled
-        self._looking = False
+        self._looking = self._in_doubt = False
+        self._under_way: UnderWay | None = None
         self._due, self._letters = trio.Event(), trio.Event()
         self._buried = trio.Event()
         self._make_books(number)
@@ -53,17 +66,20 @@ class Queue:
 
     async def live(self) -> None:
         """One life: read back what outlives a restart, then take turns. Ends when the topic was deleted."""
+        self._under_way = None  # who waited for it was told that the life before ended
         try:
             async with trio.open_nursery() as nursery:
                 await self._begin()
                 nursery.start_soon(self._hear)
                 nursery.start_soon(self._keep)
                 nursery.start_soon(self._bury)
+                self.mailbox.at_once = self._take_lone
                 while not self.topic.about.deleted:
                     await self._turn(await self._next())
                 self.over = True
                 nursery.cancel_scope.cancel()
         finally:
+            self.mailbox.at_once = None
             self.foreman.refuse_all(self._why_over())
         self._left(self)
 
@@ -97,6 +113,7 @@ class Queue:
     async def _begin(self) -> None:
         await self.topic.mailbox.ask(Commit(()))  # what an earlier life left on its way stands or is refused by now
         self.foreman.refuse_all(self._why_over())
+        self._in_doubt = False
         self._make_books(self.number)
         if self._ends:
             await self.topic.mailbox.ask(Commit(tuple(self._ends)))
@@ -115,8 +132,32 @@ class Queue:
     async def _turn(self, envelopes: Sequence[Envelope[Message]]) -> None:
         self._looking = False
         await self.topic.expire()
-        if self.topic.log_id_hex != self._log_id and not self.topic.about.deleted:
+        if self._in_doubt or (self.topic.log_id_hex != self._log_id and not self.topic.about.deleted):
             await self._begin()
+        fault = self._take(envelopes)
+        while fault is None and self.foreman.serve():
+            self._wake()
+            await trio.lowlevel.checkpoint()
+        self._wake()
+
+    def _take_lone(self, envelope: Envelope[Message]) -> bool:
+        """A claim or a settlement while the queue sleeps, decided where it was asked: that spares the rounds of the
+        event loop until its task and the one that commits have had their turns. Not where the time or push streams
+        have a say, for the task sleeps until the moment that it knows of."""
+        topic, books = self.topic, self.books
+        if not isinstance(envelope.message, Claim | Ack | Nack | Extend) or books.crew or topic.config.claim_jitter_ms:
+            return False
+        if self._in_doubt or topic.about.deleted or topic.log_id_hex != self._log_id or topic.has_expired():
+            return False
+        self._in_doubt = True
+        if self._take((envelope,)) is None:
+            self.foreman.serve()
+        self._wake()
+        self._in_doubt = False
+        return True
+
+    def _take(self, envelopes: Iterable[Envelope[Message]]) -> MirrordError | None:
+        """Each is decided, waits for ``serve``, or is refused; why none may be served."""
         self._make_current()
         fault = self._may_not_grant()
         for envelope in envelopes:
@@ -126,10 +167,7 @@ class Queue:
                 self.foreman.on(envelope)
         if isinstance(fault, HomeUnreachable):
             self.foreman.refuse_all(fault)
-        while fault is None and self.foreman.serve():
-            self._wake()
-            await trio.lowlevel.checkpoint()
-        self._wake()
+        return fault
 
     def _make_current(self) -> None:
         """Leases whose time is over, and those of records that went from the topic, are none."""
@@ -165,7 +203,7 @@ class Queue:
         self.books.now, self.books.config = self._moment(), self.topic.config
 
     def _wake(self) -> None:
-        if self.books.pending:
+        if self._commit():
             self._due.set()
         if self.foreman.letters:
             self._letters.set()
@@ -188,14 +226,28 @@ class Queue:
 
     # ---- commits ---------------------------------------------------------------------------------
 
+    def _commit(self) -> bool:
+        """Have committed what must be, all that waits at once. Whether that is on its way; else nothing was to be
+        done, or it stands already and all were told."""
+        while self._under_way is None and self.books.pending:
+            pending = self._first_pending()
+            seqs = tuple([seq for one in pending for seq in one.seqs])
+            envelope = self._erase(seqs, tuple([change for one in pending for change in one.changes]))
+            self._under_way = UnderWay(pending, seqs, self.books.leases, envelope)
+            if envelope.done:
+                self._tell()
+        return self._under_way is not None
+
     async def _keep(self) -> None:
-        """Have committed what must be, all that waits at once, and tell those who wait for it."""
+        """Wait for what is on its way to the disk, and tell those who wait for it."""
         while True:
             await self._due.wait()
             self._due = trio.Event()
-            while self.books.pending:
-                await self._commit(self._first_pending())
-            self._look()
+            while self._commit():
+                if self._under_way is not None:
+                    with suppress(MirrordError):
+                        await self._under_way.envelope.wait()
+                    self._tell()
 
     def _first_pending(self) -> list[Pending]:
         taken, seqs, waiting = 0, 0, self.books.pending
@@ -205,31 +257,36 @@ class Queue:
         self.books.pending = waiting[taken:]
         return waiting[:taken]
 
-    async def _commit(self, pending: list[Pending]) -> None:
-        seqs = tuple(seq for one in pending for seq in one.seqs)
-        changes = tuple(change for one in pending for change in one.changes)
-        leases = self.books.leases
+    def _tell(self) -> None:
+        """The commit that was on its way stands, or was refused."""
+        done, self._under_way = self._under_way, None
+        self._look_at_clock()
+        if done is None:
+            return
         try:
-            gone = await self._erase(seqs, changes)
+            gone = self._gone(done.envelope.told())
         except MirrordError as error:
-            self._look_at_clock()
-            for one in pending:
+            for one in done.pending:
                 one.refused(error)
             return
-        self._look_at_clock()
-        leases.left(seqs)  # all of them, before the first is told how many are ready
-        for one in pending:
+        done.leases.left(done.seqs)  # all of them, before the first is told how many are ready
+        for one in done.pending:
             one.then(gone)
+        if self.books.crew.hungry:
+            self._look()
 
-    async def _erase(self, seqs: tuple[int, ...], changes: tuple[Change, ...]) -> frozenset[int]:
-        """Those of the seqs that were live. Marks are refused by a log that took the place of theirs."""
+    def _erase(self, seqs: tuple[int, ...], changes: tuple[Change, ...]) -> Envelope[Any]:
+        """Ask for it. Marks are refused by a log that took the place of theirs."""
         if not seqs or self.topic.log_id_hex != self._log_id:
-            await self.topic.mailbox.ask(Commit(changes, self._log_id))
-            return frozenset()
+            return self.topic.mailbox.put(Commit(changes, self._log_id), bounded_elsewhere=True)
         travels = self._ground.mirrored(self.topic.topic)
-        erased: Erased = await self.topic.mailbox.ask(Erase(seqs, changes, travels))
-        self._accounted += len(erased.seqs)
-        return frozenset(erased.seqs)
+        return self.topic.mailbox.put(Erase(seqs, changes, travels), bounded_elsewhere=True)
+
+    def _gone(self, told: Erased | None) -> frozenset[int]:
+        """Those of the seqs that were live."""
+        gone = frozenset(told.seqs) if told is not None else frozenset[int]()
+        self._accounted += len(gone)
+        return gone
 
     # ---- dead letters ----------------------------------------------------------------------------
 
@@ -275,7 +332,7 @@ class Queue:
         books, seqs = foreman.books, tuple(foreman.moved)
         count = books.dead_lettered + len(seqs)
         try:
-            await self._erase(seqs, books.marks.gone(seqs, count))
+            self._gone(await self._erase(seqs, books.marks.gone(seqs, count)).wait())
         except MirrordError:
             return False
         foreman.moved = foreman.moved[len(seqs) :]

@@ -170,6 +170,7 @@ def test_settlements_are_said_anew(two: Two, jobs: str) -> None:
         daemon.kill()
         shutil.rmtree(two.folder / name)
         daemon.start()
+        until(partial(_state, daemon.api, jobs))
         _seen(daemon.api, jobs, *range(75, 100))
         until(are_one)
     until(lambda: two.fra.api.post(f"/v0/topics/{jobs}/claim", json={"node": "w", "max": 1}).status_code == 200)

@@ -13,12 +13,14 @@ from mirrord.actors.bell import Ear
 from mirrord.errors import HomeUnreachable, NotReady, StorageFailed, TopicNotFound
 from mirrord.queues.leasing.messages import Worker
 from mirrord.queues.queues import first_number
+from mirrord.storage.inline import InlineJournal
+from mirrord.storage.journal import Journal
 from mirrord.storage.life import LifeRecord
 from mirrord.storage.memory import MemoryStore
 from mirrord.storage.memory.store import Fault
 from mirrord.topics.messages import Configure, Delete
 
-from ..topics.rig import config
+from ..topics.rig import Clock, config
 from .rig import QueueRig, texts
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
@@ -244,6 +246,43 @@ async def test_a_full_stream_gets_more_when_its_own_lease_runs_out() -> None:
         assert await _next(worker, 1.5) == ["a"]
         await rig.ack(1)
         assert await _next(worker) == ["b"]
+
+
+@pytest.mark.parametrize("journal", [InlineJournal, Journal])
+async def test_an_ack_makes_room_for_the_next_job(journal: type[Journal]) -> None:
+    """Also where the ack's commit stands the moment that it is asked for: no stream waits for something else to
+    happen."""
+    rig = QueueRig()
+    rig.journals, rig.clock = journal, Clock()
+    async with rig.queueing():
+        await rig.append("a", "b", "c")
+        worker = await rig.attach(1, lease_ms=600_000)
+        for seq, text in enumerate("abc", 1):
+            assert await _next(worker) == [text]
+            assert (await rig.ack(seq)).done == 1
+
+
+@pytest.mark.parametrize("durable", [False, True])
+async def test_what_is_asked_alone_is_decided_where_it_is_asked(durable: bool) -> None:
+    """Claims and settlements give the same answers that the queue's own task gives, whoever decides."""
+    rig = QueueRig(leases_durable=durable, max_deliveries=2, dead_letter="dead")
+    rig.journals, rig.clock = Journal, Clock()
+    async with rig.queueing():
+        await rig.append("a", "b")
+        (first,) = await rig.claim()
+        assert (await rig.claim(node="other"))[0].job.seq == 2
+        assert (await rig.ack(1, node="other")).skipped == [1]
+        assert (await rig.nack(2, node="other")).done == 1
+        (again,) = await rig.claim(node="other")
+        assert (again.number, again.deliveries) == (first.number + 2, 2)
+        assert (await rig.extend(1, lease_ms=5000)).deadlines.keys() == {1}
+        done = await rig.ack(1, numbers=(first.number,))
+        assert (done.done, done.ready, done.in_flight) == (1, 0, 1)
+        await rig.nack(2, node="other")
+        assert await rig.claim() == []
+        await rig.queues.buried(rig.topic)
+        assert [record["data"] for record in await rig.records("dead")] == ["b"]
+        assert rig.counts == (0, 0, 1)
 
 
 async def test_a_stream_that_ends_gives_back_at_once() -> None:
