@@ -11,8 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mirrord.testing.cluster.local import free_ports
+
 from ..certificates import Authority
-from .daemon import ROOT, Daemon, free_ports, until
+from .daemon import Daemon, until
 
 PAIR = """
 [cluster]
@@ -151,6 +153,22 @@ def test_the_feed_of_a_key_that_went_ends(folder: Path, pairs: list[Pair]) -> No
     assert "unauthorized" in str(pair.link()["reason"])
 
 
+def test_the_feed_of_a_key_that_may_less_is_looked_at_anew(folder: Path, pairs: list[Pair]) -> None:
+    """What its prefixes no longer cover is brought no more: the feed ends, and is refused as the key now is."""
+    pair = Pair(folder, link='key = "file:iad.txt"')
+    pairs.append(pair)
+    pair.append("m:1")
+    until(lambda: pair.arrived("m:1"))
+    folder.joinpath("keys.txt").write_text("root\niad-key:peer:other\n")
+    pair.daemons[0].reload()
+    until(lambda: pair.link()["state"] == "refused")
+    assert "forbidden" in str(pair.link()["reason"])
+    folder.joinpath("keys.txt").write_text("root\niad-key:peer:m\n")
+    pair.daemons[0].reload()
+    pair.append("m:2")
+    until(lambda: pair.arrived("m:2"))
+
+
 def test_nodes_that_know_each_other_by_certificate(folder: Path, pairs: list[Pair]) -> None:
     """Mutual TLS: the link shows the node's own certificate; a key opens no feed any more, only a certificate does."""
     authority = Authority(folder / "certs")
@@ -178,7 +196,7 @@ def test_the_command_line_speaks_tls(folder: Path, pairs: list[Pair]) -> None:
 
     def topics(*where: str) -> subprocess.CompletedProcess[str]:
         command = (sys.executable, "-m", "mirrord", "topics", "--key", "root", "--json", *where)
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert '"m:1"' in topics("--file", str(pair.file), "--node", "fra").stdout
     assert '"m:1"' in topics("--url", url, "--ca", str(authority.ca)).stdout
