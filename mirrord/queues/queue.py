@@ -1,7 +1,8 @@
 """The queue's task: takes all that waits, lets the foreman decide, has it committed in the topic's turn, answers.
 
 Three small tasks beside it: one hears the topic's bell, one has settlements committed (acks of many callers in one
-commit), one carries dead letters over. The lease table is in memory; with ``leases_durable`` it lies in marks as well.
+commit), one carries dead letters over (``burial.py``). The lease table is in memory; with ``leases_durable`` it lies in
+marks as well.
 """
 
 from __future__ import annotations
@@ -17,15 +18,14 @@ from msgspec import Struct
 from ..actors.bell import Ear
 from ..actors.mailbox import Envelope, Mailbox
 from ..errors import ActorDied, HomeUnreachable, MirrordError, NotReady, TopicNotFound
-from ..records.batch import batches_of
 from ..storage.store import Change
-from ..topics.messages import Append, Commit, Erase, Erased
+from ..topics.messages import Commit, Erase, Erased
 from ..topics.topic import Topic
+from .burial import Burial
 from .ground import Ground, home_of
 from .leasing.books import Books, Moment, Pending
-from .leasing.foreman import Foreman, Letter
+from .leasing.foreman import Foreman
 from .leasing.leases import Lease, Leases
-from .leasing.letters import letter
 from .leasing.marks import Marks
 from .leasing.messages import Ack, Claim, Counts, Extend, Look, Message, Nack
 from .leasing.stock import Stock
@@ -33,7 +33,6 @@ from .leasing.stock import Stock
 MOST_AT_ONCE = 256
 MOST_ERASED = 10_000  # seqs in one commit
 AGAIN_S = 1.0  # after a disk refused, and while peers may still tell what was settled
-BURIED_S = 1.0  # a claim waits so long for the dead letters that it found
 
 
 class UnderWay(Struct, frozen=True):
@@ -54,12 +53,11 @@ class Queue:
         self.topic = topic
         self.mailbox: Mailbox[Message] = Mailbox(ground.room)
         self.over = False  # the topic was deleted: this object does nothing more
-        self._ground, self._left = ground, left
+        self.ground, self._left = ground, left
         self._sure_in = 0  # the life in which peers have told all that was settled
         self._looking = self._in_doubt = False
         self._under_way: UnderWay | None = None
-        self._due, self._letters = trio.Event(), trio.Event()
-        self._buried = trio.Event()
+        self._due, self.burial = trio.Event(), Burial(self)
         self._make_books(number)
 
     # ---- life ------------------------------------------------------------------------------------
@@ -72,7 +70,7 @@ class Queue:
                 await self._begin()
                 nursery.start_soon(self._hear)
                 nursery.start_soon(self._keep)
-                nursery.start_soon(self._bury)
+                nursery.start_soon(self.burial.live)
                 self.mailbox.at_once = self._take_lone
                 while not self.topic.about.deleted:
                     await self._turn(await self._next())
@@ -91,10 +89,10 @@ class Queue:
     def _make_books(self, number: int) -> None:
         topic = self.topic
         self._log_id, self._accounted = topic.log_id_hex, topic.removed
-        leases = Leases(number, self._ground.most_leases)
+        leases = Leases(number, self.ground.most_leases)
         books = self.books = Books(Stock(topic), Marks(topic.tid, self._log_id), leases, lambda: topic.count)
         self.foreman = Foreman(books)
-        self._look_at_clock()
+        self.look_at_clock()
         kept = books.marks.read(topic.reads.marks(books.marks.prefix))
         books.dead_lettered = kept.dead_lettered
         moved = self.foreman.moved = [seq for seq in kept.moved if topic.is_live(seq)]
@@ -117,7 +115,7 @@ class Queue:
         self._make_books(self.number)
         if self._ends:
             await self.topic.mailbox.ask(Commit(tuple(self._ends)))
-        self._letters.set()
+        self.burial.look()
 
     # ---- turns -----------------------------------------------------------------------------------
 
@@ -171,14 +169,14 @@ class Queue:
 
     def _make_current(self) -> None:
         """Leases whose time is over, and those of records that went from the topic, are none."""
-        self._look_at_clock()
+        self.look_at_clock()
         self.books.elapse()
         if self.topic.removed != self._accounted:
             self._accounted = self.topic.removed
             self.books.purge()
 
     def _may_not_grant(self) -> MirrordError | None:
-        home, here = home_of(self.topic, self._ground.node), self._ground.node
+        home, here = home_of(self.topic, self.ground.node), self.ground.node
         if home != here:
             return HomeUnreachable(f"{home} grants the leases of {self.topic.topic}, not {here}", {"home": home})
         if self._is_unsure():
@@ -187,28 +185,28 @@ class Queue:
         return None
 
     def _is_unsure(self) -> bool:
-        life = self._ground.life
+        life = self.ground.life
         if life.reason is None or self._sure_in == life.record.number:
             return False
-        if self._ground.unsure(self.topic.topic):
+        if self.ground.unsure(self.topic.topic):
             return True
         self._sure_in = life.record.number
         return False
 
     def _moment(self) -> Moment:
-        clock = self._ground.clock
+        clock = self.ground.clock
         return Moment(int(clock.monotonic() * 1000), clock.wall_ms())
 
-    def _look_at_clock(self) -> None:
+    def look_at_clock(self) -> None:
         self.books.now, self.books.config = self._moment(), self.topic.config
 
     def _wake(self) -> None:
         if self._commit():
             self._due.set()
         if self.foreman.letters:
-            self._letters.set()
+            self.burial.look()
 
-    def _look(self) -> None:
+    def look(self) -> None:
         if not self._looking:
             self._looking = True
             self.mailbox.put(Look(), bounded_elsewhere=True)
@@ -220,7 +218,7 @@ class Queue:
             while True:
                 await ear.wait()
                 if self.books.crew or self.topic.about.deleted:
-                    self._look()
+                    self.look()
         finally:
             ear.close()
 
@@ -232,7 +230,7 @@ class Queue:
         while self._under_way is None and self.books.pending:
             pending = self._first_pending()
             seqs = tuple([seq for one in pending for seq in one.seqs])
-            envelope = self._erase(seqs, tuple([change for one in pending for change in one.changes]))
+            envelope = self.erase(seqs, tuple([change for one in pending for change in one.changes]))
             self._under_way = UnderWay(pending, seqs, self.books.leases, envelope)
             if envelope.done:
                 self._tell()
@@ -260,11 +258,11 @@ class Queue:
     def _tell(self) -> None:
         """The commit that was on its way stands, or was refused."""
         done, self._under_way = self._under_way, None
-        self._look_at_clock()
+        self.look_at_clock()
         if done is None:
             return
         try:
-            gone = self._gone(done.envelope.told())
+            gone = self.account(done.envelope.told())
         except MirrordError as error:
             for one in done.pending:
                 one.refused(error)
@@ -273,75 +271,20 @@ class Queue:
         for one in done.pending:
             one.then(gone)
         if self.books.crew.hungry:
-            self._look()
+            self.look()
 
-    def _erase(self, seqs: tuple[int, ...], changes: tuple[Change, ...]) -> Envelope[Any]:
+    def erase(self, seqs: tuple[int, ...], changes: tuple[Change, ...]) -> Envelope[Any]:
         """Ask for it. Marks are refused by a log that took the place of theirs."""
         if not seqs or self.topic.log_id_hex != self._log_id:
             return self.topic.mailbox.put(Commit(changes, self._log_id), bounded_elsewhere=True)
-        travels = self._ground.mirrored(self.topic.topic)
+        travels = self.ground.mirrored(self.topic.topic)
         return self.topic.mailbox.put(Erase(seqs, changes, travels), bounded_elsewhere=True)
 
-    def _gone(self, told: Erased | None) -> frozenset[int]:
+    def account(self, told: Erased | None) -> frozenset[int]:
         """Those of the seqs that were live."""
         gone = frozenset(told.seqs) if told is not None else frozenset[int]()
         self._accounted += len(gone)
         return gone
-
-    # ---- dead letters ----------------------------------------------------------------------------
-
-    async def _bury(self) -> None:
-        """Carry records that had their last delivery over: first a copy with a mark, then the deletion with its end.
-        So a crash in between neither loses nor doubles one."""
-        while True:
-            self._buried.set()
-            await self._letters.wait()
-            self._letters, self._buried = trio.Event(), trio.Event()
-            foreman, books = self.foreman, self.books
-            while foreman.moved or foreman.letters:
-                letters, foreman.letters = foreman.letters[:MOST_AT_ONCE], foreman.letters[MOST_AT_ONCE:]
-                if letters and await self._copy(books, letters):
-                    foreman.moved += [one.job.seq for one in letters]
-                if foreman.moved and not await self._let_go(foreman):
-                    await trio.sleep(AGAIN_S)
-            self._look()
-
-    async def buried(self) -> None:
-        """Until the dead letters that were found are where they belong; not longer than a moment, for their topic may
-        refuse them."""
-        with trio.move_on_after(BURIED_S):
-            while self.foreman.letters or self.foreman.moved or not self._buried.is_set():
-                await self._buried.wait()
-                await trio.lowlevel.checkpoint()
-
-    async def _copy(self, books: Books, letters: list[Letter]) -> bool:
-        topic, seqs = self.topic, [one.job.seq for one in letters]
-        drafts = [letter(one.job, topic.topic, one.deliveries, self._origin) for one in letters]
-        # What dies with the process needs no mark: neither the record nor the mark would be found again.
-        marks = books.marks.moved(seqs) if topic.config.durability != "ephemeral" else ()
-        try:
-            dead, _ = await self._ground.registry.ensure(topic.config.dead_letter or "")
-            await dead.kept(Append(batches_of(drafts), changes=marks))
-        except MirrordError:  # it is full, or the disk refuses: they stay, and later claims try again
-            self._look_at_clock()
-            books.leases.stay(seqs, books.stock, books.now.ms, books.now.ms + int(AGAIN_S * 1000))
-            return False
-        return True
-
-    async def _let_go(self, foreman: Foreman) -> bool:
-        books, seqs = foreman.books, tuple(foreman.moved)
-        count = books.dead_lettered + len(seqs)
-        try:
-            self._gone(await self._erase(seqs, books.marks.gone(seqs, count)).wait())
-        except MirrordError:
-            return False
-        foreman.moved = foreman.moved[len(seqs) :]
-        books.dead_lettered = count
-        books.leases.left(seqs)
-        return True
-
-    def _origin(self, strand: int) -> str:
-        return self.topic.face(strand).origin
 
     # ---- numbers ---------------------------------------------------------------------------------
 
@@ -354,5 +297,5 @@ class Queue:
         """As of now."""
         self._make_current()
         if self.books.crew.hungry:
-            self._look()
+            self.look()
         return self.foreman.counts()

@@ -84,7 +84,7 @@ class Queues:
         """Until the dead letters that a claim found are where they belong, or a moment has passed."""
         queue = self._queues.get(topic.topic)
         if queue is not None and topic.config.dead_letter is not None:
-            await queue.buried()
+            await queue.burial.over()
 
     def tell(self, topic: Topic, message: Message) -> None:
         """The same without an answer; a queue that is gone needs not to hear it."""

@@ -44,7 +44,7 @@ MAY_WAIT = frozenset({
     "client/records/follow.py", "client/sending/producer.py", "client/sending/receipt.py",
     "sync/thread.py",
     "links/feeds/feed.py", "links/intake.py", "links/link.py", "links/peer.py", "links/pull.py", "links/switchboard.py",
-    "groups/keeper.py", "node.py", "queues/home.py", "queues/queue.py", "routers/memory.py",
+    "groups/keeper.py", "node.py", "queues/burial.py", "queues/home.py", "queues/queue.py", "routers/memory.py",
     "routers/router.py", "routers/routers.py", "serve.py",
     "storage/inline.py", "storage/journal.py", "storage/sqlite/checkpoint.py", "storage/sqlite/directory.py",
     "storage/turns.py",

@@ -1,0 +1,86 @@
+"""Dead letters: records that had their last delivery are carried over to the topic that the queue names, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..errors import MirrordError
+from ..records.batch import batches_of
+from ..topics.messages import Append
+from .leasing.books import Books
+from .leasing.foreman import Foreman, Letter
+from .leasing.letters import letter
+
+if TYPE_CHECKING:
+    from .queue import Queue
+
+MOST_AT_ONCE = 256
+AGAIN_S = 1.0  # after a disk refused
+BURIED_S = 1.0  # a claim waits so long for the dead letters that it found
+
+
+class Burial:
+    """One queue's. ``live`` is a task of the queue's."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._letters, self._buried = trio.Event(), trio.Event()
+
+    def look(self) -> None:
+        """There may be dead letters."""
+        self._letters.set()
+
+    async def live(self) -> None:
+        """First a copy with a mark, then the deletion with its end: so a crash in between neither loses nor doubles
+        one."""
+        while True:
+            self._buried.set()
+            await self._letters.wait()
+            self._letters, self._buried = trio.Event(), trio.Event()
+            foreman, books = self._queue.foreman, self._queue.books
+            while foreman.moved or foreman.letters:
+                letters, foreman.letters = foreman.letters[:MOST_AT_ONCE], foreman.letters[MOST_AT_ONCE:]
+                if letters and await self._copy(books, letters):
+                    foreman.moved += [one.job.seq for one in letters]
+                if foreman.moved and not await self._let_go(foreman):
+                    await trio.sleep(AGAIN_S)
+            self._queue.look()
+
+    async def over(self) -> None:
+        """Until the dead letters that were found are where they belong; not longer than a moment, for their topic may
+        refuse them."""
+        with trio.move_on_after(BURIED_S):
+            while self._queue.foreman.letters or self._queue.foreman.moved or not self._buried.is_set():
+                await self._buried.wait()
+                await trio.lowlevel.checkpoint()
+
+    async def _copy(self, books: Books, letters: list[Letter]) -> bool:
+        topic, seqs = self._queue.topic, [one.job.seq for one in letters]
+        drafts = [letter(one.job, topic.topic, one.deliveries, self._origin) for one in letters]
+        # What dies with the process needs no mark: neither the record nor the mark would be found again.
+        marks = books.marks.moved(seqs) if topic.config.durability != "ephemeral" else ()
+        try:
+            dead, _ = await self._queue.ground.registry.ensure(topic.config.dead_letter or "")
+            await dead.kept(Append(batches_of(drafts), changes=marks))
+        except MirrordError:  # it is full, or the disk refuses: they stay, and later claims try again
+            self._queue.look_at_clock()
+            books.leases.stay(seqs, books.stock, books.now.ms, books.now.ms + int(AGAIN_S * 1000))
+            return False
+        return True
+
+    async def _let_go(self, foreman: Foreman) -> bool:
+        books, seqs = foreman.books, tuple(foreman.moved)
+        count = books.dead_lettered + len(seqs)
+        try:
+            self._queue.account(await self._queue.erase(seqs, books.marks.gone(seqs, count)).wait())
+        except MirrordError:
+            return False
+        foreman.moved = foreman.moved[len(seqs) :]
+        books.dead_lettered = count
+        books.leases.left(seqs)
+        return True
+
+    def _origin(self, strand: int) -> str:
+        return self._queue.topic.face(strand).origin
