@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
 
-from mirrord.errors import GroupNotFound, InvalidRequest, StorageFailed, Throttled, TopicNotFound
+from mirrord.errors import GroupNotFound, InvalidRequest, MirrordError, StorageFailed, Throttled, TopicNotFound
 from mirrord.groups import keeper, texts
 from mirrord.groups.messages import After, Drop, ListGroups, Read, Seek, Tell
 from mirrord.groups.turn import Bounds
+from mirrord.storage.inline import InlineJournal
+from mirrord.storage.journal import Journal
 from mirrord.storage.memory import Fault, MemoryStore
 from mirrord.storage.store import PutMark, marks_of_log
 from mirrord.topics.messages import Commit as CommitMarks
 from mirrord.topics.messages import Configure, Delete, Erase
 from mirrord.topics.read.face import View
 
-from ..topics.rig import config
+from ..topics.rig import Clock, config
 from .rig import VIEW, GroupRig, seqs, times
 
 
@@ -159,6 +162,49 @@ async def test_a_keeper_that_dies_reads_its_marks_back(monkeypatch: pytest.Monke
                 await rig.read()
         assert seqs(await rig.read()) == [2]
         assert [death.actor for death in rig.deaths] == ["groups:t"]
+
+
+class _FaultyClock(Clock):
+    """Fails once, at the call that it is told, whoever asks it."""
+
+    calls = 0
+
+    def wall_ms(self) -> int:
+        self.calls -= 1
+        if not self.calls:
+            raise RuntimeError("the clock fell off the wall")
+        return super().wall_ms()
+
+
+@pytest.mark.parametrize("journal", [InlineJournal, Journal])
+async def test_whoever_dies_at_whatever_moment_the_keeper_knows_what_is_stored(
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001
+    journal: type[Journal],
+) -> None:
+    """The topic or the keeper falls over anywhere in its turn: neither does so with a commit of its own on its way, so
+    what the next life reads back is all that there is, and what a later one reads is the same."""
+    for moment in range(1, 30):
+        rig = GroupRig()
+        rig.journals, rig.clock = journal, _FaultyClock()
+        async with rig.opened():
+            await rig.append("1", "2", "3", "4")
+            assert seqs(await rig.read(limit=3)) == [1, 2, 3]
+            rig.clock.calls = moment
+            for step in (rig.commit(1, 2), rig.read("bob", limit=1), rig.append("5")):
+                with suppress(MirrordError, RuntimeError):
+                    await step
+            fell, rig.clock.calls = rig.clock.calls <= 0, 0
+            await trio.sleep(30)
+            before = await rig.state()
+        async with rig.opened():
+            assert await rig.state() == before
+            left = seqs(await rig.read("eve", min_idle_ms=0))
+            assert 4 in left
+            assert min(left) > before.committed_to
+        if not fell:
+            assert moment > 5
+            return
+    raise AssertionError("the turns never ended")
 
 
 async def test_a_keeper_ends_when_nobody_uses_it(autojump_clock: trio.testing.MockClock) -> None:  # noqa: ARG001
