@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from mirrord.cli.target import places_of
+from mirrord.testing.cluster.local import free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -39,16 +39,6 @@ def _until(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def _pids_of(file: Path) -> set[int]:
     """Processes that run with this file on their command line."""
     found = set()
@@ -69,7 +59,7 @@ def file(tmp_path: Path) -> Path:
     _mirrord("init", str(tmp_path))
     path = tmp_path / "mirrord.toml"
     text = path.read_text()
-    for port, free in zip(("4001", "4002", "4003"), _free_ports(3), strict=True):
+    for port, free in zip(("4001", "4002", "4003"), free_ports(3), strict=True):
         text = re.sub(rf":{port}\b", f":{free}", text)
     path.write_text(text)
     return path

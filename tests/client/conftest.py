@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ..conformance.daemon import Daemon, free_ports
+from mirrord.testing.cluster.local import free_ports
+
+from ..conformance.daemon import Daemon, daemons
 
 _numbers = count(1)
 
@@ -38,52 +40,25 @@ topics = ["m:*"]
 """
 
 
-class Node:
-    """A daemon on a port of its own, which it has again after a restart."""
-
-    def __init__(self, file: Path, name: str) -> None:
-        self.daemon = Daemon(file, name)
-        self.url = f"http://{self.daemon.api.address}"
-
-    def crash(self) -> None:
-        """kill -9."""
-        self.daemon.kill()
-
-    def start(self) -> None:
-        """Returns when it is ready."""
-        self.daemon.start()
-
-
-def _file(folder: Path, text: str, ports: int) -> Path:
-    file = folder / "mirrord.toml"
-    file.write_text(text.format(*free_ports(ports)))
-    return file
-
-
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A node that is never restarted."""
-    node = Node(_file(tmp_path_factory.mktemp("solo"), ONE, 1), "solo")
-    yield node.url
-    node.crash()
+    with daemons(tmp_path_factory.mktemp("solo"), ONE.format(*free_ports(1)), "solo") as (daemon,):
+        yield daemon.url
 
 
 @pytest.fixture
-def mortal(tmp_path: Path) -> Iterator[Node]:
-    """A node that the case may kill and start again."""
-    node = Node(_file(tmp_path, ONE, 1), "solo")
-    yield node
-    node.crash()
+def mortal(tmp_path: Path) -> Iterator[Daemon]:
+    """A node that the case may kill and start again, at the same port."""
+    with daemons(tmp_path, ONE.format(*free_ports(1)), "solo") as (daemon,):
+        yield daemon
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
+def pair(tmp_path: Path) -> Iterator[list[Daemon]]:
     """Two nodes that mirror every topic ``m:*``, and that the case may kill."""
-    file = _file(tmp_path, PAIR, 2)
-    nodes = Node(file, "fra"), Node(file, "iad")
-    yield nodes
-    for node in nodes:
-        node.crash()
+    with daemons(tmp_path, PAIR.format(*free_ports(2)), "fra", "iad") as both:
+        yield both
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from mirrord import Client
 from mirrord.errors import ConfigError, Forbidden, PeerUnreachable, Unauthorized
 
 from ..certificates import Authority
-from ..conformance.daemon import Daemon, free_ports
+from ..conformance.daemon import daemons
 from .loops import under_both
 
 GUARDED = """
 [cluster]
 name = "guarded"
 [nodes.solo]
-listen = "127.0.0.1:{port}"
+listen = "127.0.0.1:0"
 data_dir = "data"
 [auth]
 keys = ["everything::", "reader:read:pub"]
@@ -29,11 +29,8 @@ keys = ["everything::", "reader:read:pub"]
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A node that wants keys."""
-    folder = tmp_path_factory.mktemp("guarded")
-    (folder / "mirrord.toml").write_text(GUARDED.format(port=free_ports(1)[0], tls=""))
-    daemon = Daemon(folder / "mirrord.toml", "solo")
-    yield f"http://{daemon.api.address}"
-    daemon.kill()
+    with daemons(tmp_path_factory.mktemp("guarded"), GUARDED.format(tls=""), "solo") as (daemon,):
+        yield daemon.url
 
 
 @under_both
@@ -62,11 +59,8 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Auth
     authority = Authority(folder / "ca")
     cert, key = authority.sign("solo")
     tls = f'[tls]\ncert = "{cert}"\nkey = "{key}"'
-    port = free_ports(1)[0]
-    (folder / "mirrord.toml").write_text(GUARDED.format(port=port, tls=tls))
-    daemon = Daemon(folder / "mirrord.toml", "solo")
-    yield f"https://127.0.0.1:{port}", authority
-    daemon.kill()
+    with daemons(folder, GUARDED.format(tls=tls), "solo") as (daemon,):
+        yield f"https://{daemon.api.address}", authority
 
 
 @under_both

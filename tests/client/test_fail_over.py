@@ -8,7 +8,7 @@ import pytest
 from mirrord import Client, Record
 from mirrord.errors import Unacknowledged
 
-from .conftest import Node
+from ..conformance.daemon import Daemon
 from .loops import under_both
 
 DEAD = "http://127.0.0.1:9"
@@ -23,7 +23,7 @@ async def test_a_dead_node_is_passed_over(url: str, name: str) -> None:
 
 
 @under_both
-async def test_a_follower_goes_on_at_another_node(pair: tuple[Node, Node], name: str) -> None:
+async def test_a_follower_goes_on_at_another_node(pair: list[Daemon], name: str) -> None:
     """Each node has its own seqs: a follower whose node dies goes on at the other, each record once and none left out,
     and so does one that begins there with the saved cursor."""
     fra, iad = pair
@@ -40,7 +40,7 @@ async def test_a_follower_goes_on_at_another_node(pair: tuple[Node, Node], name:
         follow = client.topic(topic).follow()
         seen = [await anext(follow) for _ in range(10)]
         saved = str(follow.cursor)
-        await anyio.to_thread.run_sync(fra.crash)
+        await anyio.to_thread.run_sync(fra.kill)
         async with Client(iad.url) as at_iad:
             await at_iad.topic(topic).append("later")
         seen.append(await anext(follow))

@@ -8,7 +8,7 @@ import pytest
 from mirrord import Client, Delivery, Tombstone
 from mirrord.errors import GroupNotFound, InvalidRequest
 
-from .conftest import Node
+from ..conformance.daemon import Daemon
 from .loops import under_both
 
 
@@ -123,7 +123,7 @@ async def test_a_group_is_told_of_gaps(url: str, name: str) -> None:
 
 
 @under_both
-async def test_a_group_survives_a_kill(mortal: Node, name: str) -> None:
+async def test_a_group_survives_a_kill(mortal: Daemon, name: str) -> None:
     """kill -9 of the daemon under a reader: what was committed does not come again, what was not does, once."""
     async with Client(mortal.url) as client:
         topic = client.topic(name)
@@ -134,7 +134,7 @@ async def test_a_group_survives_a_kill(mortal: Node, name: str) -> None:
                 delivery = await anext(reader)
                 assert await delivery.commit()
                 done.append(delivery.data)
-            await anyio.to_thread.run_sync(mortal.crash)
+            await anyio.to_thread.run_sync(mortal.kill)
             await anyio.to_thread.run_sync(mortal.start)
             held: list[Delivery] = []
             while len(done) + len(held) < 20:

@@ -11,7 +11,7 @@ import pytest
 from mirrord import Client, Receipt, Topic
 from mirrord.errors import InvalidRequest, PeerUnreachable, RecordTooLarge, TopicFull, Unacknowledged
 
-from .conftest import Node
+from ..conformance.daemon import Daemon
 from .loops import under_both
 
 
@@ -174,7 +174,7 @@ async def test_a_cancelled_producer_ends_at_once(name: str) -> None:
 
 
 @under_both
-async def test_each_once_in_order_over_kills(mortal: Node, name: str) -> None:
+async def test_each_once_in_order_over_kills(mortal: Daemon, name: str) -> None:
     """The daemon is killed -9 and started again in the middle of the stream, twice: every record is there once,
     in the order of the sends, under the seq that its receipt told."""
     kills = random.Random(name).sample(range(100, 2900), 2)
@@ -182,7 +182,7 @@ async def test_each_once_in_order_over_kills(mortal: Node, name: str) -> None:
 
     async def kill_and_start() -> None:
         async with one_by_one:
-            await anyio.to_thread.run_sync(mortal.crash)
+            await anyio.to_thread.run_sync(mortal.kill)
             await anyio.to_thread.run_sync(mortal.start)
 
     async with Client(mortal.url) as client, anyio.create_task_group() as tasks:

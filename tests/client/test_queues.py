@@ -11,7 +11,7 @@ import pytest
 from mirrord import Client, Draft, Job
 from mirrord.errors import InvalidRequest, NotAQueue, PeerUnreachable, TopicNotFound
 
-from .conftest import Node
+from ..conformance.daemon import Daemon
 from .loops import under_both
 
 
@@ -121,7 +121,7 @@ async def test_a_job_whose_block_raises_goes_back(url: str, name: str) -> None:
 
 
 @under_both
-async def test_a_worker_survives_the_daemon(mortal: Node, name: str) -> None:
+async def test_a_worker_survives_the_daemon(mortal: Daemon, name: str) -> None:
     """kill -9 under a worker: what it held is lost and comes again, what it had acknowledged does not."""
     async with Client(mortal.url) as client:
         queue = client.queue(name)
@@ -133,7 +133,7 @@ async def test_a_worker_survives_the_daemon(mortal: Node, name: str) -> None:
                 assert job.data == wanted
                 assert await job.ack()
             held = await anext(worker)
-            await anyio.to_thread.run_sync(mortal.crash)
+            await anyio.to_thread.run_sync(mortal.kill)
             await anyio.to_thread.run_sync(mortal.start)
             rest: list[Any] = []
             while len(rest) < 4:
@@ -167,7 +167,7 @@ async def test_what_is_no_queue_is_told(url: str, name: str) -> None:
 
 
 @under_both
-async def test_a_queue_of_another_home(pair: tuple[Node, Node], name: str) -> None:
+async def test_a_queue_of_another_home(pair: list[Daemon], name: str) -> None:
     """Claims at a mirror are passed on to the home, also those of its workers; jobs that are sent there get there."""
     fra, iad = pair
     topic = f"m:{name}"

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
-from .daemon import Api, Daemon, free_ports
+from mirrord.testing.cluster.local import free_ports
+
+from .daemon import Api, Daemon, daemons
 
 _numbers = count(1)
 
@@ -61,19 +63,10 @@ class Pair(NamedTuple):
     iad: Api
 
 
-def _daemons(folder: pytest.TempPathFactory, text: str, *nodes: str) -> Iterator[list[Daemon]]:
-    file = folder.mktemp(nodes[0]) / "mirrord.toml"
-    file.write_text(text)
-    daemons = [Daemon(file, node) for node in nodes]
-    yield daemons
-    for daemon in daemons:
-        daemon.kill()
-
-
 @pytest.fixture(scope="session")
 def solo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One node with the built-in limits; never restarted."""
-    for (daemon,) in _daemons(tmp_path_factory, SOLO, "solo"):
+    with daemons(tmp_path_factory.mktemp("solo"), SOLO, "solo") as (daemon,):
         yield daemon
 
 
@@ -85,20 +78,20 @@ def api(solo: Daemon) -> Api:
 @pytest.fixture(scope="session")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One node with low limits and topics that its file declares."""
-    for (daemon,) in _daemons(tmp_path_factory, NARROW, "narrow"):
+    with daemons(tmp_path_factory.mktemp("narrow"), NARROW, "narrow") as (daemon,):
         yield daemon
 
 
 @pytest.fixture(scope="module")
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One node that the module's cases may kill and start again."""
-    for (daemon,) in _daemons(tmp_path_factory, SOLO, "solo"):
+    with daemons(tmp_path_factory.mktemp("solo"), SOLO, "solo") as (daemon,):
         yield daemon
 
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    for fra, iad in _daemons(tmp_path_factory, PAIR.format(*free_ports(2)), "fra", "iad"):
+    with daemons(tmp_path_factory.mktemp("pair"), PAIR.format(*free_ports(2)), "fra", "iad") as (fra, iad):
         yield Pair(fra.api, iad.api)
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import select
+import re
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping
-from os import getpid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 
+from mirrord.testing.cluster.daemon import Daemon as Process
+
 WITHIN_S = 30.0
 JSON = {"content-type": "application/json"}
-ROOT = Path(__file__).parents[2]
+READY = re.compile(r"^mirrord: ready at (\S+)$", re.MULTILINE)
 
 
 class Api(httpx.Client):
@@ -101,50 +101,42 @@ class Daemon:
     """One node of a file as its own process; ``api`` speaks to the present one."""
 
     def __init__(self, file: Path, node: str) -> None:
-        self._command = [
-            sys.executable, "-m", "mirrord", "run", str(file), "--node", node, "--parent", str(getpid()),
-        ]  # fmt: skip
         self._log = file.with_name(f"{node}.log")
+        self._process = Process(file, node, self._log, {})
         self.start()
 
     def start(self) -> None:
         """Returns when the node has said that it is ready."""
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=log, cwd=ROOT)
-        assert self._process.stdout is not None
-        readable, _, _ = select.select([self._process.stdout], [], [], WITHIN_S)
-        line = self._process.stdout.readline().decode() if readable else ""
-        if not line.startswith("mirrord: ready at "):
-            self._process.kill()
-            self._reap()
-            raise AssertionError(f"the node did not start: {self._log.read_text()}")
-        self.api = Api(line.split()[-1])
+        said = len(self.log_text()) if self._log.exists() else 0
+        self._process.start()
+        until(lambda: not self._process.running or READY.search(self.log_text(), said))
+        ready = READY.search(self.log_text(), said)
+        if ready is None:
+            raise AssertionError(f"the node did not start: {self.log_text()}")
+        self.api = Api(ready[1])
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.api.address}"
 
     def kill(self) -> None:
         """kill -9."""
         self.api.close()
         self._process.kill()
-        self._reap()
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
-        self._process.send_signal(signal.SIGTERM)
-        code = self._reap()
+        self._process.signal(signal.SIGTERM)
+        until(lambda: not self._process.running)
         self.api.close()
-        return code
-
-    def _reap(self) -> int:
-        code = self._process.wait(WITHIN_S)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        return code
+        return self._process.exit_code or 0
 
     def reload(self) -> None:
         """SIGHUP."""
-        self._process.send_signal(signal.SIGHUP)
+        self._process.signal(signal.SIGHUP)
 
     def log_text(self) -> str:
-        """What it has told on standard error."""
+        """What it has told in all its lives."""
         return self._log.read_text()
 
     def raw(self, request: bytes) -> bytes:
@@ -167,12 +159,14 @@ def until(holds: Callable[[], Any]) -> Any:
     return found
 
 
-def free_ports(number: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(number)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+@contextmanager
+def daemons(folder: Path, text: str, *nodes: str) -> Iterator[list[Daemon]]:
+    """These nodes of a file that says ``text``, killed at the end."""
+    file = folder / "mirrord.toml"
+    file.write_text(text)
+    with ExitStack() as stack:
+        found = []
+        for node in nodes:
+            found.append(Daemon(file, node))
+            stack.callback(found[-1].kill)
+        yield found

@@ -14,7 +14,7 @@ import trio
 from mirrord.web.auth.principal import SCOPES
 from mirrord.web.routes.table import ENDPOINTS, SOCKETS, Endpoint
 
-from .daemon import JSON, Api, Daemon, refused, until
+from .daemon import JSON, Api, Daemon, daemons, refused, until
 
 KEYED = """
 [cluster]
@@ -69,13 +69,11 @@ every_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: f"
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One node with keys: ``root``, ``SCOPES`` of every combination, ``limited`` to names ``in:*``, ``reader``."""
-    file = tmp_path_factory.mktemp("keyed") / "mirrord.toml"
-    file.write_text(KEYED)
+    folder = tmp_path_factory.mktemp("keyed")
     lines = "\n".join(f"{scope}-only:{scope}\nnot-{scope}:{'+'.join({*SCOPES} - {scope, 'peer'})}" for scope in SCOPES)
-    file.with_name("keys.txt").write_text(KEYS.format(scopes=lines))
-    daemon = Daemon(file, "keyed")
-    yield daemon
-    daemon.kill()
+    folder.joinpath("keys.txt").write_text(KEYS.format(scopes=lines))
+    with daemons(folder, KEYED, "keyed") as (daemon,):
+        yield daemon
 
 
 @pytest.fixture
@@ -273,10 +271,8 @@ def test_keys_are_read_again_on_sighup(tmp_path_factory: pytest.TempPathFactory)
     """A key that went is refused at its next request on a connection that is open; a mistake changes nothing."""
     folder = tmp_path_factory.mktemp("rotated")
     file, keys = folder / "mirrord.toml", folder / "keys.txt"
-    file.write_text(KEYED)
     keys.write_text("old\nboth\n")
-    daemon = Daemon(file, "keyed")
-    try:
+    with daemons(folder, KEYED, "keyed") as (daemon,):
         api = daemon.api
         assert api.get("/v0/topics", headers=bearer("old")).status_code == 200
         keys.write_text("new\nboth\n")
@@ -294,8 +290,6 @@ def test_keys_are_read_again_on_sighup(tmp_path_factory: pytest.TempPathFactory)
         until(lambda: "reload_not_yet" in daemon.log_text())
         assert '"sections":["limits"]' in daemon.log_text()
         refused(api.get("/v0/topics", headers=bearer("both")), 401, "unauthorized")
-    finally:
-        daemon.kill()
 
 
 @pytest.mark.parametrize(
@@ -311,21 +305,18 @@ def test_a_node_does_not_start_open_or_with_half_its_keys(
     tmp_path_factory: pytest.TempPathFactory, auth: str, told: str
 ) -> None:
     """Where others can connect, nobody asked for a key is a mistake; so is a key that is not there."""
-    file = tmp_path_factory.mktemp("open") / "mirrord.toml"
-    file.write_text(f'[nodes.a]\nlisten = "0.0.0.0:0"\nurl = "http://127.0.0.1:1"\n{auth}\n')
-    with pytest.raises(AssertionError) as caught:
-        Daemon(file, "a")
+    text = f'[nodes.a]\nlisten = "0.0.0.0:0"\nurl = "http://127.0.0.1:1"\n{auth}\n'
+    with pytest.raises(AssertionError) as caught, daemons(tmp_path_factory.mktemp("open"), text, "a"):
+        pass
     assert (told if told != "insecure_listen" else "[auth] allow_insecure = true") in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
 def test_a_node_serves_openly_when_told_to(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whoever says it has another guard in front."""
-    file = tmp_path_factory.mktemp("open") / "mirrord.toml"
-    file.write_text('[nodes.a]\nlisten = "0.0.0.0:0"\nurl = "http://127.0.0.1:1"\n[auth]\nallow_insecure = true\n')
-    daemon = Daemon(file, "a")
-    assert httpx.get(f"http://127.0.0.1:{daemon.api.address.split(':')[1]}/v0/topics").status_code == 200
-    daemon.kill()
+    text = '[nodes.a]\nlisten = "0.0.0.0:0"\nurl = "http://127.0.0.1:1"\n[auth]\nallow_insecure = true\n'
+    with daemons(tmp_path_factory.mktemp("open"), text, "a") as (daemon,):
+        assert httpx.get(f"http://127.0.0.1:{daemon.api.address.split(':')[1]}/v0/topics").status_code == 200
 
 
 def test_a_router_is_of_those_who_may_see_all_of_it(api: Api, name: str) -> None:
@@ -369,11 +360,9 @@ def test_a_queue_writes_where_its_admin_may(api: Api, name: str) -> None:
 def test_a_watch_is_checked_whenever_it_is_opened(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A key whose prefixes became narrower opens no watch that it made before for names that it may not know now."""
     folder = tmp_path_factory.mktemp("narrower")
-    file, keys = folder / "mirrord.toml", folder / "keys.txt"
-    file.write_text(KEYED)
+    keys = folder / "keys.txt"
     keys.write_text("root\nclient:r\n")
-    daemon = Daemon(file, "keyed")
-    try:
+    with daemons(folder, KEYED, "keyed") as (daemon,):
         daemon.api.post("/v0/topics/out:a", json={"records": [{"data": 1}]}, headers=bearer("root")).raise_for_status()
         wanted: dict[str, Any] = {"topics": {"out:a": {}}}
         wid = daemon.api.post("/v0/watch", json=wanted, headers=bearer("client")).raise_for_status().json()["wid"]
@@ -381,5 +370,3 @@ def test_a_watch_is_checked_whenever_it_is_opened(tmp_path_factory: pytest.TempP
         daemon.reload()
         until(lambda: daemon.api.post("/v0/watch", json=wanted, headers=bearer("client")).status_code == 403)
         refused(daemon.api.get(f"/v0/watch/{wid}", headers=bearer("client")), 403, "forbidden")
-    finally:
-        daemon.kill()

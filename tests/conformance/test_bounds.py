@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import pytest
 
-from .daemon import Api, Daemon, refused, until
+from .daemon import Api, Daemon, daemons, refused, until
 
 TIGHT = """
 [cluster]
@@ -42,12 +42,9 @@ ONE, TWO = ({"authorization": f"Bearer {key}"} for key in ("one", "two"))
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One node with bounds that a test can reach."""
-    file = tmp_path_factory.mktemp("tight") / "mirrord.toml"
-    file.write_text(TIGHT)
-    daemon = Daemon(file, "tight")
-    daemon.api.headers.update(ONE)
-    yield daemon
-    daemon.kill()
+    with daemons(tmp_path_factory.mktemp("tight"), TIGHT, "tight") as (daemon,):
+        daemon.api.headers.update(ONE)
+        yield daemon
 
 
 @pytest.fixture

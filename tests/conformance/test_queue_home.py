@@ -13,8 +13,9 @@ import msgspec
 import pytest
 
 from mirrord.client.comparison import Digest, compare
+from mirrord.testing.cluster.local import free_ports
 
-from .daemon import Api, Daemon, free_ports, refused, until
+from .daemon import Api, Daemon, daemons, refused, until
 
 FILE = """
 [cluster]
@@ -50,12 +51,9 @@ class Two(NamedTuple):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
-    file = tmp_path_factory.mktemp("homes") / "mirrord.toml"
-    file.write_text(FILE.format(*free_ports(2)))
-    fra, iad = (Daemon(file, node) for node in ("fra", "iad"))
-    yield Two(fra, iad, file.parent)
-    fra.kill()
-    iad.kill()
+    folder = tmp_path_factory.mktemp("homes")
+    with daemons(folder, FILE.format(*free_ports(2)), "fra", "iad") as (fra, iad):
+        yield Two(fra, iad, folder)
 
 
 @pytest.fixture

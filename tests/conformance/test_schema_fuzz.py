@@ -15,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from mirrord.testing.cluster.local import free_ports
 from mirrord.web.openapi.document import document
 from mirrord.web.routes.table import ENDPOINTS, SOCKETS
 
-from .daemon import Api, Daemon, free_ports
+from .daemon import Api, daemons
 from .schema import Book, texts
 
 CONFIG = """
@@ -66,17 +67,14 @@ OPERATIONS = [
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """A node with a link to nobody, a declared topic and router, records, a queue and a group."""
-    file = tmp_path_factory.mktemp("fuzzed") / "mirrord.toml"
-    file.write_text(CONFIG.format(*free_ports(1)))
-    daemon = Daemon(file, "here")
-    api = daemon.api
-    api.append("one", 1, {"a": [None]}, "x", node="n")
-    api.append("m:far", 1)
-    api.create("queue", type="queue")
-    api.append("queue", *range(50))
-    api.told("POST", "/v0/topics/one/groups/g/read", {"consumer": "c", "limit": 2})
-    yield api
-    daemon.kill()
+    with daemons(tmp_path_factory.mktemp("fuzzed"), CONFIG.format(*free_ports(1)), "here") as (daemon,):
+        api = daemon.api
+        api.append("one", 1, {"a": [None]}, "x", node="n")
+        api.append("m:far", 1)
+        api.create("queue", type="queue")
+        api.append("queue", *range(50))
+        api.told("POST", "/v0/topics/one/groups/g/read", {"consumer": "c", "limit": 2})
+        yield api
 
 
 def _is_one_part(name: str) -> bool:

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import _daemons
-from .daemon import Api, Daemon, refused, until
+from .daemon import Api, Daemon, daemons, refused, until
 from .events import Event, EventStream, data_of, joined, opened, watched
 
 TIGHT = """
@@ -34,7 +33,7 @@ slow_consumer_timeout_ms = "400ms"
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A node of its own with low bounds for watchers."""
-    for (daemon,) in _daemons(tmp_path_factory, TIGHT, "tight"):
+    with daemons(tmp_path_factory.mktemp("tight"), TIGHT, "tight") as (daemon,):
         yield daemon
 
 

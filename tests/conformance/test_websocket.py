@@ -11,8 +11,7 @@ import pytest
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Ping, Request, TextMessage
 
-from .conftest import _daemons
-from .daemon import WITHIN_S, Api, Daemon, until
+from .daemon import WITHIN_S, Api, Daemon, daemons, until
 
 BRISK = """
 [cluster]
@@ -94,7 +93,7 @@ class Talk:
 @pytest.fixture(scope="module")
 def brisk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A node with low bounds, which may be stopped."""
-    for (daemon,) in _daemons(tmp_path_factory, BRISK, "brisk"):
+    with daemons(tmp_path_factory.mktemp("brisk"), BRISK, "brisk") as (daemon,):
         yield daemon
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from ..conftest import _daemons
-from ..daemon import Api, Daemon, answered, refused, until
+from ..daemon import Api, Daemon, answered, daemons, refused, until
 from ..events import EventStream, watched
 from ..frames import UPGRADE, Wire
 
@@ -34,7 +33,7 @@ max_total_bytes = "100KiB"
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """A node with keys of every kind and with low limits."""
-    for (daemon,) in _daemons(tmp_path_factory, GUARDED, "guarded"):
+    with daemons(tmp_path_factory.mktemp("guarded"), GUARDED, "guarded") as (daemon,):
         yield daemon
 
 
