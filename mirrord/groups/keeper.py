@@ -53,8 +53,8 @@ class TopicGroups:
                 return
 
     def _read_back(self) -> None:
-        """What is stored is all that there is: whoever dies here or in the topic, dies while it decides, and never while
-        a commit of its own is on its way."""
+        """What is stored is all that there is: whoever dies, here or in the topic, dies while it decides, and never
+        while a commit of its own is on its way."""
         tid = self.topic.tid
         self._groups = marks.groups(tid, self.topic.reads.marks(marks.prefix(tid)))
         self._log_id = self.topic.log_id_hex

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
@@ -14,7 +15,7 @@ from ...names import check_topic
 from ...node import Node
 from ...queues.home import PASSED_ON, Call, Home
 from ...queues.leasing.leases import Claimant, lease_id
-from ...queues.leasing.messages import Ack, Claim, Claimed, Done, Extend, Given, Nack
+from ...queues.leasing.messages import Ack, Claim, Claimed, Done, Extend, Given, Nack, Settling
 from ...topics.read.face import binary, quote
 from ...topics.topic import Topic
 from ..message import Request, Response
@@ -83,11 +84,10 @@ async def ack(node: Node, request: Request, name: str) -> Response:
     """``POST /v0/topics/:topic/ack``: done, for ever; k seqs are one commit."""
     began = perf_counter()
     body = decode(request, _ack_json)
-    numbers = _checked(node, body)
-    topic = await queue_of(node, name)
-    if (home := elsewhere(node, request, topic)) is not None:
-        return await _passed_on(home, request, topic)
-    done: Done = await node.queues.ask(topic, Ack(body.node, body.seqs, numbers))
+    found = await _settle(node, request, name, body, lambda _, numbers: Ack(body.node, body.seqs, numbers))
+    if isinstance(found, Response):
+        return found
+    topic, done = found
     told = {"topic": name, "acked": done.done, "skipped": done.skipped, **_counts(done)}
     if topic.config.durable:
         told["performance"] = total_ms(began) | {"fsync_ms": round(node.journal.fsync_ms, 3)}
@@ -99,12 +99,11 @@ async def nack(node: Node, request: Request, name: str) -> Response:
     """``POST /v0/topics/:topic/nack``: give back, at once or after a delay."""
     began = perf_counter()
     body = decode(request, _nack_json)
-    numbers = _checked(node, body)
-    topic = await queue_of(node, name)
-    if (home := elsewhere(node, request, topic)) is not None:
-        return await _passed_on(home, request, topic)
     delay_ms = min(body.delay_ms, node.config.limits.max_nack_delay_ms)
-    done: Done = await node.queues.ask(topic, Nack(body.node, body.seqs, numbers, delay_ms))
+    found = await _settle(node, request, name, body, lambda _, numbers: Nack(body.node, body.seqs, numbers, delay_ms))
+    if isinstance(found, Response):
+        return found
+    _, done = found
     return reply(200, {"topic": name, "nacked": done.done, "skipped": done.skipped, **_counts(done)}, began)
 
 
@@ -112,15 +111,29 @@ async def extend(node: Node, request: Request, name: str) -> Response:
     """``POST /v0/topics/:topic/extend``: hold for longer."""
     began = perf_counter()
     body = decode(request, _extend_json)
+
+    def asked(topic: Topic, numbers: list[int]) -> Extend:
+        return Extend(body.node, body.seqs, numbers, lease_ms_of(node, topic, body.lease_ms))
+
+    found = await _settle(node, request, name, body, asked)
+    if isinstance(found, Response):
+        return found
+    _, done = found
+    deadlines = {str(seq): deadline for seq, deadline in done.deadlines.items()}
+    told = {"topic": name, "extended": done.done, "skipped": done.skipped, "deadlines": deadlines}
+    return reply(200, told, began)
+
+
+async def _settle(
+    node: Node, request: Request, name: str, body: SettleBody, asked: Callable[[Topic, list[int]], Settling]
+) -> tuple[Topic, Done] | Response:
+    """What became of it, and of which topic; what another home answered."""
     numbers = _checked(node, body)
     topic = await queue_of(node, name)
     if (home := elsewhere(node, request, topic)) is not None:
         return await _passed_on(home, request, topic)
-    lease_ms = lease_ms_of(node, topic, body.lease_ms)
-    done: Done = await node.queues.ask(topic, Extend(body.node, body.seqs, numbers, lease_ms))
-    deadlines = {str(seq): deadline for seq, deadline in done.deadlines.items()}
-    told = {"topic": name, "extended": done.done, "skipped": done.skipped, "deadlines": deadlines}
-    return reply(200, told, began)
+    done: Done = await node.queues.ask(topic, asked(topic, numbers))
+    return topic, done
 
 
 # ---- what is asked -------------------------------------------------------------------------------
