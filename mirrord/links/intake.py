@@ -1,7 +1,8 @@
 """What a feed brings, on its way from the link's reader to the topics: in order, and no more than a link may hold.
 
 Two tasks share it: the applier (frames to the topics' mailboxes, without waiting for the commits) and the settler (what
-became of them). A frame that finds nothing under way passes both by: a record that comes alone waits for no task.
+became of them). A frame that finds nothing of its topic under way passes the line by: a record that comes alone waits
+neither for a task nor for a topic in catch-up.
 """
 
 from __future__ import annotations
@@ -14,37 +15,44 @@ import trio
 from ..actors.mailbox import Envelope
 from ..topics.messages import Applied
 from .inlet import Inlet
-from .wire import Chunks, CoverIs, Frame, StrandIs, StrippedIs
+from .wire import Chunks, CoverIs, StrandIs, StrippedIs
 
-OUTSTANDING = 4  # applies on their way through a topic, per link
+OUTSTANDING = 2  # applies on their way, per link: one is committed while the next waits; more would be one long turn
+MOST_WAITING = 1  # frames in line for the applier: more bring no speed, and whatever comes next waits behind them
 CARGO = (Chunks, CoverIs, StrandIs, StrippedIs)  # frames that keep their order; all others are for the reader
 
-Item = tuple[str, Envelope[Any] | CoverIs | StrippedIs]  # left in a topic's mailbox, or in line behind it
+Cargo = Chunks | CoverIs | StrandIs | StrippedIs
+Item = tuple[int, str, Envelope[Any] | CoverIs | StrippedIs]  # left in a topic's mailbox, or in line behind it
 
 
 class Intake:
     """Of one feed. ``settled`` hears what became of each frame of chunks."""
 
     def __init__(self, inlet: Inlet, room: int, settled: Callable[[Applied], None]) -> None:
-        """``room``: frames that may wait for the topics to take what came before."""
+        """``room``: frames that may stand in line, at most MOST_WAITING."""
         self._inlet, self._settled = inlet, settled
-        self._frames_in, self._frames_out = trio.open_memory_channel[tuple[Frame, bytes]](room)
+        self._frames_in, self._frames_out = trio.open_memory_channel[tuple[Cargo, bytes]](min(room, MOST_WAITING))
         self._applied_in, self._applied_out = trio.open_memory_channel[Item](OUTSTANDING)
-        self._under_way = 0
+        self._under_way: dict[int, int] = {}  # by topic number: frames that wait, or are not settled
         self.busy = False  # the reader waits for room
 
-    async def put(self, header: Frame, body: bytes) -> bool:
-        """Take a frame of CARGO; whether it had to stand in line. Raises what the topics refuse it with."""
-        if not self._under_way and isinstance(header, Chunks):
+    async def put(self, header: Cargo, body: bytes) -> bool:
+        """Take a frame; whether it had to stand in line. Raises what the topics refuse it with."""
+        no = header.topic
+        if no not in self._under_way and isinstance(header, Chunks):
             name, envelope = await self._hand_over(header, body)
             if envelope is not None and envelope.done:
                 self._look_at(name, await envelope.wait())
-            elif envelope is not None:
-                await self._hand_on((name, envelope))
-            return False
-        self._under_way += 1
-        self.busy = True
-        await self._frames_in.send((header, body))
+                return False
+            if envelope is None:
+                return False
+            self._under_way[no] = 1
+            self.busy = True
+            await self._applied_in.send((no, name, envelope))
+        else:
+            self._under_way[no] = self._under_way.get(no, 0) + 1
+            self.busy = True
+            await self._frames_in.send((header, body))
         self.busy = False
         return True
 
@@ -53,13 +61,16 @@ class Intake:
         async for header, body in self._frames_out:
             if isinstance(header, StrandIs):
                 await self._inlet.introduce(header)
+                self._done_with(header.topic)
             elif isinstance(header, StrippedIs) or (isinstance(header, CoverIs) and not header.goes_on):
-                await self._hand_on(("", header))  # in line: what came before it must be in the log first
-            elif isinstance(header, Chunks | CoverIs):
+                # In line: what came before it must be in the log first.
+                await self._applied_in.send((header.topic, "", header))
+            else:
                 name, envelope = await self._hand_over(header, body)
                 if envelope is not None:
-                    await self._hand_on((name, envelope))
-            self._under_way -= 1
+                    await self._applied_in.send((header.topic, name, envelope))
+                else:
+                    self._done_with(header.topic)
 
     async def _hand_over(self, header: Chunks | CoverIs, body: bytes) -> tuple[str, Envelope[Any] | None]:
         topic = self._inlet.local(header.topic)
@@ -69,20 +80,21 @@ class Intake:
             return topic.topic, await self._inlet.hand_over_cover(topic, header)
         return topic.topic, await self._inlet.hand_over(topic, body, header.lacks)
 
-    async def _hand_on(self, item: Item) -> None:
-        self._under_way += 1
-        await self._applied_in.send(item)
-
     async def settle(self) -> None:
         """The settler's life. Raises what topics refuse with."""
-        async for name, item in self._applied_out:
+        async for no, name, item in self._applied_out:
             if isinstance(item, CoverIs):
                 self._inlet.offered(item)
             elif isinstance(item, StrippedIs):
                 self._inlet.stripped(item)
             else:
                 self._look_at(name, await item.wait())
-            self._under_way -= 1
+            self._done_with(no)
+
+    def _done_with(self, no: int) -> None:
+        self._under_way[no] -= 1
+        if not self._under_way[no]:
+            del self._under_way[no]
 
     def _look_at(self, name: str, applied: Applied) -> None:
         self._settled(applied)

@@ -1,7 +1,7 @@
 """A link: pulls from one peer what this node lacks, for ever. Carries out what the board says; decides nothing else.
 
-While a feed runs five tasks share it: the reader (bytes to frames), the two of the intake (frames to topics), the teller
-(what the feed must be told) and the watchdog.
+While a feed runs five tasks share it: the reader (bytes to frames), the two of the intake (frames to topics), the
+teller (what the feed must be told) and the watchdog.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Link:
         raise self._failure or PeerUnreachable("the peer closed the feed")
 
     def _new_intake(self) -> Intake:
-        room = max(1, self._rules.buffer_bytes // self._rules.max_frame_bytes)
+        room = self._rules.buffer_bytes // self._rules.max_frame_bytes
         return Intake(self.inlet, room, self._settled)
 
     def _silent(self) -> PeerUnreachable:

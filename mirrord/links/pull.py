@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httptools
@@ -19,6 +21,9 @@ from ..errors import PeerUnreachable
 RECEIVE_BYTES = 1 << 18
 MOST_HEAD_BYTES = 64 << 10
 SEND_WITHIN_S = 60.0
+SHORT_LINE_US = 2000  # the shortest round trip over a line that needs no large window, microseconds
+SHORT_LINE_BYTES = 256 << 10  # the kernel takes twice as much for its own needs: some ms of records
+TCP_INFO_BYTES, LEAST_RTT_AT, LEAST_RTT = 152, 148, struct.Struct("=I")  # linux/tcp.h: struct tcp_info, tcpi_min_rtt
 PORTS = {"http": 80, "https": 443}
 
 
@@ -111,6 +116,8 @@ class Pull:
             seen += len(data := await self._receive(stream))
             if not self._answer.status and (not data or seen > MOST_HEAD_BYTES):
                 raise PeerUnreachable(f"{self._url}: the peer closed the connection without an answer")
+        if isinstance(stream, PlainStream):
+            stream.keep_short()
         return self._answer.status
 
     async def body(self, stream: trio.abc.ReceiveStream) -> AsyncGenerator[bytes, None]:
@@ -137,13 +144,34 @@ class Pull:
 
 
 class PlainStream(trio.abc.ReceiveStream):
-    """What comes over a plain socket, without asking the kernel in vain before waiting, as trio's own does: a record that
-    comes alone would pay for it. One task receives, and closes."""
+    """What comes over a plain socket, without asking the kernel in vain before waiting, as trio's own does: a record
+    that comes alone would pay for it. One task receives, and closes."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         """Takes the socket out of ``stream``, which is of no use any more."""
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.setblocking(False)
+
+    def keep_short(self) -> None:
+        """Over a short line a large window brings no speed, and a record of another topic waits behind all that lies in
+        it. Over a long one the kernel finds by itself what it needs."""
+        if self.least_rtt_us <= SHORT_LINE_US:
+            with suppress(OSError):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SHORT_LINE_BYTES)
+
+    @property
+    def least_rtt_us(self) -> int:
+        """The shortest round trip that the kernel saw, microseconds; 2^32 - 1 when it did not look."""
+        try:
+            told = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+            return int(LEAST_RTT.unpack_from(told, LEAST_RTT_AT)[0])
+        except (OSError, struct.error):
+            return (1 << 32) - 1
+
+    @property
+    def room_bytes(self) -> int:
+        """What the kernel may hold for us, its own needs included."""
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Empty at the end. Raises trio.BrokenResourceError."""

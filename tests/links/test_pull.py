@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirrord.errors import PeerUnreachable
-from mirrord.links.pull import MOST_HEAD_BYTES, Pull
+from mirrord.links.pull import MOST_HEAD_BYTES, SHORT_LINE_BYTES, SHORT_LINE_US, PlainStream, Pull
 
 OK = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 ENDLESS = OK + b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
@@ -93,3 +93,25 @@ async def test_nobody_at_the_address_is_named() -> None:
     for url in ("http://127.0.0.1:1/v0/feed", "http://no-such-host.invalid:80/v0/feed"):
         with pytest.raises(PeerUnreachable):
             await Pull(url, 5.0, None).open(b"", {})
+
+
+async def test_over_a_short_line_the_kernel_keeps_little() -> None:
+    """A record of another topic waits behind all that the kernel took of a catch-up: over a line that needs no large
+    window that is little."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+
+    async def answer() -> None:
+        async with await listener.accept() as theirs:
+            await theirs.receive_some(1 << 16)
+            await theirs.send_all(ENDLESS)
+
+    async with listener, trio.open_nursery() as nursery:
+        nursery.start_soon(answer)
+        pull = Pull(f"http://127.0.0.1:{port}/v0/feed", 5.0, None)
+        stream = await pull.open(b"x", {})
+        assert isinstance(stream, PlainStream)
+        with trio.fail_after(10):
+            assert await pull.status(stream) == 200
+        assert stream.room_bytes <= 2 * SHORT_LINE_BYTES or stream.least_rtt_us > SHORT_LINE_US
+        await stream.aclose()

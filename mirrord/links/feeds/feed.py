@@ -38,7 +38,7 @@ from .piece import Piece
 
 TOPICS_PER_FRAME = 32
 FRAME_SECONDS = 0.25  # what one frame may take at the measured line speed
-LEAST_FRAME_BYTES = 1 << 10
+LEAST_FRAME_BYTES, MOST_FRAME_BYTES = 1 << 10, 512 << 10  # larger ones bring no speed, and others wait behind them
 # The ear's tokens that are no topic's name.
 CHANGED = object()  # the caller changed its wants, or the feed must end
 TOPICS = object()  # topics came or went
@@ -102,7 +102,7 @@ class Feed:
         self._changed = False  # the caller has said what it wants of this node: a held feed may begin
         self.closed: str | None = None  # the reason of the last frame, once it must end
         self.moved_at = clock.monotonic()  # when the caller last acknowledged bytes
-        self.frame_bytes = min(request.max_frame_bytes, rules.max_frame_bytes)
+        self.frame_bytes = min(request.max_frame_bytes, rules.max_frame_bytes, MOST_FRAME_BYTES)
         self._budget = min(256 << 10, self.frame_bytes)
         self._lanes: dict[str, Lane] = {}
         self._forks: list[ForkIs] = []
@@ -138,7 +138,7 @@ class Feed:
     # ---- frames ----------------------------------------------------------------------------------
 
     async def serve(self) -> None:
-        """Hello, topics, then for ever what the caller lacks, with a heartbeat in between. Raises what ends the line."""
+        """Hello, topics, then for ever what the caller lacks, a heartbeat in between. Raises what ends the line."""
         send = self._outlet.send
         try:
             self._registry.bell.attach(self.ear, TOPICS)
@@ -276,9 +276,7 @@ class Feed:
         self._look_whether_taken()
         told = [buffer for buffers in _in_frames(corrections, "reconfigured") for buffer in buffers]
         return told + frame(
-            Head(
-                self._clock.wall_ms(), self._digest, moves, pending if changed else None, sights, self._gossip.stamp()
-            )
+            Head(self._clock.wall_ms(), self._digest, moves, pending if changed else None, sights, self._gossip.stamp())
         )
 
     # ---- topics ----------------------------------------------------------------------------------
