@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from mirrord.errors import ChunkCorrupt
 from mirrord.links.feeds.lane import Lane
 from mirrord.links.feeds.piece import Piece
 from mirrord.links.wire import At, Chunks, CoverIs, ForkIs, StrandIs, StrippedIs
@@ -15,6 +18,7 @@ from mirrord.records import chunk as chunks
 from mirrord.records.batch import batches_of
 from mirrord.records.record import records
 from mirrord.records.strand import Identity
+from mirrord.storage.store import DropPack, PutPack
 from mirrord.topics.log.places import hash_at
 from mirrord.topics.log.shelf import JOINED
 from mirrord.topics.messages import Append, Apply, Configure, Delete, DropTopic, Erase, Introduce
@@ -373,3 +377,36 @@ async def test_a_frame_that_is_full_inside_a_pack_ends_there() -> None:
             ends = [header for body in bodies for _, _, header in chunks.chunks_in(body)]
             behind = [1] + [one[chunks.FIRST] + one[chunks.COUNT] for one in ends]
             assert behind == [*(one[chunks.FIRST] for one in ends), own.durable_last + 1]
+
+
+async def test_what_a_pack_should_hold_is_not_told_as_lost() -> None:
+    """A store that is damaged says so by name: a caller that believed "lost" would never ask anybody for it again."""
+    rig, origin = Rig(), Origin(5)
+    first, second = origin.write(2), origin.write(3)
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders", config())
+        await topic.mailbox.ask(Introduce(origin.descriptor))
+        await topic.mailbox.ask(Apply(first + second))
+        (pack,) = topic.packs(1, 1 << 20)
+        (part,) = rig.store.parts_of_pack(topic.tid, 1)
+        rig.store.commit([DropPack(topic.tid, 1, 5), PutPack(replace(pack, body=second), (part,))], sync=True)
+        rig.shelf.clear(topic.tid)
+        with pytest.raises(ChunkCorrupt):
+            flow(lane_of(topic))
+
+
+async def test_what_the_store_has_lost_is_told_as_far_as_it_reaches() -> None:
+    """Up to what can be read again, and no further."""
+    rig, origin = Rig(), Origin(5)
+    first, second = origin.write(2), origin.write(3)
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders", config())
+        await topic.mailbox.ask(Introduce(origin.descriptor))
+        await topic.mailbox.ask(Apply(first))
+        await topic.mailbox.ask(Apply(second))
+        rig.store.commit([DropPack(topic.tid, 1, 2)], sync=True)
+        rig.shelf.clear(topic.tid)
+        lane = lane_of(topic)
+        assert told(flow(lane)) == [(5, 1, 2, "lost")]
+        lane.place([at(origin, 1)])
+        assert told(flow(lane)) == [(5, 3), (5, 4), (5, 5)]

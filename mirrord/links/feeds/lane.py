@@ -13,6 +13,7 @@ from functools import partial
 from msgspec import Struct
 from xxhash import xxh3_64_intdigest
 
+from ...errors import ChunkCorrupt
 from ...records.chunk import COUNT, FIRST, STRAND, chunk_at
 from ...records.gap import CONTROL, ERASED, LOST, Cover
 from ...records.run import stretch_from
@@ -405,14 +406,20 @@ class Lane:
         return goes_on
 
     def _gap_behind(self, strand: Strand, after: int, until: int) -> Cover:
-        topic, number = self.topic, strand.descriptor.strand
+        """Raises ChunkCorrupt where records are said to be which no pack holds: what may come back is not lost."""
+        topic, number, sid = self.topic, strand.descriptor.strand, strand.sid
         before = hash_at(strand, topic.tid, after, topic.reads)
         prev_hash = None if before is INSIDE else before
-        for gap in topic.reads.gaps(topic.tid, strand.sid, after + 1, 1):
+        for gap in topic.reads.gaps(topic.tid, sid, after + 1, 1):
             if gap.first <= after + 1 and gap.reason != CONTROL:
                 return Cover(number, after + 1, gap.last, gap.reason, prev_hash, gap.hash)
             until = min(until, gap.first - 1)
-        # Neither records nor a gap row: a pack that could not be read back. Its hashes are not known here.
+        for part, seq in topic.reads.parts(sid, after + 1, 1):
+            if part.first <= after + 1:
+                told = f"strand {number:016x} is told to have {after + 1} in the pack at {seq}, which has not"
+                raise ChunkCorrupt(f"topic {topic.topic}: {told}; fetch it from a peer", {"topic": topic.topic})
+            until = min(until, part.first - 1)
+        # Neither records nor a gap row: the store has lost them. Their hashes are not known here.
         return Cover(number, after + 1, until, LOST, prev_hash, None)
 
 
