@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 import trio
-from ports import free_port, is_free
+from ports import is_free
 from rich.markup import escape
 from stage import Stage, stage
 from stream import Event, events
@@ -38,6 +38,7 @@ from mirrord.client.call import DiffQuery
 from mirrord.clock import SystemClock, system_random
 from mirrord.config.load import load
 from mirrord.errors import MirrordError
+from mirrord.testing.cluster.local import free_ports
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TOPIC = "events"
@@ -270,7 +271,7 @@ def _cluster_file(folder: Path, say: Callable[[str], None]) -> Path:
     text = (REPOSITORY / "configs" / "three-mesh.toml").read_text()
     for port in sorted(set(re.findall(r"127\.0\.0\.1:(\d+)", text))):
         if not is_free(int(port)):
-            free = free_port()
+            (free,) = free_ports(1)
             say(f"port {port} is taken; using {free} instead")
             text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free}")
     file = folder / "mirrord.toml"

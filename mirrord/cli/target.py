@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ..client.api import Api
 
 DEFAULT_URL = "http://127.0.0.1:4001"
-_URL_HELP = f"The node [MIRRORD_URL or {DEFAULT_URL}]."
 
 
 class Place(Struct, frozen=True):

@@ -29,6 +29,11 @@ class Draft(Struct, frozen=True, omit_defaults=True):
     node: str | UnsetType = UNSET
     meta: Any = UNSET
 
+    @classmethod
+    def of(cls, data: Any, *, tag: str | None = None, node: str | None = None, meta: Any = None) -> Draft:
+        """The same, where None is "without"."""
+        return cls(data, tag or UNSET, node or UNSET, meta if meta is not None else UNSET)
+
     @property
     def is_binary(self) -> bool:
         """Whether it travels as msgpack, for JSON has no bytes."""

@@ -87,7 +87,7 @@ class Topic:
         """
         if not records:
             raise InvalidRequest("there is nothing to append")
-        drafts = [record if isinstance(record, Draft) else draft(record, tag, meta) for record in records]
+        drafts = [record if isinstance(record, Draft) else Draft.of(record, tag=tag, meta=meta) for record in records]
         return await append(self._nodes, self.name, drafts, node=node, key=key)
 
     def producer(
@@ -199,11 +199,6 @@ class Topic:
         """
         asked = call.delete_topic(self.name, if_empty=if_empty, forget=forget)
         return bool((await self._nodes.ask(asked, Manner.HERE)).object().get("deleted"))
-
-
-def draft(data: Any, tag: str | None = None, meta: Any = None, node: str | None = None) -> Draft:
-    """A record to be written; None is "without"."""
-    return Draft(data, tag or UNSET, node or UNSET, meta if meta is not None else UNSET)
 
 
 def cursor_of(after: After) -> Cursor | None:

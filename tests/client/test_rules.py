@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mirrord
-from mirrord import Cursor
+from mirrord import Cursor, Record
 from mirrord.client.patience import Failure, Manner, Patience, Trial, meaning
 from mirrord.client.queues.events import Event, EventReader
 from mirrord.client.sending.buffer import Bounds, Buffer, Waiting, halves
@@ -219,6 +220,14 @@ def test_any_bytes_are_events_or_nothing(pieces: list[bytes]) -> None:
     reader = EventReader()
     for piece in pieces:
         assert all(isinstance(event, Event) for event in reader.feed(piece))
+
+
+def test_a_record_as_a_struct() -> None:
+    """Its payload in the shape that a reader wants; what does not fit is refused by msgspec's own name."""
+    record = Record("orders", "log", 1, 1_700_000_000_000, "fra", {"a": 1})
+    assert record.data_as(dict[str, int]) == {"a": 1}
+    with pytest.raises(msgspec.ValidationError):
+        record.data_as(list[int])
 
 
 # ---- importing -----------------------------------------------------------------------------------

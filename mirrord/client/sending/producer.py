@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 from ...errors import InvalidRequest, MirrordError, PayloadTooLarge, Unacknowledged
 from .. import call
@@ -78,7 +78,7 @@ class Producer:
 
         Raises what halted the producer; TypeError when ``data`` is nothing that JSON has, nor ``bytes``.
         """
-        draft = Draft(data, tag or UNSET, node or UNSET, meta if meta is not None else UNSET)
+        draft = Draft.of(data, tag=tag, node=node, meta=meta)
         packed = draft.is_binary
         text = bytes(draft.written(packed))
         self._check()

@@ -21,10 +21,6 @@ class Graph(Struct, frozen=True):
     nodes: tuple[str, ...]
     pulls: tuple[Link, ...]
 
-    def pullers_of(self, source: str) -> tuple[str, ...]:
-        """The nodes that pull from this one."""
-        return tuple(puller for puller, other in self.pulls if other == source)
-
 
 def graph(shape: str, count: int, rng: Random | None = None) -> Graph:
     """A shape of ``graphs.SHAPES`` over at most 8 nodes. ``rng`` draws the links of ``random``."""
