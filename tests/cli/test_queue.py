@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mirrord.cli.main import INTERRUPTED, OK, USAGE
+from mirrord.cli.main import INTERRUPTED, OK, REFUSED, USAGE
 
 from .asked import Asked, events
 from .conftest import error
@@ -133,6 +133,13 @@ def test_a_worker_outlives_a_restart(shell: Any) -> None:
     assert (code, len(out.splitlines())) == (INTERRUPTED, 1)
     assert err.splitlines()[:2] == ["mirrord: bye; waiting for it", "mirrord: q is there again"]
     assert asked.calls[-1][1].endswith("/ack")
+
+
+def test_a_worker_does_not_wait_for_what_will_not_come(shell: Any) -> None:
+    """The stream says that there is no such queue any more: told, and over."""
+    Asked(shell, events(("error", {"code": 404, "error": "no topic q", "reason": "topic_not_found"})))
+    code, _, err = shell.run("queue", "work", "-w", "me", "q")
+    assert (code, err) == (REFUSED, "mirrord: no topic q\n")
 
 
 def test_a_command_that_is_not_there_takes_no_job(shell: Any) -> None:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 from msgspec import Struct
 
-from ...errors import ProtocolViolation
+from ...errors import (
+    MirrordError,
+    NotAQueue,
+    ProtocolViolation,
+    TopicNotFound,
+    Unauthorized,
+    Unavailable,
+    every_error,
+)
+from ..answer import not_mirrord
 
 MOST_EVENT_BYTES = 64 << 20  # as large as a body may be; a longer event is not mirrord's
+_CLASSES = every_error()
+_BY_STATUS = {409: NotAQueue, 404: TopicNotFound, 401: Unauthorized}
 
 
 class Event(Struct, frozen=True):
@@ -59,3 +71,19 @@ class EventReader:
         name, data = self._name or "message", self._data
         self._name, self._data = "", []
         return Event(name, b"\n".join(data), self._id) if data else None
+
+
+class _Fault(Struct):
+    code: str | int = ""
+    error: str = ""
+    reason: str = ""
+
+
+def named(data: bytes) -> MirrordError:
+    """The error that an error event tells, by the code in ``reason``; ``code`` alone is an HTTP status, or a word."""
+    try:
+        fault = msgspec.json.decode(data, type=_Fault)
+    except msgspec.MsgspecError:
+        return not_mirrord("the stream of jobs", "an error")
+    by_status = _BY_STATUS.get(fault.code, Unavailable) if isinstance(fault.code, int) else Unavailable
+    return _CLASSES.get(fault.reason, by_status)(fault.error or str(fault.code))

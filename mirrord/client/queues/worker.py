@@ -10,37 +10,20 @@ from types import TracebackType
 import anyio
 import msgspec
 from anyio.abc import TaskGroup
-from msgspec import Struct
 
-from ...errors import (
-    InvalidRequest,
-    MirrordError,
-    NotAQueue,
-    PeerUnreachable,
-    TopicNotFound,
-    Unauthorized,
-    Unavailable,
-    every_error,
-)
+from ...errors import InvalidRequest, MirrordError, PeerUnreachable
 from .. import call as topics
 from ..answer import not_mirrord
 from ..bell import Bell
 from ..nodes import Nodes
 from ..patience import Manner
 from . import call
-from .events import Event, EventReader
+from .events import Event, EventReader, named
 from .job import Job, JobRow, Lessor
 
 SILENCE_S = 45.0  # three heartbeats of the node
 MOST_SEQS = 1000  # in one extend
-_CLASSES = every_error()
 log = logging.getLogger("mirrord.client")
-
-
-class _Fault(Struct):
-    code: str | int
-    error: str = ""
-    reason: str = ""
 
 
 class Worker:
@@ -148,7 +131,7 @@ class Worker:
     def _on(self, event: Event) -> None:
         """Raises what an error event names."""
         if event.name == "error":
-            raise _named(event.data)
+            raise named(event.data)
         if event.name != "job":
             return
         try:
@@ -176,14 +159,3 @@ class Worker:
             job.lost = True
         self._lessor.held.clear()
         self._ready.clear()
-
-
-def _named(data: bytes) -> MirrordError:
-    """The error that an error event tells, by the code in ``reason``; ``code`` alone is an HTTP status, or a word."""
-    try:
-        fault = msgspec.json.decode(data, type=_Fault)
-    except msgspec.MsgspecError:
-        return not_mirrord("the stream of jobs", "an error")
-    by_status = {409: NotAQueue, 404: TopicNotFound, 401: Unauthorized}
-    cls = _CLASSES.get(fault.reason) or by_status.get(fault.code if isinstance(fault.code, int) else 503, Unavailable)
-    return cls(fault.error)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from ....client.queues import call
-from ....client.queues.events import EventReader
+from ....client.queues.events import EventReader, named
 from ....errors import PeerError, PeerUnreachable, Throttled, Unavailable
 from ...main import complain
 from ...patience import Patience
@@ -33,12 +33,6 @@ class Job(Struct, rename={"seq": "$seq", "tag": "$tag"}):
     data: Raw
     tag: str = ""
     meta: Raw = field(default_factory=lambda: Raw(b"null"))
-
-
-class _Fault(Struct):
-    code: str | int = ""
-    error: str = ""
-    message: str = ""
 
 
 class Worker:
@@ -73,8 +67,7 @@ class Worker:
                     if event.name == "job":
                         yield event.data
                     elif event.name == "error":
-                        fault = msgspec.json.decode(event.data, type=_Fault)
-                        raise Unavailable(fault.error or fault.message or str(fault.code))
+                        raise named(event.data)
 
     def _do(self, told: bytes, command: Sequence[str]) -> None:
         job = msgspec.json.decode(told, type=Job)
