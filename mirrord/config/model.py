@@ -263,7 +263,7 @@ class StoreConfig(Struct, frozen=True):
     control_chunks: Annotated[
         int,
         Option("count", "a node's control chunks of a topic are said anew, in few, when there are more", least=1),
-    ] = 1000
+    ] = 250
     control_bytes: Annotated[int, Option("size", "the same by their size", least=4 * KIB)] = MIB
 
 

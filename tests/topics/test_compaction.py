@@ -146,6 +146,19 @@ async def test_a_queue_that_is_worked_off_keeps_a_bounded_number() -> None:
     assert len(gone) >= topic.head == 3 * 62
 
 
+async def test_what_stands_between_records_that_wait_goes_with_them() -> None:
+    """A queue that is always thirty behind: the rows are bounded by what waits, however long it goes on."""
+    async with rig_of().run() as registry:
+        topic, _ = await registry.ensure("orders")
+        most = 0
+        for i in range(300):
+            await topic.mailbox.ask(Append(batches_of([draft()])))
+            if i >= 30:
+                await topic.mailbox.ask(Erase((topic.head - 30,), travels=True))
+            most = max(most, len(rows(topic)))
+        assert most <= 2 * (30 + MOST)
+
+
 async def test_words_about_groups_are_bounded_too() -> None:
     """One vector for each group, whatever the number of words."""
     async with rig_of().run() as registry:

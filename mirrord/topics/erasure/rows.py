@@ -47,14 +47,26 @@ class GapRows:
     # ---- what is gone ----------------------------------------------------------------------------
 
     def put(self, gap: Gap) -> None:
-        """A range that is gone, joined with the row right before it when both are of a kind and stay small."""
-        before = next(iter(self.read(gap.sid, gap.first - 1, 1)), None)
-        if before is None or not _continues(before, gap) or len(before.ends) + len(gap.ends) + END_LEN > ENDS_BYTES:
-            self._coarsen(gap.sid)
-        else:
+        """A range that is gone, joined with the rows right before and behind it that are of its kind, where they stay
+        small together."""
+        before = self._right_before(gap)
+        if before is not None and _join_well(before, gap):
             self._drop(before)
             gap = _joined(before, gap)
+        else:
+            self._coarsen(gap.sid)
+        for behind in self.read(gap.sid, gap.last + 1, 1):
+            if _join_well(gap, behind):
+                self._drop(behind)
+                gap = _joined(gap, behind)
         self._turn.changes.append(PutGap(gap))
+
+    def _right_before(self, gap: Gap) -> Gap | None:
+        """Mostly what this turn put last."""
+        for change in reversed(self._turn.changes):
+            if isinstance(change, PutGap) and change.gap.sid == gap.sid and change.gap.last == gap.first - 1:
+                return change.gap
+        return next(iter(self.read(gap.sid, gap.first - 1, 1)), None)
 
     def _drop(self, gap: Gap) -> None:
         self._turn.changes.append(DropGap(gap.tid, gap.sid, gap.first))
@@ -63,7 +75,7 @@ class GapRows:
         """The strand's two oldest rows as one without inner hashes, when there are more than trail_bytes keeps."""
         most = max(2, self._turn.sizes.trail_bytes // ENDS_BYTES)
         oldest = self.read(sid, 1, most + 1)
-        if len(oldest) > most and _continues(*oldest[:2]) and not oldest[1].seq_from and oldest[0].reason != CONTROL:
+        if len(oldest) > most and _continues(*oldest[:2]) and oldest[0].reason != CONTROL:
             first, second = oldest[:2]
             self._drop(first)
             self._drop(second)
@@ -76,18 +88,22 @@ class GapRows:
     def supersede(self, strand: Strand, first: int, last: int) -> None:
         """Control chunks of this range are said anew: only where they stood is kept, in one row with what was erased
         beside them."""
-        run: list[Gap] = []
+        run, size = list[Gap](), 0
         for gap in list(self.between(strand.sid, max(first, strand.controls_from) - 1, last)):
             if run and gap.first != run[-1].last + 1:
-                self._replace(run)
+                size += self._replace(run)
                 run = []
             if gap.reason == ERASED or (gap.reason == CONTROL and first <= gap.first and gap.last <= last):
                 run.append(gap)
-        self._replace(run)
+        size += self._replace(run)
+        for _ in range(size // ENDS_BYTES + bool(size)):
+            self._coarsen(strand.sid)
         if first <= strand.controls_from:
             strand.controls_from = max(strand.controls_from, last + 1)
 
-    def _replace(self, run: list[Gap]) -> None:
+    def _replace(self, run: list[Gap]) -> int:
+        """Rows that follow each other become one; by how many bytes of inner ends."""
+        size = 0
         for piece in _pieces(run):
             if any(gap.reason == CONTROL for gap in piece):
                 for gap in piece:
@@ -95,11 +111,17 @@ class GapRows:
                 whole = _without_words(piece[0])
                 for gap in piece[1:]:
                     whole = _joined(whole, _without_words(gap))
-                self.put(whole)
+                self._turn.changes.append(PutGap(whole))
+                size += len(whole.ends)
+        return size
 
 
 def _continues(before: Gap, gap: Gap) -> bool:
-    return before.last == gap.first - 1 and before.reason == gap.reason and not before.seq_from
+    return before.last == gap.first - 1 and before.reason == gap.reason and not (before.seq_from or gap.seq_from)
+
+
+def _join_well(before: Gap, gap: Gap) -> bool:
+    return _continues(before, gap) and len(before.ends) + len(gap.ends) + END_LEN <= ENDS_BYTES
 
 
 def _joined(before: Gap, gap: Gap) -> Gap:

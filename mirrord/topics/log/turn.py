@@ -32,7 +32,7 @@ class Sizes(Struct, frozen=True):
     pack_bytes: int
     strands: int  # per topic
     trail_bytes: int = 1 << 20  # hashes kept of evicted ranges, per strand of a topic
-    control_chunks: int = 1000  # of one node and topic, until it says them anew
+    control_chunks: int = 250  # of one node and topic, until it says them anew
     control_bytes: int = 1 << 20
 
 
