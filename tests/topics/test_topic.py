@@ -16,6 +16,7 @@ from mirrord.errors import (
     DiskFull,
     IdempotencyConflict,
     MirrordError,
+    ProtocolViolation,
     StorageFailed,
     TopicExistsIncompatible,
     TopicNotEmpty,
@@ -411,3 +412,18 @@ async def test_what_fails_where_it_is_asked_is_taken_the_usual_way() -> None:
         assert topic.mailbox.statistics().waiting == 1
         assert (await envelope.wait()).last_seq == 3
         assert everything(topic) == [1, 1, 1]
+
+
+async def test_a_chunk_that_cannot_be_leaves_nothing_behind() -> None:
+    """Refused by name, and what was known before it stays known: the next one of its strand is taken."""
+    rig, good, evil = Rig(), Origin(7), Origin(5)
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders", config())
+        for origin in (good, evil):
+            await topic.mailbox.ask(Introduce(origin.descriptor))
+        await topic.mailbox.ask(Apply(good.write(3)))
+        packed = evil.write(2)
+        with pytest.raises(ProtocolViolation, match="hash"):
+            await topic.mailbox.ask(Apply(packed[:-1] + b"~"))
+        await topic.mailbox.ask(Apply(packed))
+        assert topic.head == 5

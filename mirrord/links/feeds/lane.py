@@ -54,6 +54,7 @@ class Lane:
         self._told: dict[int, int] = {}
         self.digest = 0
         self._cursor = 0
+        self._even = -1  # where the cursor stood when nothing was left to send
         self._looked = -1  # commits of the topic up to here were examined for what to send
         self._walked: dict[int, None] = {}  # strands with packs to go through: what they end in is seen behind those
         self._moves_told = -1
@@ -190,6 +191,8 @@ class Lane:
         pieces: list[Piece] = []
         if self.topic.about.log_id != self.log_id:  # dropped and made anew: the old seqs mean nothing
             self.log_id, self._stale = self.topic.about.log_id, True
+        if self._cursor == self._even and not self._stale and self._passes_by():
+            return pieces
         while not pieces and self.has_more:
             if self._stale:
                 self._stale = False
@@ -208,6 +211,15 @@ class Lane:
         """Whether ``next`` would find anything to look at."""
         return self._stale or self._cursor < self.topic.head or self._looked != self.topic.move_no
 
+    def _passes_by(self) -> bool:
+        """Whether all that came since there was nothing left to send is of no use to the caller, such as its own."""
+        numbers, newest = self.topic.moved_since(self._looked)
+        if any(self._wanted(self.topic.strands[number]) for number in numbers):
+            return False
+        self._cursor = self._even = self.topic.head
+        self._looked = newest
+        return True
+
     def _look_behind(self, pieces: list[Piece]) -> None:
         """All packs are behind the cursor: a strand that moved and is still wanted ends in a gap."""
         numbers, self._looked = self.topic.moved_since(self._looked)
@@ -216,6 +228,8 @@ class Lane:
         behind = [s for n in dict.fromkeys(numbers) if self._wanted(s := self.topic.strands[n])]
         if behind:
             self._begin(pieces, behind)
+        else:
+            self._even = self._cursor
 
     def _wanted(self, strand: Strand) -> bool:
         number = strand.descriptor.strand

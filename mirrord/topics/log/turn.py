@@ -169,11 +169,11 @@ class Turn:
         self._seal_pack()
 
     def _seal_pack(self) -> None:
-        if self._pack is not None:
+        if self._pack is not None and self._pack.bodies:  # else its first chunk was one that cannot be
             put = self._pack.close(self.log.tid)
             self.packs.append(put.pack)
             self.changes.append(put)
-            self._pack = None
+        self._pack = None
 
     def lose(self, seq_to: int) -> None:
         """Seqs up to here may have been readable in a life whose tail is gone: one `lost` tombstone, never re-used."""
