@@ -28,6 +28,9 @@ from .statements import checksum, pack_key, parts_of
 _PACK_COLUMNS = "key, last, records, bytes, ts_last"
 _START = "SELECT key, last FROM packs WHERE key BETWEEN ? AND ? ORDER BY key DESC LIMIT 1"
 _BODIES = f"SELECT {_PACK_COLUMNS}, checksum, body FROM packs WHERE key BETWEEN ? AND ? ORDER BY key"
+# From the last pack that begins at or before ?2 on. Lengths are told without reading bodies.
+_SPAN = """SELECT key, last, length(body) FROM packs WHERE key BETWEEN coalesce((SELECT key FROM packs
+    WHERE key BETWEEN ?1 AND ?2 ORDER BY key DESC LIMIT 1), ?2) AND ?3 ORDER BY key"""
 _SIZES = f"SELECT {_PACK_COLUMNS} FROM packs WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?"
 # Runs of a strand do not overlap, so at most one that begins before ``oseq`` ends at or after it.
 _PARTS = """SELECT sid, first, last, pack FROM parts WHERE sid = ?1 AND last >= ?2 AND first >= coalesce(
@@ -92,8 +95,7 @@ class Queries:
         return HeadRow(*found[0]) if found else None
 
     def strands(self, tid: int) -> list[StrandRow]:
-        return [StrandRow(*row) for row in self._rows("SELECT * FROM strands WHERE tid = ? ORDER BY sid",
-        tid)]
+        return [StrandRow(*row) for row in self._rows("SELECT * FROM strands WHERE tid = ? ORDER BY sid", tid)]
 
     def vectors(self, tid: int) -> list[VectorRow]:
         waiting = self._deferred.vectors
@@ -113,26 +115,41 @@ class Queries:
         return found[0][0] if found and found[0][1] >= seq else wanted
 
     def packs(self, tid: int, seq: int, max_bytes: int) -> list[Pack]:
-        start = self._start(tid, seq)
         try:
-            cursor = self._reader.execute(_BODIES, (start, pack_key(tid, MAX_SEQ)))
-            try:
-                return list(self._within(tid, cursor, max_bytes))
-            finally:
-                cursor.close()
+            while span := self._span(tid, seq, max_bytes):
+                found = rows(self._reader, _BODIES, *span)
+                if found and found[0][0] == span[0]:
+                    return list(self._read(tid, found))
+                # The writer merged or dropped the first pack between the two reads: look again.
+            return []
         except apsw.Error as error:
             raise named(error) from error
 
-    def _within(self, tid: int, cursor: apsw.Cursor, max_bytes: int) -> Iterator[Pack]:
-        first = True
-        for key, last, records, text_bytes, ts_last, check, body in cursor:
-            max_bytes -= len(body)
-            if max_bytes < 0 and not first:
-                return
+    def _span(self, tid: int, seq: int, max_bytes: int) -> tuple[int, int] | None:
+        """The keys of the pack that holds ``seq`` (or the first behind it) and of the last one that fits: a body
+        that is not wanted is not read."""
+        first = last = None
+        wanted = pack_key(tid, min(max(seq, 0), MAX_SEQ))
+        cursor = self._reader.execute(_SPAN, (pack_key(tid, 0), wanted, pack_key(tid, MAX_SEQ)))
+        try:
+            for key, ends, size in cursor:
+                if ends < seq:
+                    continue
+                max_bytes -= size
+                if first is None:
+                    first = key
+                elif max_bytes < 0:
+                    break
+                last = key
+        finally:
+            cursor.close()
+        return (first, last) if first is not None and last is not None else None
+
+    def _read(self, tid: int, found: list[tuple[Any, ...]]) -> Iterator[Pack]:
+        for key, last, records, text_bytes, ts_last, check, body in found:
             if checksum(body) != check:
                 raise self._corrupt(tid, key & MAX_SEQ, last)
             yield Pack(tid, key & MAX_SEQ, last, records, text_bytes, ts_last, body)
-            first = False
 
     def _corrupt(self, tid: int, seq: int, last: int) -> ChunkCorrupt:
         found = self._rows("SELECT name FROM topics WHERE tid = ?", tid)
@@ -169,8 +186,10 @@ class Queries:
 
     def packs_with_tag(self, tid: int, tag: str, limit: int, *, after: int = 0, prefix: bool = False) -> list[int]:
         low, high = (tag, beyond(tag)) if prefix else (tag, None)
-        return [pack for (pack,) in self._rows(_WITH_PREFIX if prefix else _WITH_TAG, tid, low, high, MANY_TAGS, after,
-        limit)]
+        return [
+            pack
+            for (pack,) in self._rows(_WITH_PREFIX if prefix else _WITH_TAG, tid, low, high, MANY_TAGS, after, limit)
+        ]
 
     def masks(self, tid: int) -> list[MaskRow]:
         found = self._rows(_MASKS, pack_key(tid, 0), pack_key(tid, MAX_SEQ))
