@@ -118,11 +118,7 @@ class Supervisor:
     def unwell(self) -> list[str]:
         """Why the node is not ready: actors that died five times within a minute, with their last error."""
         now = self._clock.monotonic()
-        return [
-            f"{k.actor.name} keeps dying: {k.last_error}"
-            for k in self._kept.values()
-            if k.policy.too_often(now)
-        ]
+        return [f"{k.actor.name} keeps dying: {k.last_error}" for k in self._kept.values() if k.policy.too_often(now)]
 
     def statistics(self) -> list[dict[str, Any]]:
         """The tree of actors with counts, by name."""

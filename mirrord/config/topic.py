@@ -62,9 +62,9 @@ class TopicConfig(Struct, frozen=True):
     lease_ms: Annotated[int, Option("duration", "how long a claim holds a record")] = 30_000
     claim_jitter_ms: Annotated[int, Option("duration", "how long claims gather before records are shared out")] = 0
     max_deliveries: Annotated[int, Option("count", "claims of one record before it is set aside; 0 = no end")] = 0
-    dead_letter: Annotated[
-        str | None, Option("text", "the topic for records set aside", example='"orders.dead"')
-    ] = None
+    dead_letter: Annotated[str | None, Option("text", "the topic for records set aside", example='"orders.dead"')] = (
+        None
+    )
     leases_durable: Annotated[bool, Option("flag", "whether leases survive a restart")] = False
     home: Annotated[
         str | None,

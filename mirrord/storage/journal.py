@@ -297,4 +297,3 @@ class Journal:
                 if turn is not None:
                     self._writer.put(turn)
                 turn = self._inbox.get_nowait()
-

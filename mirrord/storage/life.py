@@ -46,8 +46,15 @@ class LifeRecord(Struct, frozen=True):
         """As stored."""
         packed: bytes = msgpack.packb(
             [
-                self.life, self.number, self.log_ids_since, self.boot_id, self.device, self.inode, self.start_id,
-                self.born_ms, self.starts,
+                self.life,
+                self.number,
+                self.log_ids_since,
+                self.boot_id,
+                self.device,
+                self.inode,
+                self.start_id,
+                self.born_ms,
+                self.starts,
             ]
         )
         return packed

@@ -54,9 +54,7 @@ class Registry:
         self._changing: dict[str, trio.Event] = {}
         self.bell = Bell()  # rung when a topic comes or goes
         self._came: dict[str, int] = {}  # names created since the start, newest last, with their number
-        self.creations = self.went = (
-            0  # how many were created and deleted since the start: feeds keep a place in them
-        )
+        self.creations = self.went = 0  # how many were created and deleted since the start: feeds keep a place in them
 
     def boot(self) -> None:
         """Know every topic of the store; none is born by that."""
@@ -82,9 +80,7 @@ class Registry:
         """The topic, alive. Raises TopicNotFound, or NotReady when it cannot be born in time."""
         topic = self._topics.get(name)
         if topic is None or topic.about.deleted:
-            raise TopicNotFound(
-                f"no topic {name!r} on this node; append to it or PUT it to create it", {"topic": name}
-            )
+            raise TopicNotFound(f"no topic {name!r} on this node; append to it or PUT it to create it", {"topic": name})
         return topic if topic.ready.is_set() else await self._bear(topic)
 
     def declared(self, name: str) -> dict[str, object]:
@@ -105,9 +101,7 @@ class Registry:
             await topic.ready.wait()
             await self._reconcile(topic)
             return topic
-        raise NotReady(
-            f"topic {topic.topic} cannot be read from the store yet; see GET /v0/actors", retry_after_s=1.0
-        )
+        raise NotReady(f"topic {topic.topic} cannot be read from the store yet; see GET /v0/actors", retry_after_s=1.0)
 
     async def _reconcile(self, topic: Topic) -> None:
         """The file may have changed since the topic was configured: its keys win at every start."""

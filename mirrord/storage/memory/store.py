@@ -44,9 +44,7 @@ class MemoryStore(Changes):
     A simulator kills a node there: at "before" nothing of the commit is kept, at "after" all of it is.
     """
 
-    def __init__(
-        self, witness: Callable[[str], None] | None = None, pack_bytes: int = PACK_BYTES
-    ) -> None:
+    def __init__(self, witness: Callable[[str], None] | None = None, pack_bytes: int = PACK_BYTES) -> None:
         super().__init__()
         self._pack_bytes = pack_bytes
         self._witness = witness
@@ -197,5 +195,3 @@ class MemoryStore(Changes):
 
     def close(self) -> None:
         """Nothing to close: the store can be opened again as it is."""
-
-

@@ -22,8 +22,7 @@ def check_version(version: str) -> None:
 
 
 def connect(path: Path, settings: Settings, *, cache_bytes: int, wait_ms: int) -> apsw.Connection:
-    """A connection with all pragmas set. ``wait_ms``: how long it may wait for another's lock.
-    """
+    """A connection with all pragmas set. ``wait_ms``: how long it may wait for another's lock."""
     connection = apsw.Connection(str(path), vfs=settings.vfs or None)
     connection.set_busy_timeout(wait_ms)
     for pragma in (

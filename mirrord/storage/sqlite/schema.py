@@ -64,9 +64,7 @@ def _deferred(connection: apsw.Connection) -> None:
 MIGRATIONS: dict[int, Step] = {1: _deletes, 2: _deferred}
 
 
-def prepare(
-    connection: apsw.Connection, newest: int = FORMAT, migrations: Mapping[int, Step] = MIGRATIONS
-) -> None:
+def prepare(connection: apsw.Connection, newest: int = FORMAT, migrations: Mapping[int, Step] = MIGRATIONS) -> None:
     """Make the tables, or bring them to this format, each step in a transaction of its own.
 
     Raises StoreTooNew, or StoreCorrupt when this is no store of mirrord.
