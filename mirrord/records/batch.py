@@ -41,13 +41,12 @@ def batches_of(drafts: Sequence[Draft]) -> tuple[Batch, ...]:
 def batches_of_text(datas: list[Raw]) -> tuple[Batch, ...]:
     """The same for records that are JSON text and nothing else. Most are, so this goes by columns and loops in C."""
     sizes = list(map(len, datas))
-    return tuple([_plain(datas[piece], sizes[piece]) for piece in _pieces(sizes)])
+    if (text_bytes := sum(sizes)) <= CHUNK_BYTES:
+        return (_plain(datas, sizes, text_bytes),)
+    return tuple([_plain(datas[piece], sizes[piece], sum(sizes[piece])) for piece in _pieces(sizes)])
 
 
 def _pieces(sizes: list[int]) -> Iterator[slice]:
-    if sum(sizes) <= CHUNK_BYTES:
-        yield slice(None)
-        return
     begin = held = 0
     for i, size in enumerate(sizes):
         if held + size > CHUNK_BYTES and i > begin:
@@ -71,7 +70,7 @@ def _text_head(length: int) -> bytes:
 _PLAIN_HEADS = [Raw(_PLAIN + _text_head(size)) for size in range(1024)]
 
 
-def _plain(datas: list[Raw], sizes: list[int]) -> Batch:
+def _plain(datas: list[Raw], sizes: list[int], text_bytes: int) -> Batch:
     if max(sizes) < len(_PLAIN_HEADS):
         heads = list(map(_PLAIN_HEADS.__getitem__, sizes))
     else:
@@ -79,7 +78,7 @@ def _plain(datas: list[Raw], sizes: list[int]) -> Batch:
     parts = datas * 2
     parts[::2], parts[1::2] = heads, datas
     listed = _raws(parts)  # puts raw values one behind the other, twice as fast as join does
-    return Batch(len(datas), sum(sizes), listed[1 if len(parts) < 16 else 3 if len(parts) < 65536 else 5 :])
+    return Batch(len(datas), text_bytes, listed[1 if len(parts) < 16 else 3 if len(parts) < 65536 else 5 :])
 
 
 def _labelled(drafts: Sequence[Draft], text_bytes: int, *, routed: bool) -> Batch:
@@ -127,18 +126,19 @@ def _way(draft: Draft, ways: dict[tuple[tuple[str, ...], int, str], tuple[bytes,
 def encode(
     strand: int, first: int, prev_hash: bytes, ts: int, batches: Sequence[Batch], kind: int = RECORDS
 ) -> tuple[bytes, bytes, tuple[str, ...] | None]:
-    """A chunk of these batches: its bytes, its hash, and the distinct tags; None when they are too many to list."""
-    one = batches[0] if len(batches) == 1 else _joined(batches)
-    tags = one.tags
-    flags = (MANY_TAGS if len(tags) > MOST_TAGS else 0) | (ROUTED if one.routed else 0)
+    """A chunk of these batches, all of writers or all of routers: its bytes, its hash, and the distinct tags; None when
+    they are too many to list."""
+    batch = batches[0] if len(batches) == 1 else _joined(batches)
+    tags, body = batch.tags, batch.body
+    flags = (MANY_TAGS if len(tags) > MOST_TAGS else 0) | (ROUTED if batch.routed else 0)
     tag_bytes = msgpack.packb(tags) if tags and not flags & MANY_TAGS else b""
     rest = (
         AFTER_HASH.pack(
-            prev_hash, VERSION, kind, HEADER_LEN, flags, len(tag_bytes), strand, first, one.records, len(one.body),
-            one.text_bytes, ts, ts,
+            prev_hash, VERSION, kind, HEADER_LEN, flags, len(tag_bytes), strand, first, batch.records, len(body),
+            batch.text_bytes, ts, ts,
         )
         + tag_bytes
-        + one.body
+        + body
     )  # fmt: skip
     digest = xxh3_128_digest(rest)
     return digest + rest, digest, None if flags & MANY_TAGS else tags

@@ -33,10 +33,8 @@ from .chunk import (
 
 
 class Run(Struct):
-    """Bytes ``begin..end`` of a buffer: ``records`` of a strand from ``first`` on, in a chain that ends in ``hash``."""
+    """``records`` of a strand from ``first`` on, in a chain that ends in ``hash``."""
 
-    begin: int
-    end: int
     first: int
     records: int
     text_bytes: int
@@ -45,8 +43,9 @@ class Run(Struct):
     tags: dict[str, None] | None  # None: too many to tell
 
 
-def run_from(buffer: bytes, at: int, header: Header, most_bytes: int) -> Run:
-    """The run that begins with the chunk at ``at``, which follows what the log has; ``most_bytes`` end it early.
+def run_from(buffer: bytes, at: int, header: Header, most_bytes: int) -> tuple[Run, int]:
+    """The run that begins with the chunk at ``at``, which follows what the log has, and where it ends; ``most_bytes``
+    end it early.
 
     Raises ProtocolViolation, HashMismatch for a first chunk that cannot be; a later one ends the run before it.
     """
@@ -54,10 +53,10 @@ def run_from(buffer: bytes, at: int, header: Header, most_bytes: int) -> Run:
     check_hash(view, at, size, header)
     tags = tags_of(buffer, at, header)
     run = Run(
-        at, at + size, header[FIRST], header[COUNT], header[TEXT_LEN], header[TS_LAST], header[HASH],
+        header[FIRST], header[COUNT], header[TEXT_LEN], header[TS_LAST], header[HASH],
         None if tags is None else dict.fromkeys(tags),
     )  # fmt: skip
-    here, number, following, most = run.end, header[STRAND], run.first + run.records, at + most_bytes
+    here, number, following, most = at + size, header[STRAND], run.first + run.records, at + most_bytes
     last_hash, text, newest = run.hash, run.text_bytes, run.ts_last
     while here + HEADER_LEN <= end:
         header = header_at(buffer, here)
@@ -77,8 +76,8 @@ def run_from(buffer: bytes, at: int, header: Header, most_bytes: int) -> Run:
         text += text_len
         if ts_last > newest:
             newest = ts_last
-    run.hash, run.end, run.records, run.text_bytes, run.ts_last = last_hash, here, following - run.first, text, newest
-    return run
+    run.hash, run.records, run.text_bytes, run.ts_last = last_hash, following - run.first, text, newest
+    return run, here
 
 
 def _add_tags(run: Run, buffer: bytes, at: int, header: Header) -> None:

@@ -16,15 +16,17 @@ from ...records.chunk import (
     STRAND,
     STRIPPED,
     TEXT_LEN,
+    TS_LAST,
     Header,
     check_hash,
     check_shape,
     header_at,
     missing,
+    size_of,
     tags_of,
 )
 from ...records.gap import Cover, takes_a_seq
-from ...records.run import run_from
+from ...records.run import Run, run_from
 from ...records.strand import Descriptor, Position
 from ...storage.store import Gap
 from ..messages import Applied, Fork
@@ -113,7 +115,6 @@ class Arrival:
             else:
                 self._turn.put_control(strand, buffer[at:end], header)
                 self._turn.orders.append(buffer[at:end])
-            strand.hash = header[HASH]
             self._taken += header[COUNT]
         self._moved[header[STRAND]] = strand.last
         return end
@@ -121,28 +122,30 @@ class Arrival:
     def _take_run(self, strand: Strand, buffer: bytes, at: int, header: Header) -> int:
         """The chunk and those behind it as one piece of a pack."""
         log, turn = self._log, self._turn
-        pack = turn.pack_for(header, log.head + 1)
-        run = run_from(buffer, at, header, turn.sizes.pack_bytes - pack.size)
-        pack.add_run(strand.sid, memoryview(buffer)[at : run.end], run)
+        run, end = run_from(buffer, at, header, turn.room_for(size_of(header), log.head + 1))
+        turn.put(strand, memoryview(buffer)[at:end], run)
         log.head += run.records
         log.count += run.records
         log.bytes += run.text_bytes
-        strand.last, strand.hash, strand.ts = strand.last + run.records, run.hash, run.ts_last
-        turn.touch(strand)
         self._taken += run.records
-        return run.end
+        return end
 
     def _take_stripped(self, strand: Strand, buffer: bytes, at: int, header: Header, end: int) -> None:
         """What it lacks was deleted where it came from, and so it is here."""
         if not self._may_lack:
             raise ProtocolViolation(f"strand {header[STRAND]:016x}: a stripped chunk came unasked")
-        log, turn, view = self._log, self._turn, memoryview(buffer)
-        gone = missing(view, at, header)
+        log, turn = self._log, self._turn
+        gone, tags = missing(buffer, at, header), tags_of(buffer, at, header)
+        run = Run(
+            header[FIRST], header[COUNT], header[TEXT_LEN], header[TS_LAST], header[HASH],
+            None if tags is None else dict.fromkeys(tags),
+        )  # fmt: skip
         turn.masks.add_bits(log.head + 1, gone)
-        turn.put(log.head + 1, strand, view[at:end], header, tags_of(buffer, at, header))
-        log.head += header[COUNT]
-        log.count += header[COUNT] - gone.bit_count()
-        log.bytes += header[TEXT_LEN]
+        turn.room_for(end - at, log.head + 1)
+        turn.put(strand, memoryview(buffer)[at:end], run)
+        log.head += run.records
+        log.count += run.records - gone.bit_count()
+        log.bytes += run.text_bytes
 
     # ---- covers ----------------------------------------------------------------------------------
 

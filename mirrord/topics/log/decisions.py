@@ -59,7 +59,7 @@ from ..messages import (
 from ..quota import Quota
 from . import retention, rules
 from .arrival import Arrival
-from .log import Identities, Log, Strand
+from .log import Identities, Strand
 from .turn import Turn
 
 
@@ -69,14 +69,10 @@ class Decisions:
     def __init__(
         self, turn: Turn, store: Store, life: Life, memory: Memory | None = None, quota: Quota | None = None
     ) -> None:
-        self._turn, self._store, self._life = turn, store, life
+        self._turn, self._log, self._store, self._life = turn, turn.log, store, life
         self._quota, self._bytes_before = quota, turn.log.bytes
         self._memory = memory or Memory()
         self._keys: dict[str, IdempotencyRow] = {}
-
-    @property
-    def _log(self) -> Log:
-        return self._turn.log
 
     @property
     def answers_early(self) -> bool:
@@ -118,25 +114,25 @@ class Decisions:
     # ---- appends ---------------------------------------------------------------------------------
 
     def _append(self, message: Append) -> Appended:
-        key, log = message.key, self._log
+        key, log, turn = message.key, self._log, self._turn
         if key is not None:
             row = self._remembered(key.name)
             if row is not None:
                 if log.about.config.idempotency_check and row.digest != key.digest:
                     raise IdempotencyConflict(detail={"topic": log.name, "first_seq": row.first, "last_seq": row.last})
-                self._turn.marks += message.changes
+                turn.marks += message.changes
                 return Appended(row.first, row.last, row.head, deduped=True)
         if log.about.config.discard == "reject":
             self._admit(message.records, message.text_bytes)
         if self._quota is not None and self._quota.most:
             grown = log.bytes - self._bytes_before
             self._quota.admit(grown + message.text_bytes)
-        first, last = self._turn.append(message.batches)
-        self._turn.marks += message.changes
+        first, last = turn.append(message.batches)
+        turn.marks += message.changes
         if key is not None:
-            row = IdempotencyRow(log.tid, key.name, first, last, last, key.digest, self._turn.now_ms)
+            row = IdempotencyRow(log.tid, key.name, first, last, last, key.digest, turn.now_ms)
             self._keys[key.name] = row
-            self._turn.changes.append(PutIdempotency(row))
+            turn.changes.append(PutIdempotency(row))
         return Appended(first, last, last)
 
     def _admit(self, records: int, size: int) -> None:
@@ -282,13 +278,12 @@ class Decisions:
             turn.changes.append(DropIdempotency(log.tid, turn.now_ms - log.about.config.idempotency_window_ms))
         if retention.has_limits(log.about.config) and retention.due(log, turn.now_ms, oldest_ts):
             self._sweep()
-        if turn.masks_changed or (turn.masks and log.floor != turn.floor_before):
+        if turn.masks_changed or (log.floor != turn.floor_before and turn.masks):
             self._eraser.advance_front()
-        trimmer = Trimmer(turn, self._store)
         if turn.wounded:
-            trimmer.wounded(sorted(turn.wounded))
+            Trimmer(turn, self._store).wounded(sorted(turn.wounded))
         if log.floor and log.floor >= log.oldest_last:
-            trimmer.front()
+            Trimmer(turn, self._store).front()
         if turn.told:
             Compactor(turn, self._store).run()
 

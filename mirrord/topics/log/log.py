@@ -122,6 +122,7 @@ class Log(Struct):
     last_ts: int = 0
     strands: dict[int, Strand] = field(default_factory=dict)
     own: Strand | None = None  # this node's open strand in its present life
+    committed_row: HeadRow | None = None  # what stands in the store of the numbers above, once this life knows
     spoken: Spoken | None = None  # None: this life did not count yet
 
     def take_front(self, taken: Mapping[str, int]) -> None:

@@ -43,9 +43,7 @@ def cover_chains(last_hash: bytes | None, cover: Cover) -> bool:
 
 def has_room(log: Log, config: TopicConfig, records: int, size: int) -> bool:
     """Whether so many records, and bytes of JSON text, fit beside what is live."""
-    return not (
-        0 < config.cap_records < log.count + records or 0 < config.cap_bytes < log.bytes + size
-    )
+    return not (0 < config.cap_records < log.count + records or 0 < config.cap_bytes < log.bytes + size)
 
 
 def raise_ceiling(head: int, ceiling: int, per_second: float) -> int:

@@ -15,12 +15,13 @@ from ...records.batch import Batch, batches_of, encode
 from ...records.chunk import COUNT, FIRST, HASH, TS_LAST, Header
 from ...records.draft import Draft
 from ...records.gap import CONTROL, LOST, SOURCE_TRIM
+from ...records.run import Run
 from ...records.strand import Descriptor, Identity
 from ...storage.store import MASK_BITS, Change, DropMasks, Gap, Pack, PutGap, PutHead, PutMask, PutStrand, PutVector
 from ..erasure.masks import Masks
 from . import rules
 from .log import Log, Strand, strand_row, vector_row
-from .pack import PackBuilder
+from .pack import Piece, pack_of
 from .sources import Sources
 
 SHARED_BYTES = 64 << 10  # appends of one turn share a chunk up to this; a larger one has its own
@@ -39,27 +40,27 @@ class Sizes(Struct, frozen=True):
 class Turn:
     """Collects what one commit of a topic changes."""
 
+    sync = cleared = told = False
+    begins_at = 0  # no pack is left before this seq; 0: as before
+    _masks: Masks | None = None
+    _masks_before = 0  # blocks before this one go: their packs are gone
+    _batch_bytes = _pack_bytes = _pack_seq = 0
+
     def __init__(self, log: Log, identity: Identity, sizes: Sizes, now_ms: int, sources: Sources) -> None:
-        self.log, self.identity, self.sizes, self.now_ms = log, identity, sizes, now_ms
-        self.sources = sources
+        self.log, self.identity, self.sizes, self.now_ms, self.sources = log, identity, sizes, now_ms, sources
         self.changes: list[Change] = []
         self.marks: list[Change] = []  # of readers: committed whatever becomes of the log
-        self.sync = self.cleared = self.told = False
         self.packs: list[Pack] = []
         self.gaps: list[Gap] = []
         self.orders: list[bytes] = []  # control chunks that came and are to be followed
-        self.masks = Masks(over=log.masks)  # what this turn deletes, over what is deleted
-        self._masks_before = 0  # blocks before this one go: their packs are gone
         self.settled: dict[int, list[tuple[int, int]]] = {}  # ranges of strands that peers are to erase too
         self.wounded: set[int] = set()  # a seq of each pack in which something was deleted and nothing is left
         self.dropped: set[int] = set()  # packs that go, by their first seq
-        self.begins_at = 0  # no pack is left before this seq; 0: as before
-        self._pack: PackBuilder | None = None
         self._batches: list[Batch] = []  # appended and numbered, and not yet in a chunk
-        self._batch_bytes = 0
+        self._pieces: list[Piece] = []  # of the pack that is not yet closed
         self._touched: dict[int, Strand] = {}
         self.ceiling_before, self.floor_before = log.ceiling, log.floor
-        self._head_before = log.head_row
+        self._head_row = log.committed_row or log.head_row
 
     # ---- own records -----------------------------------------------------------------------------
 
@@ -84,14 +85,16 @@ class Turn:
         batches, log = self._batches, self.log
         if not batches:
             return
+        records, text_bytes = sum([batch.records for batch in batches]), self._batch_bytes
         self._batches, self._batch_bytes = [], 0
         strand = log.own or self._open_strand()
         ts = log.last_ts = max(self.now_ms, strand.ts)
         prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
-        packed, digest, tags = encode(strand.descriptor.strand, strand.last + 1, prev, ts, batches)
-        header = chunks.header_at(packed, 0)
-        self.put(log.head - header[COUNT] + 1, strand, packed, header, tags)
-        strand.hash = digest
+        first = strand.last + 1
+        packed, digest, tags = encode(strand.descriptor.strand, first, prev, ts, batches)
+        run = Run(first, records, text_bytes, ts, digest, None if tags is None else dict.fromkeys(tags))
+        self.room_for(len(packed), log.head - records + 1)
+        self.put(strand, packed, run)
 
     def tell(self, contents: Sequence[tuple[str, bytes]]) -> int:
         """Control chunks of this node's strand, one if they fit: peers do what the contents say, each a word and JSON.
@@ -102,9 +105,8 @@ class Turn:
         for batch in batches_of(drafts):
             prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
             ts = max(self.now_ms, strand.ts)
-            packed, digest, _ = encode(strand.descriptor.strand, strand.last + 1, prev, ts, [batch], chunks.CONTROL)
+            packed, _, _ = encode(strand.descriptor.strand, strand.last + 1, prev, ts, [batch], chunks.CONTROL)
             self.put_control(strand, packed, chunks.header_at(packed, 0))
-            strand.hash = digest
             size += len(packed)
             if self.log.spoken is not None:
                 self.log.spoken.add(len(packed))
@@ -131,21 +133,21 @@ class Turn:
 
     # ---- packs -----------------------------------------------------------------------------------
 
-    def pack_for(self, header: Header, seq: int) -> PackBuilder:
-        """The pack that has room for a chunk; ``seq`` is that of its first record."""
-        pack = self._pack
-        if pack is None or (pack.size + chunks.size_of(header) > self.sizes.pack_bytes and pack.bodies):
+    def room_for(self, size: int, seq: int) -> int:
+        """Have a pack that takes so many bytes, and how many it takes (one larger chunk alone); ``seq`` is that of the
+        first record."""
+        most = self.sizes.pack_bytes
+        if self._pieces and self._pack_bytes + size > most:
             self._seal_pack()
-            pack = self._pack = PackBuilder(seq)
-        return pack
+        if not self._pieces:
+            self._pack_seq, self._pack_bytes = seq, 0
+        return most - self._pack_bytes
 
-    def put(
-        self, seq: int, strand: Strand, piece: bytes | memoryview, header: Header, tags: Sequence[str] | None
-    ) -> None:
-        """A chunk into a pack; ``seq`` is that of its first record."""
-        self.pack_for(header, seq).add(strand.sid, piece, header, tags)
-        strand.last += header[COUNT]
-        strand.ts = header[TS_LAST]
+    def put(self, strand: Strand, piece: bytes | memoryview, run: Run) -> None:
+        """Chunks that go on in a strand, into the pack that has room for them."""
+        self._pieces.append((strand.sid, piece, run))
+        self._pack_bytes += len(piece)
+        strand.last, strand.hash, strand.ts = run.first + run.records - 1, run.hash, run.ts_last
         self._touched[strand.sid] = strand
 
     def put_control(self, strand: Strand, packed: bytes, header: Header) -> None:
@@ -155,7 +157,7 @@ class Turn:
             header[chunks.PREV_HASH], header[HASH], ends=packed,
         )  # fmt: skip
         self.put_gap(gap)
-        strand.last, strand.ts = gap.last, header[TS_LAST]
+        strand.last, strand.hash, strand.ts = gap.last, header[HASH], header[TS_LAST]
         self._touched[strand.sid] = strand
 
     def put_gap(self, gap: Gap) -> None:
@@ -169,11 +171,11 @@ class Turn:
         self._seal_pack()
 
     def _seal_pack(self) -> None:
-        if self._pack is not None and self._pack.bodies:  # else its first chunk was one that cannot be
-            put = self._pack.close(self.log.tid)
+        if self._pieces:
+            put = pack_of(self.log.tid, self._pack_seq, self._pieces)
             self.packs.append(put.pack)
             self.changes.append(put)
-        self._pack = None
+            self._pieces = []
 
     def lose(self, seq_to: int) -> None:
         """Seqs up to here may have been readable in a life whose tail is gone: one `lost` tombstone, never re-used."""
@@ -205,10 +207,12 @@ class Turn:
             if not strand.stored:
                 rows.append(PutStrand(strand_row(log.tid, strand)))
             rows.append(PutVector(vector_row(strand)))
-        rows += [PutMask(row) for row in self.masks.rows(log.tid)]
+        if self._masks is not None:
+            rows += [PutMask(row) for row in self._masks.rows(log.tid)]
         if self._masks_before:
             rows.append(DropMasks(log.tid, self._masks_before))
-        if (head := log.head_row) != self._head_before:
+        if (head := log.head_row) != self._head_row:
+            self._head_row = head
             rows.append(PutHead(head))
         return self.changes + rows + self.marks
 
@@ -219,7 +223,7 @@ class Turn:
 
     def forget_packs(self) -> None:
         """The log is dropped: what this turn put into it goes too."""
-        self._pack, self.cleared, self.told = None, True, False
+        self._pieces, self.cleared, self.told = [], True, False
         self._batches, self._batch_bytes = [], 0
         self.masks.clear()
         self._masks_before = self.begins_at = 0
@@ -239,14 +243,24 @@ class Turn:
         """The commit stands: deciding values become durable."""
         for strand in self._touched.values():
             strand.settle()
+        log = self.log
+        log.committed_row = self._head_row
         if self.cleared:
-            self.log.masks.clear()
-        self.log.masks.take(self.masks, self._masks_before)
+            log.masks.clear()
+        if self._masks is not None or self._masks_before:
+            log.masks.take(self.masks, self._masks_before)
+
+    @property
+    def masks(self) -> Masks:
+        """What this turn deletes, over what is deleted."""
+        if self._masks is None:
+            self._masks = Masks(over=self.log.masks)
+        return self._masks
 
     @property
     def masks_changed(self) -> bool:
         """Whether this turn deleted anything."""
-        return self.masks.oldest is not None
+        return self._masks is not None and self._masks.oldest is not None
 
     def begin_at(self, seq: int) -> None:
         """No pack is left before this seq: what was deleted there needs no mask any more."""

@@ -200,9 +200,11 @@ def batches(body: AppendBody, limits: Limits) -> tuple[Batch, ...]:
         raise InvalidRequest("records is empty; send at least one")
     if len(drafts) > limits.max_batch_records:
         raise BatchTooLarge(f"{len(drafts)} records in one append; at most {limits.max_batch_records}")
-    _check_text("idempotency_key", body.idempotency_key, limits.max_key_bytes)
-    _check_text("node", body.node, limits.max_node_bytes)
-    if body.node is None and (texts := _texts_alone(drafts)):
+    if body.idempotency_key is not None:
+        _check_text("idempotency_key", body.idempotency_key, limits.max_key_bytes)
+    if body.node is not None:
+        _check_text("node", body.node, limits.max_node_bytes)
+    elif texts := _texts_alone(drafts):
         found = batches_of_text(texts)
         if max([batch.text_bytes for batch in found]) <= limits.max_record_bytes:
             return found
@@ -220,8 +222,10 @@ def _texts_alone(drafts: list[Draft]) -> list[Raw]:
 
 
 def _check_draft(index: int, draft: Draft, limits: Limits) -> None:
-    _check_text(f"records[{index}].tag", draft.tag, limits.max_tag_bytes)
-    _check_text(f"records[{index}].node", draft.node, limits.max_node_bytes)
+    if draft.tag is not None:
+        _check_text(f"records[{index}].tag", draft.tag, limits.max_tag_bytes)
+    if draft.node is not None:
+        _check_text(f"records[{index}].node", draft.node, limits.max_node_bytes)
     if bytes(draft.meta) == b"null":
         draft.meta = NO_TEXT
     if draft.meta:
@@ -233,8 +237,8 @@ def _check_draft(index: int, draft: Draft, limits: Limits) -> None:
         )
 
 
-def _check_text(field: str, text: str | None, most: int) -> None:
-    if text is not None and (len(text) > most or len(text.encode()) > most):
+def _check_text(field: str, text: str, most: int) -> None:
+    if len(text) > most or len(text.encode()) > most:
         raise InvalidRequest(f"{field} is longer than {most} bytes")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -73,24 +73,23 @@ def message_of(body: AppendBody, key_name: str | None, node: Node) -> Append:
     return Append(packed, Key.of(key_name, packed) if key_name else None)
 
 
-async def hand_over(node: Node, topic: Topic, message: Append, *, patient: bool) -> Appended:
+def hand_over(node: Node, topic: Topic, message: Append, *, patient: bool) -> Coroutine[Any, Any, Appended]:
     """Have the topic append; who is patient waits while there is too much at once, instead of a 429."""
-    if patient:
-        done: Appended = await topic.mailbox.insist(message, node.config.limits.max_wait_ms / 1000)
-    else:
-        done = await topic.mailbox.ask(message)
-    return done
+    box = topic.mailbox
+    return box.insist(message, node.config.limits.max_wait_ms / 1000) if patient else box.ask(message)
 
 
 def appended(name: str, done: Appended, created: bool, with_seqs: bool, began: float, fsync_ms: float) -> bytes:
     """The answer of an append, as JSON."""
     seqs = f'"seqs":{_encode(list(range(done.first_seq, done.last_seq + 1))).decode()},' if with_seqs else ""
     ms = (perf_counter() - began) * 1000
+    total = f"{ms:.3f}"
+    rest, fsync = (f"{max(0.0, ms - fsync_ms):.3f}", f"{fsync_ms:.3f}") if fsync_ms else (total, "0.000")
     return (
         f'{{"topic":"{name}","first_seq":{done.first_seq},"last_seq":{done.last_seq},{seqs}"head_seq":{done.head},'
         f'"count":{done.last_seq - done.first_seq + 1},"created":{"true" if created else "false"},'
-        f'"deduped":{"true" if done.deduped else "false"},"performance":{{"server_total_ms":{ms:.3f},'
-        f'"wal_append_ms":{max(0.0, ms - fsync_ms):.3f},"fsync_ms":{fsync_ms:.3f}}}}}'
+        f'"deduped":{"true" if done.deduped else "false"},"performance":{{"server_total_ms":{total},'
+        f'"wal_append_ms":{rest},"fsync_ms":{fsync}}}}}'
     ).encode()
 
 
