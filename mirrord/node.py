@@ -69,9 +69,7 @@ class Node:
     def __init__(self, config: Config, name: str, outside: Outside) -> None:
         self.config, self.name, self._outside = config, name, outside
         self.clock = outside.clock
-        self.life: Life = wake(
-            outside.store, outside.start_mark, name, outside.rng, outside.clock.wall_ms()
-        )
+        self.life: Life = wake(outside.store, outside.start_mark, name, outside.rng, outside.clock.wall_ms())
         self.journal = outside.journal(outside.store, outside.clock)
         self.supervisor = Supervisor(outside.clock, outside.rng, self._died)
         self.settled = trio.Event()
@@ -230,9 +228,7 @@ class Node:
             self._outside.note("life_rewound", evidence=evidence)
             try:
                 await self._begin_life(evidence)
-            except (
-                MirrordError
-            ) as error:  # the disk refuses: the proof will come again with the next heartbeat
+            except MirrordError as error:  # the disk refuses: the proof will come again with the next heartbeat
                 self._outside.note("life_not_begun", error=str(error))
             self._rewind = trio.Event()
             self._rewound_by = None

@@ -132,11 +132,7 @@ class Asking:
             side.asked[number] = serve
             if serve and (not before or (name, number) in self._confirm):
                 strand = topic.strands.get(number)
-                at = (
-                    (number, strand.durable_last, strand.durable_hash)
-                    if strand is not None
-                    else (number, 0, None)
-                )
+                at = (number, strand.durable_last, strand.durable_hash) if strand is not None else (number, 0, None)
                 wants.setdefault(side.source, []).append(at)
                 if (last := self._takes.get((name, number))) is not None:
                     takes.setdefault(side.source, []).append((number, last))

@@ -223,9 +223,7 @@ class Inlet:
     def _hear(self, topic: Topic, told: WireTold) -> None:
         number, oseq, digest, whole_from, ts = told
         ground, clock = self._ground, self._ground.clock
-        ground.board.hear(
-            self.plan.peer, topic.topic, number, Told(oseq, digest, whole_from, ts), clock.monotonic()
-        )
+        ground.board.hear(self.plan.peer, topic.topic, number, Told(oseq, digest, whole_from, ts), clock.monotonic())
         ground.sees(self.plan.peer, topic.topic, number, oseq, ts, self._stamp)
         strand = topic.strands.get(number)
         if strand is None:

@@ -92,13 +92,9 @@ class Offers:
             self._take_what_is_left(name, number, through)
             return None
         if self._plan.on_gap == "halt" and offer.cover.reason not in VOLUNTARY:
-            board.halt(
-                peer, name, number, Halt("gap", strand.durable, Position(offer.cover.last, offer.cover.hash))
-            )
+            board.halt(peer, name, number, Halt("gap", strand.durable, Position(offer.cover.last, offer.cover.hash)))
             return None
-        result: Applied = await topic.mailbox.put(
-            ApplyCover(offer.cover.cut(through)), bounded_elsewhere=True
-        ).wait()
+        result: Applied = await topic.mailbox.put(ApplyCover(offer.cover.cut(through)), bounded_elsewhere=True).wait()
         self._note("gap", f"{name} {number:016x} {offer.cover.first}..{through}: {offer.cover.reason}")
         if side.offers.get(number) is offer:
             board.withdraw(peer, name, number)

@@ -78,9 +78,12 @@ class HttpPeer:
     async def change(self, feed_no: int, change: bytes) -> None:
         with trio.move_on_after(CHANGE_WITHIN_S):
             try:
-                async with self._client.stream(
-                    "POST", f"{self._url}/v0/feed/{feed_no}", content=change, headers=MSGPACK
-                ) as response, aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as stream:
+                async with (
+                    self._client.stream(
+                        "POST", f"{self._url}/v0/feed/{feed_no}", content=change, headers=MSGPACK
+                    ) as response,
+                    aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as stream,
+                ):
                     body = await _beginning(stream)
             except (httpx.HTTPError, httpx.StreamError) as error:
                 raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error

@@ -147,9 +147,7 @@ class Switchboard:
         for _, topic, offer in self.board.offers():
             if topic in lanes:
                 found[topic, offer.cover.strand] = (offer.cover.first, offer.cover.last)
-        return [
-            (lanes[topic], strand, first, last) for (topic, strand), (first, last) in sorted(found.items())
-        ]
+        return [(lanes[topic], strand, first, last) for (topic, strand), (first, last) in sorted(found.items())]
 
     def sights(self, caller: str, since: int, most: int) -> tuple[list[Sight], int]:
         """What is known of other nodes than the caller, as far as it changed."""

@@ -59,9 +59,7 @@ class FeedChange(Struct, frozen=True, omit_defaults=True):
     wants: dict[str, list[At]] = {}
     not_from: dict[str, list[int]] = {}
     takes: dict[str, list[Take]] = {}  # strands of which stripped chunks may be sent, up to where
-    sights: list[
-        Sight
-    ] = []  # what the caller knows of other nodes and itself, when the peer does not pull from it
+    sights: list[Sight] = []  # what the caller knows of other nodes and itself, when the peer does not pull from it
 
 
 class TopicInfo(Struct, frozen=True, omit_defaults=True):

@@ -46,13 +46,9 @@ class Side(Struct):
     offers: dict[int, Offer] = field(default_factory=dict)
     halted: dict[int, Halt] = field(default_factory=dict)
     pending: dict[int, tuple[int, int]] = field(default_factory=dict)
-    asked: dict[int, bool] = field(
-        default_factory=dict
-    )  # what the feed was told: True serve, False not from here
+    asked: dict[int, bool] = field(default_factory=dict)  # what the feed was told: True serve, False not from here
     refused: str | None = None
-    behind: dict[int, int] = field(
-        default_factory=dict
-    )  # strand: commit time (ms) of about the first record we lack
+    behind: dict[int, int] = field(default_factory=dict)  # strand: commit time (ms) of about the first record we lack
     ttl_ms: int = 0  # the topic's at the peer
     average_bytes: float = 0.0  # of a record at the peer, to tell lag in bytes
 
@@ -199,12 +195,7 @@ class Board:
 
     def rejudge_all(self) -> None:
         """After a link came or went: every strand that any peer told."""
-        strands = {
-            (topic, s)
-            for line in self.lines.values()
-            for topic, side in line.sides.items()
-            for s in side.told
-        }
+        strands = {(topic, s) for line in self.lines.values() for topic, side in line.sides.items() for s in side.told}
         for topic, strand in sorted(strands):
             self.rejudge(topic, strand)
 
@@ -215,11 +206,7 @@ class Board:
             self._upstream[topic, strand] = best
         for line in self.lines.values():
             side = line.sides.get(topic)
-            if (
-                line.up
-                and side is not None
-                and self.serves(line, topic, strand) is not side.asked.get(strand, True)
-            ):
+            if line.up and side is not None and self.serves(line, topic, strand) is not side.asked.get(strand, True):
                 line.dirty[topic, strand] = None
                 line.bell.ring()
 
@@ -231,14 +218,7 @@ class Board:
         for line in self.lines.values():
             side = line.sides.get(topic)
             told = side.told.get(strand) if side is not None else None
-            if (
-                side is None
-                or told is None
-                or not line.up
-                or line.paused
-                or strand in side.halted
-                or told.oseq < ours
-            ):
+            if side is None or told is None or not line.up or line.paused or strand in side.halted or told.oseq < ours:
                 continue
             direct = descriptor is not None and descriptor.origin_id == line.origin_id
             # A peer that is not the upstream counts as ahead only if it was so a heartbeat ago: what the upstream is

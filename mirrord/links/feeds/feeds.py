@@ -64,9 +64,7 @@ class Feeds:
     def _admit(self, request: FeedRequest) -> FeedRequest:
         rules, me = self._rules, self._life.identity
         if request.proto != PROTO:
-            raise PeerRefused(
-                "too-old", f"this node speaks feed protocol {PROTO}, the caller {request.proto}"
-            )
+            raise PeerRefused("too-old", f"this node speaks feed protocol {PROTO}, the caller {request.proto}")
         if request.cluster != rules.cluster:
             raise PeerRefused(
                 "wrong-cluster",
@@ -112,9 +110,7 @@ class Feeds:
         known = self._closed.get(request.node)
         if known is None or known[0] != request.closed_strands_hash:
             raise PeerRefused("need-closed")
-        wants: dict[str, list[Any]] = {
-            name: list(vector) for name, vector in known[1].items() if name in request.wants
-        }
+        wants: dict[str, list[Any]] = {name: list(vector) for name, vector in known[1].items() if name in request.wants}
         for name, vector in request.wants.items():
             wants.setdefault(name, []).extend(vector)
         return structs.replace(request, wants=wants)

@@ -72,9 +72,7 @@ class Lane:
             self._may_strip.pop(number, None)
             self._forked.discard(number)
             strand = self.topic.strands.get(number)
-            if strand is not None and contradicts(
-                strand, self.topic.tid, Position(oseq, digest), self.topic.reads
-            ):
+            if strand is not None and contradicts(strand, self.topic.tid, Position(oseq, digest), self.topic.reads):
                 forks.append(self._fork(number, oseq, digest))
         self._stale = True
         return forks
