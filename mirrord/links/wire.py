@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from ..errors import ProtocolViolation
+from ..errors import InvalidRequest, ProtocolViolation
 
 PROTO = 1
 MOST_HEADER_BYTES = 4 << 20
@@ -202,19 +202,19 @@ def encode(message: Struct) -> bytes:
 
 
 def decode_request(body: bytes) -> FeedRequest:
-    """Raises ProtocolViolation."""
+    """Raises InvalidRequest: whoever asks is at fault, not a peer whom we asked."""
     try:
         return _decode_request(body)
     except UNREADABLE as error:
-        raise ProtocolViolation(f"the feed request cannot be read: {error}") from error
+        raise InvalidRequest(f"the feed request cannot be read: {error}") from error
 
 
 def decode_change(body: bytes) -> FeedChange:
-    """Raises ProtocolViolation."""
+    """Raises InvalidRequest."""
     try:
         return _decode_change(body)
     except UNREADABLE as error:
-        raise ProtocolViolation(f"the change of a feed cannot be read: {error}") from error
+        raise InvalidRequest(f"the change of a feed cannot be read: {error}") from error
 
 
 def frame(header: Frame, body: Sequence[bytes | memoryview] = ()) -> list[bytes | memoryview]:

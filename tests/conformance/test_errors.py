@@ -135,3 +135,11 @@ def test_absent_topics(api: Api, topic: str) -> None:
         response = api.request(method, f"/v0/topics/{topic}{path}")
         assert refused(response, 404, "topic_not_found") == {"topic": topic}
     assert api.told("GET", "/v0/topics", prefix=topic)["topics"] == []
+
+
+@pytest.mark.parametrize("path", ["/v0/feed", "/v0/feed/1"])
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x80", b"\x93\x01\x02\x03", b"{}"])
+def test_a_feed_request_that_cannot_be_read_is_the_askers_fault(api: Api, path: str, body: bytes) -> None:
+    """400, never a 5xx: nothing is wrong with this node, nor with a peer of it."""
+    response = api.request("POST", path, content=body, headers={"content-type": "application/msgpack"})
+    refused(response, 400, "invalid_request")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirrord.errors import ProtocolViolation
+from mirrord.errors import InvalidRequest, ProtocolViolation
 from mirrord.links import wire
 from mirrord.links.wire import (
     Chunks,
@@ -144,12 +144,12 @@ def test_garbage_is_a_violation_or_nothing_yet(noise: bytes) -> None:
     "noise", [b"\xa3\xff\xfe\xfd", b"\x81\xa1f\xa3\xff\xfe\xfd", b"\x91" * 200_000, b"\x81\xa1f" * 60_000]
 )
 def test_texts_that_are_none_and_nests_without_end_are_a_violation(noise: bytes) -> None:
-    """Bad UTF-8 and deep nesting have the same name as all other garbage."""
+    """Bad UTF-8 and deep nesting have the same names as all other garbage: a peer's, and an asker's."""
     with pytest.raises(ProtocolViolation):
         list(FrameReader(1 << 20).feed(struct.pack("<II", len(noise), 0) + noise))
-    with pytest.raises(ProtocolViolation):
+    with pytest.raises(InvalidRequest):
         wire.decode_request(noise)
-    with pytest.raises(ProtocolViolation):
+    with pytest.raises(InvalidRequest):
         wire.decode_change(noise)
 
 
@@ -173,10 +173,10 @@ def test_requests_and_changes_come_back() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_a_request_that_is_none_is_a_violation(noise: bytes) -> None:
+def test_a_request_that_is_none_is_invalid(noise: bytes) -> None:
     """The server's parser answers by name too."""
     for decode in (wire.decode_request, wire.decode_change):
-        with pytest.raises(ProtocolViolation):
+        with pytest.raises(InvalidRequest):
             decode(noise)
 
 
