@@ -7,12 +7,13 @@ import tracemalloc
 from contextlib import suppress
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 from xxhash import xxh3_128_digest
 
-from mirrord.errors import ChunkCorrupt, ProtocolViolation
+from mirrord.errors import ChunkCorrupt, InvalidRequest, ProtocolViolation
 from mirrord.links.wire import (
     Chunks,
     FeedChange,
@@ -93,7 +94,7 @@ def test_any_request_for_a_feed(data: st.DataObject) -> None:
         body = data.draw(st.binary(max_size=60) | mutated(msgspec.msgpack.encode(good)))
         try:
             decode(body)
-        except ProtocolViolation:
+        except InvalidRequest:
             continue
 
 
@@ -110,6 +111,14 @@ def test_any_stripped_chunk(data: st.DataObject) -> None:
     with suppress(ChunkCorrupt, ProtocolViolation):
         for at, _, header in chunks.chunks_in(bad):
             strip(bad, at, header, gone)
+
+
+def test_a_chunk_that_tells_fewer_records_than_it_lost() -> None:
+    """What the fuzzer found once: a header that tells no records at all beside a mask that has one."""
+    header = list(chunks.header_at(PACK, 0))
+    header[chunks.COUNT] = 0
+    with pytest.raises(ChunkCorrupt):
+        strip(PACK, 0, tuple(header), 1)
 
 
 def _records(body: bytes) -> int:
