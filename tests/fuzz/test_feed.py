@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 import tracemalloc
 from contextlib import suppress
+from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -113,12 +113,11 @@ def test_any_stripped_chunk(data: st.DataObject) -> None:
             strip(bad, at, header, gone)
 
 
-def test_a_chunk_that_tells_fewer_records_than_it_lost() -> None:
-    """What the fuzzer found once: a header that tells no records at all beside a mask that has one."""
-    header = list(chunks.header_at(PACK, 0))
-    header[chunks.COUNT] = 0
-    with pytest.raises(ChunkCorrupt):
-        strip(PACK, 0, tuple(header), 1)
+def test_a_chunk_loses_no_more_than_it_tells_to_hold() -> None:
+    """What the fuzzer found once: a header that tells no records at all, beside a mask that has one."""
+    told = chunks.header_at(PACK, 0)
+    lying: Any = (*told[: chunks.COUNT], 0, *told[chunks.COUNT + 1 :])
+    assert strip(PACK, 0, lying, 1) == PACK[: chunks.size_of(told)]
 
 
 def _records(body: bytes) -> int:
