@@ -106,7 +106,7 @@ def test_a_link_tells_everything(pair: Pair, mirrored: str) -> None:
     """State, lag in records, bytes and seconds, rate, per topic too."""
     pair.fra.append(mirrored, 1)
     until(lambda: pair.iad.told("GET", "/v0/topics", prefix=mirrored)["topics"])
-    assert pair.iad.diff(mirrored, wait_ms=20_000)["records"]  # before it has come, the link may have caught up with less
+    assert pair.iad.diff(mirrored, wait_ms=20_000)["records"]  # before that it may have caught up with less
     until(lambda: pair.iad.told("GET", "/v0/links/fra")["state"] == "caught-up")
     (link,) = pair.iad.told("GET", "/v0/links")["links"]
     assert set(link) >= LINK
