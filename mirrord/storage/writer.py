@@ -155,7 +155,7 @@ class Writer:
         """The whole group at once; singly if one alone may be at fault, or may pass on a full disk."""
         sync = sync_due or any(turn.sync for turn in group)
         error = self._attempt(group, sync)
-        if error is not None and len(group) > 1 and isinstance(error, StoreCorrupt | DiskFull):
+        if len(group) > 1 and isinstance(error, StoreCorrupt | DiskFull):
             return [(turn, self._attempt([turn], sync)) for turn in group]
         return [(turn, error) for turn in group]
 

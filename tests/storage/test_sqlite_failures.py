@@ -14,7 +14,7 @@ import pytest
 
 from mirrord.errors import DiskFull, StorageFailed
 from mirrord.storage.sqlite import Settings, SqliteStore, open_sqlite
-from mirrord.storage.store import DropPack, PutMark
+from mirrord.storage.store import DropMark, DropPack, PutMark
 
 
 def seqs(store: SqliteStore) -> list[int]:
@@ -88,6 +88,16 @@ def test_what_the_side_connection_could_not_make_durable_stops_the_writer(
     store.commit([record_at(2)], sync=False)
     assert seqs(store) == [1, 2]
     store.close()
+
+
+def test_a_fault_of_our_own_leaves_no_transaction_open(store: SqliteStore) -> None:
+    """The journal dies of it and is restarted: its next commit must not carry what the one before had begun."""
+    store.commit([PutMark("r", b"1")], sync=False)
+    strange: Any = object()
+    with pytest.raises(KeyError):
+        store.commit([DropMark("r"), strange], sync=False)
+    store.commit([PutMark("s", b"2")], sync=False)
+    assert store.marks("") == [("r", b"1"), ("s", b"2")]
 
 
 class Room:

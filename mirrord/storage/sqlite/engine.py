@@ -96,9 +96,8 @@ class SqliteStore(Queries):
                 self._writer.execute(META, (SYNC_KEY, b""))
         except apsw.Error as error:
             raise self._refuse(error) from error
-        except StoreCorrupt:
-            self._roll_back()
-            raise
+        finally:
+            self._roll_back()  # of whatever it died, the next commit must not go on with it
         self._deferred.committed(changes, waits)
         self._upkeep.note(changes)
         self._copied = False

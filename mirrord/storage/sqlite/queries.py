@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
@@ -164,10 +165,11 @@ class Queries:
         return [Pack(tid, row[0] & MAX_SEQ, row[1], row[2], row[3], row[4], b"") for row in sizes]
 
     def parts(self, sid: int, oseq: int, limit: int) -> list[tuple[Part, int]]:
-        waiting = [(part, key & MAX_SEQ) for part, key in self._deferred.parts.get(sid, ()) if part.last >= oseq]
+        deferred = self._deferred.parts.get(sid, [])  # in order, and behind all of the table
         found = [(Part(*row), pack & MAX_SEQ) for *row, pack in self._rows(_PARTS, sid, oseq, limit)]
-        last = found[-1][0].last if found else 0
-        return [*found, *(one for one in waiting if one[0].first > last)][:limit]
+        after = max(oseq, found[-1][0].last + 1) if found else oseq
+        begin = bisect_left(deferred, after, key=lambda one: one[0].last)
+        return found + [(part, key & MAX_SEQ) for part, key in deferred[begin : begin + limit - len(found)]]
 
     def parts_of_pack(self, tid: int, seq: int) -> list[Part]:
         found = self._rows("SELECT parts FROM packs WHERE key = ?", pack_key(tid, seq))

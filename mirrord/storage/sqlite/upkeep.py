@@ -63,14 +63,15 @@ class Upkeep:
         begin = rows(self._writer, "SELECT seq FROM merged WHERE tid = ?", tid)
         extents, more = self._extents(tid, begin[0][0] if begin else 0, budget_bytes)
         planned = plan(extents)
-        waiting = self._deferred.waiting_packs()
+        waiting = self._deferred.waiting_packs() if planned.groups else set()
         merged = {key for first, last in planned.groups for key in self._merge(tid, first, last, waiting)}
         if planned.done and (not begin or planned.done != begin[0][0]):
             self._writer.execute("INSERT OR REPLACE INTO merged VALUES (?, ?)", (tid, planned.done))
-        if merged:  # packs that told what waits are gone
+        told = not merged.isdisjoint(waiting)  # what waits must be written: packs that tell it are gone
+        if told:
             self._deferred.write(merged)
         self._writer.execute("COMMIT")
-        if merged:
+        if told:
             self._deferred.forget()
         return more
 
