@@ -1,5 +1,6 @@
 """The queue's task: what is committed before it is told, what outlives a crash at every moment, who is woken."""
 
+# ruff: noqa: ARG001 -- pytest-trio takes the clock from the arguments; `usefixtures` would leave the real one
 from __future__ import annotations
 
 from itertools import pairwise
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from mirrord.actors.bell import Ear
 from mirrord.errors import HomeUnreachable, NotReady, StorageFailed, TopicNotFound
@@ -22,8 +23,6 @@ from mirrord.topics.messages import Configure, Delete
 
 from ..topics.rig import Clock, config
 from .rig import QueueRig, texts
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 class Killed(BaseException):
@@ -77,7 +76,7 @@ class Worker2:
 
 
 @pytest.mark.parametrize("durable", [False, True])
-async def test_a_crash_at_every_commit(durable: bool) -> None:
+async def test_a_crash_at_every_commit(durable: bool, autojump_clock: MockClock) -> None:
     """Small-scope exhaustion of claim, ack, nack and dead letter: whatever moment the process dies at, nothing that was
     acknowledged comes again, and what was delivered too often is among the dead letters exactly once."""
     moments = 0
@@ -106,7 +105,7 @@ async def test_a_crash_at_every_commit(durable: bool) -> None:
     assert moments > (20 if durable else 8)
 
 
-async def test_leases_are_lost_by_default() -> None:
+async def test_leases_are_lost_by_default(autojump_clock: MockClock) -> None:
     """After a restart everything is claimable, and a lease of before settles nothing."""
     rig = QueueRig()
     async with rig.queueing():
@@ -122,7 +121,7 @@ async def test_leases_are_lost_by_default() -> None:
         assert (await rig.ack(old.job.seq, numbers=(given[1].number,))).done == 1
 
 
-async def test_durable_leases_go_on() -> None:
+async def test_durable_leases_go_on(autojump_clock: MockClock) -> None:
     """Leases, their deadlines, deliveries and delays outlive the process, with the same numbers."""
     rig = QueueRig(leases_durable=True)
     async with rig.queueing():
@@ -147,7 +146,7 @@ async def test_durable_leases_go_on() -> None:
         assert "long" not in [record["data"] for record in await rig.records("jobs")]
 
 
-async def test_lease_numbers_are_never_given_twice() -> None:
+def test_lease_numbers_are_never_given_twice() -> None:
     """Not after a restart, nor in a new life: a worker of before must not pass for one of now."""
     lives = [(1, 1), (1, 2), (1, 900_000), (2, 1), (2, 2), (3, 1)]
     firsts = [first_number(LifeRecord(b"", number, 1, "", 1, 1, b"", 0, starts)) for number, starts in lives]
@@ -156,7 +155,7 @@ async def test_lease_numbers_are_never_given_twice() -> None:
     assert min(b - a for a, b in pairwise(firsts)) >= 1 << 32
 
 
-async def test_a_durable_lease_is_on_the_disk_before_it_is_told() -> None:
+async def test_a_durable_lease_is_on_the_disk_before_it_is_told(autojump_clock: MockClock) -> None:
     """A disk that refuses: the claim is refused, the record comes later, with the same count of deliveries."""
     store = MemoryStore()
     rig = QueueRig(store, leases_durable=True)
@@ -172,7 +171,7 @@ async def test_a_durable_lease_is_on_the_disk_before_it_is_told() -> None:
         assert given.deliveries == 1
 
 
-async def test_an_ack_that_the_disk_refuses_is_none() -> None:
+async def test_an_ack_that_the_disk_refuses_is_none(autojump_clock: MockClock) -> None:
     """The caller hears of it, the lease stands, and the ack can be repeated."""
     store = MemoryStore()
     rig = QueueRig(store)
@@ -187,7 +186,7 @@ async def test_an_ack_that_the_disk_refuses_is_none() -> None:
         assert (await rig.ack(1, numbers=(given.number,))).done == 1
 
 
-async def test_acks_that_come_together_are_one_commit() -> None:
+async def test_acks_that_come_together_are_one_commit(autojump_clock: MockClock) -> None:
     """Many callers share a transaction."""
     rig = QueueRig(durability="fsync")
     async with rig.queueing():
@@ -213,7 +212,7 @@ async def _next(worker: Worker, within_s: float = 10.0) -> list[str]:
     return texts(given)
 
 
-async def test_streams_are_woken_not_polled() -> None:
+async def test_streams_are_woken_not_polled(autojump_clock: MockClock) -> None:
     """By a record, by an ack, by the end of another's lease, by a delay that is over: each at its moment."""
     rig = QueueRig()
     async with rig.queueing():
@@ -236,7 +235,7 @@ async def test_streams_are_woken_not_polled() -> None:
         assert 0.6 < trio.current_time() - began < 0.8
 
 
-async def test_a_full_stream_gets_more_when_its_own_lease_runs_out() -> None:
+async def test_a_full_stream_gets_more_when_its_own_lease_runs_out(autojump_clock: MockClock) -> None:
     """A worker that forgot a job is not starved by it for ever."""
     rig = QueueRig()
     async with rig.queueing():
@@ -285,7 +284,7 @@ async def test_what_is_asked_alone_is_decided_where_it_is_asked(durable: bool) -
         assert rig.counts == (0, 0, 1)
 
 
-async def test_a_stream_that_ends_gives_back_at_once() -> None:
+async def test_a_stream_that_ends_gives_back_at_once(autojump_clock: MockClock) -> None:
     """Also what was still on its way to it."""
     rig = QueueRig()
     async with rig.queueing():
@@ -300,7 +299,7 @@ async def test_a_stream_that_ends_gives_back_at_once() -> None:
         assert rig.counts == (0, 3, 0)
 
 
-async def test_streams_take_turns() -> None:
+async def test_streams_take_turns(autojump_clock: MockClock) -> None:
     """Who was served goes behind the others: single records do not all go to the first stream."""
     rig = QueueRig()
     async with rig.queueing():
@@ -311,7 +310,7 @@ async def test_streams_take_turns() -> None:
         assert [texts(worker.take()) for worker in workers] == [["0", "3"], ["1", "4"], ["2", "5"]]
 
 
-async def test_gathered_claims_share() -> None:
+async def test_gathered_claims_share(autojump_clock: MockClock) -> None:
     """Whoever comes within the window takes part, each with its own lease time; nobody waits longer than the window."""
     rig = QueueRig(claim_jitter_ms=500)
     async with rig.queueing():
@@ -338,7 +337,7 @@ async def test_gathered_claims_share() -> None:
 # ---- home, lives, ends ---------------------------------------------------------------------------
 
 
-async def test_only_the_home_grants() -> None:
+async def test_only_the_home_grants(autojump_clock: MockClock) -> None:
     """A node that is not the home refuses, and streams end when the home goes elsewhere."""
     rig = QueueRig()
     async with rig.queueing():
@@ -356,7 +355,7 @@ async def test_only_the_home_grants() -> None:
         assert texts(await rig.claim()) == ["b"]
 
 
-async def test_a_home_that_lost_its_store_waits_for_what_peers_can_tell() -> None:
+async def test_a_home_that_lost_its_store_waits_for_what_peers_can_tell(autojump_clock: MockClock) -> None:
     """In a new life nothing is granted until the peers have told what was settled; in the same life at once."""
     rig = QueueRig()
     rig.unsure = ["jobs"]
@@ -374,7 +373,7 @@ async def test_a_home_that_lost_its_store_waits_for_what_peers_can_tell() -> Non
         assert await _next(worker, 2) == ["a"]
 
 
-async def test_what_goes_otherwise_ends_its_lease() -> None:
+async def test_what_goes_otherwise_ends_its_lease(autojump_clock: MockClock) -> None:
     """Deleted by somebody else: the stream has room again at the next look, and the counters follow."""
     rig = QueueRig()
     async with rig.queueing():
@@ -386,7 +385,7 @@ async def test_what_goes_otherwise_ends_its_lease() -> None:
         assert await _next(worker) == ["c"]
 
 
-async def test_a_deleted_queue_ends_and_a_new_one_begins() -> None:
+async def test_a_deleted_queue_ends_and_a_new_one_begins(autojump_clock: MockClock) -> None:
     """Streams are told; leases and marks of the old log are none of the new one's."""
     rig = QueueRig(leases_durable=True)
     async with rig.queueing():
@@ -405,7 +404,7 @@ async def test_a_deleted_queue_ends_and_a_new_one_begins() -> None:
         assert rig.counts == (0, 1, 0)
 
 
-async def test_a_dead_letter_that_was_not_kept_stays_a_job() -> None:
+async def test_a_dead_letter_that_was_not_kept_stays_a_job(autojump_clock: MockClock) -> None:
     """Also where the topic of dead letters acknowledges before it has written: the disk refuses, nothing is lost."""
     rig = QueueRig(max_deliveries=1, dead_letter="dead")
     async with rig.queueing():
@@ -423,7 +422,7 @@ async def test_a_dead_letter_that_was_not_kept_stays_a_job() -> None:
         assert ([r["data"] for r in await rig.records("dead")], await rig.records("jobs")) == (["a"], [])
 
 
-async def test_a_late_goodbye_ends_no_other_stream() -> None:
+async def test_a_late_goodbye_ends_no_other_stream(autojump_clock: MockClock) -> None:
     """A stream that the queue has ended says goodbye when its client has read the last words; by then another one may
     have its number in the new queue."""
     rig = QueueRig()
@@ -438,7 +437,7 @@ async def test_a_late_goodbye_ends_no_other_stream() -> None:
         assert await _next(new) == ["a"]
 
 
-async def test_a_queue_that_ended_is_forgotten() -> None:
+async def test_a_queue_that_ended_is_forgotten(autojump_clock: MockClock) -> None:
     """Topics come and go: a node keeps nothing of a queue whose topic was deleted, but that its lease numbers were
     given out."""
     rig = QueueRig()
@@ -454,7 +453,7 @@ async def test_a_queue_that_ended_is_forgotten() -> None:
         assert again.number > given.number
 
 
-async def test_the_wall_clock_may_step() -> None:
+async def test_the_wall_clock_may_step(autojump_clock: MockClock) -> None:
     """Leases go by the clock that never steps: an hour forth or back ends and lengthens none."""
     rig = QueueRig()
     async with rig.queueing():
@@ -466,7 +465,7 @@ async def test_the_wall_clock_may_step() -> None:
         assert (await rig.ack(1, numbers=(given.number,))).done == 1
 
 
-async def test_the_table_of_leases_is_bounded() -> None:
+async def test_the_table_of_leases_is_bounded(autojump_clock: MockClock) -> None:
     """Beyond [limits] max_leases nothing fresh is given out, until something is done."""
     rig = QueueRig()
     rig.most_leases = 3
