@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import StoreCorrupt
@@ -34,9 +34,10 @@ MAX_TID = (1 << (63 - SEQ_BITS)) - 1
 MAX_INT = (1 << 63) - 1
 
 
-def check(change: Change) -> None:
+def check(changes: Sequence[Change]) -> None:
     """Raises StoreCorrupt when a number is out of range or a text is no valid Unicode."""
-    _RULES[type(change)](change)
+    for change in changes:
+        _RULES[type(change)](change)
 
 
 def _refusal(what: object) -> StoreCorrupt:
@@ -53,7 +54,8 @@ def _tid(change: Any) -> None:
 
 
 def _number(what: object, *values: int) -> None:
-    _require(min(values) >= -MAX_INT and max(values) <= MAX_INT, what)
+    if min(values) < -MAX_INT or max(values) > MAX_INT:
+        raise _refusal(what)
 
 
 def _text(what: object, *values: str) -> None:
@@ -82,8 +84,9 @@ def _drop_pack(change: DropPack) -> None:
 
 def _head(change: PutHead) -> None:
     row = change.row
-    _tid(row)
     _number(row, row.head, row.ceiling, row.floor, row.count, row.bytes, row.last_ts)
+    if not 0 < row.tid <= MAX_TID:
+        raise _refusal(row)
 
 
 def _topic(change: PutTopic) -> None:
@@ -98,8 +101,9 @@ def _strand(change: PutStrand) -> None:
 
 def _vector(change: PutVector) -> None:
     row = change.row
-    _require(0 < row.sid <= MAX_INT, row)
-    _number(row, row.last, row.whole_from, row.ts)
+    _number(row, row.sid, row.last, row.whole_from, row.ts)
+    if row.sid <= 0:
+        raise _refusal(row)
 
 
 def _gap(change: PutGap) -> None:

@@ -97,19 +97,18 @@ class Journal:
             raise Throttled("the disk cannot keep up; try again", retry_after_s=1.0)
         turn.came_s = self._clock.monotonic()
         # Turns of many topics in one round share a transaction, on the thread: better than one after the other here.
-        lone = self._at_desk or (self._crowd.lone() and turn.size <= AT_ONCE_BYTES)
-        mine = lone and not self._at_desk and self.take_desk(sync=turn.sync)
-        self._open[turn] = None
-        self._open_bytes += turn.size
-        self._waiting_peak = max(self._waiting_peak, len(self._open))
-        if not self._at_desk:
-            self._hand_over(turn)
-            return
-        try:
+        if self._at_desk:
             self._commit_here(turn)
-        finally:
-            if mine:
+        elif self._crowd.lone() and turn.size <= AT_ONCE_BYTES and self.take_desk(sync=turn.sync):
+            try:
+                self._commit_here(turn)
+            finally:
                 self.leave_desk()
+        else:
+            self._open[turn] = None
+            self._open_bytes += turn.size
+            self._waiting_peak = max(self._waiting_peak, len(self._open))
+            self._hand_over(turn)
 
     async def commit(
         self,
@@ -216,17 +215,16 @@ class Journal:
 
     def _commit_here(self, turn: Turn) -> None:
         """On the event loop, with the desk taken. A fault of our own ends the journal here as it does on the thread."""
-        outcomes: list[Outcome] | None = None
+        error: MirrordError | None = ActorDied()
         try:
-            self._writer.put(turn)
-            outcomes = self._writer.step()
+            error = self._writer.alone(turn)
         finally:
-            if outcomes is None:
+            if isinstance(error, ActorDied):
                 self._fault, self._stopped = sys.exc_info()[1], True
                 self._wake()
+            turn.settle(error)
         if (took_ms := self._writer.tally.last_commit_ms) > SLOW_MS:
             self._at_once_from = turn.came_s + SLOW_SHARE * took_ms / 1e3
-        self._settle(outcomes)
 
     def _wake(self) -> None:
         self._inbox.put(None)

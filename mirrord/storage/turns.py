@@ -25,7 +25,7 @@ class Turn:
     same.
     """
 
-    __slots__ = ("_settled", "came_s", "changes", "error", "priority", "size", "sync", "then", "urgent")
+    __slots__ = ("_waited_for", "came_s", "changes", "error", "priority", "settled", "size", "sync", "then", "urgent")
 
     def __init__(
         self,
@@ -45,27 +45,27 @@ class Turn:
         self.came_s = 0.0  # monotonic seconds; set by the journal
         self.then = then  # called at once when it is committed: whoever waits for answers is spared a task switch
         self.error: MirrordError | None = None
-        self._settled = trio.Event()
-
-    @property
-    def settled(self) -> bool:
-        """Whether it was committed or refused."""
-        return self._settled.is_set()
+        self.settled = False  # committed or refused
+        self._waited_for: trio.Event | None = None
 
     def settle(self, error: MirrordError | None) -> None:
         """Called by the journal, on the event loop, once."""
         self.error = error
         if error is None and self.then is not None:
             self.then()
-        self._settled.set()
+        self.settled = True
+        if self._waited_for is not None:
+            self._waited_for.set()
 
     async def wait(self) -> None:
         """Until it is committed. Raises StorageFailed, DiskFull, StoreCorrupt, ShuttingDown or ActorDied.
 
         Has no deadline of its own: the journal settles every turn, with an error if it ends or dies.
         """
-        if not self._settled.is_set():
-            await self._settled.wait()
+        if not self.settled:
+            if self._waited_for is None:
+                self._waited_for = trio.Event()
+            await self._waited_for.wait()
         if self.error is not None:
             raise self.error
 

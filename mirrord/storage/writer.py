@@ -5,6 +5,7 @@ It holds no thread and no loop: ``journal.py`` drives it from a thread, ``inline
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import Protocol
 
@@ -111,6 +112,14 @@ class Writer:
         sync_at, tidy_at = self._sync_at, self._tidy_at
         return sync_at if sync_at < tidy_at else tidy_at
 
+    def alone(self, turn: Turn) -> MirrordError | None:
+        """Commit a turn that came while nothing waits and nothing is due; what it is refused with, if it is."""
+        error = self._attempt((turn,), turn.sync)
+        self._last_turn_at = came_s = turn.came_s
+        if self._tidy_at > came_s + self._pause_s:
+            self._tidy_at = came_s + self._pause_s
+        return error
+
     def step(self) -> list[Outcome]:
         """Commit one group if turns wait; else what is due: healing, the sync, or idle work."""
         now = self._clock.monotonic()
@@ -159,7 +168,7 @@ class Writer:
             return [(turn, self._attempt([turn], sync)) for turn in group]
         return [(turn, error) for turn in group]
 
-    def _attempt(self, group: list[Turn], sync: bool) -> MirrordError | None:
+    def _attempt(self, group: Sequence[Turn], sync: bool) -> MirrordError | None:
         begin = self._clock.monotonic()
         try:
             alone = len(group) == 1
@@ -171,7 +180,7 @@ class Writer:
         self._count(group, sync, begin, self._clock.monotonic())
         return None
 
-    def _count(self, group: list[Turn], sync: bool, begin: float, end: float) -> None:
+    def _count(self, group: Sequence[Turn], sync: bool, begin: float, end: float) -> None:
         tally, took_s = self.tally, end - begin
         tally.commits += 1
         tally.turns += len(group)

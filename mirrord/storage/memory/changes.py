@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import StoreCorrupt
-from ..bounds import check
 from ..packing import index_tags
 from ..store import (
     Change,
@@ -35,7 +34,6 @@ class Changes(Queries):
     """The writing half. Raises StoreCorrupt; the caller then undoes what was done so far."""
 
     def _apply(self, change: Change) -> None:
-        check(change)
         _STEPS[type(change)](self, change)
 
     def _put_pack(self, change: PutPack) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from ...errors import DiskFull, StorageFailed
+from ..bounds import check
 from ..packing import PACK_BYTES, Extent, merge, merge_parts, plan
 from ..store import Change, PutPack
 from .changes import Changes
@@ -77,6 +78,7 @@ class MemoryStore(Changes):
         self._meet_fault(changes, written=False)
         kept = False
         try:
+            check(changes)
             for change in changes:
                 self._apply(change)
             self._meet_fault(changes, written=True)

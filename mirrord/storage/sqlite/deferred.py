@@ -43,13 +43,15 @@ _TELLING = "SELECT key, parts, told FROM packs WHERE key > ? AND key <= ? AND to
 
 
 class Deferral(Struct):
-    """What of one commit waits. ``told``: what its packs' rows tell, by key; none: there is nothing that could wait."""
+    """What of one commit waits. ``told``: what its packs' rows tell, by key; none: there is nothing that could wait.
+    ``alone``: the one pack whose row is all that is to be written."""
 
     told: dict[int, bytes] = {}
     heads: dict[int, HeadRow] = {}
     vectors: list[VectorRow] = []
     parts: list[tuple[Part, int]] = []  # each with its pack's key
     ends: dict[int, int] = {}  # by sid: where its last part here ends
+    alone: PutPack | None = None
 
 
 class _Told(Struct, array_like=True, frozen=True):
@@ -87,6 +89,8 @@ class Deferred:
 
     def plan(self, changes: Sequence[Change]) -> Deferral | None:
         """What of a commit may wait; None when all that waits, and all of this, must be written now."""
+        if len(changes) == 3 and (alone := self._plan_alone(*changes)) is not None:
+            return alone
         waits, packs = Deferral(), dict[int, Pack]()
         for change in changes:
             if isinstance(change, PutPack):
@@ -101,6 +105,23 @@ class Deferred:
         if packs or waits.heads or waits.vectors:
             return waits if self._all_told(packs, waits) else None
         return waits
+
+    def _plan_alone(self, put: Change, vector: Change, head: Change) -> Deferral | None:
+        """What nearly every commit of a writer or a link is: a pack of one strand behind all others, with no tags, and
+        what its row tells. None for everything else, which ``plan`` judges."""
+        if not (isinstance(put, PutPack) and isinstance(vector, PutVector) and isinstance(head, PutHead)):
+            return None
+        pack, row, parts = put.pack, head.row, put.parts
+        if put.tags or len(parts) != 1 or pack.tid != row.tid or pack.last != row.head or self._waiting >= MOST_PARTS:
+            return None
+        part, tid = parts[0], pack.tid
+        sid = part.sid
+        if pack.seq <= self._heads_written.get(tid, 0) or part.first <= (self._ends.get(sid) or self._end(sid)):
+            return None
+        self._number += 1
+        key, strand = tid << SEQ_BITS | pack.seq, vector.row
+        told = _encode((self._number, astuple(row), (astuple(strand),)))
+        return Deferral({key: told}, {tid: row}, [strand], [(part, key)], {sid: part.last}, put)
 
     def _lies_behind(self, change: PutPack, packs: dict[int, Pack], waits: Deferral) -> bool:
         """Whether a pack lies behind all that the tables know of its topic, and each of its parts behind all of its

@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 
 from ...errors import DiskFull, MirrordError, StorageFailed, StoreCorrupt
+from ..bounds import check
 from ..store import Change, PutPack
 from .checkpoint import Checkpointer
 from .connection import check_version, connect, named
@@ -16,7 +17,7 @@ from .deferred import Deferral, Deferred
 from .directory import DataDirectory, Settings
 from .queries import Queries
 from .schema import prepare
-from .statements import META, NOTHING, Transaction
+from .statements import META, NOTHING, PACK, Transaction, pack_row
 from .upkeep import Upkeep
 from .wal import WRITER_WAIT_MS, WriteAheadLog
 
@@ -87,6 +88,7 @@ class SqliteStore(Queries):
     def commit(self, changes: Sequence[Change], *, sync: bool) -> None:
         """See Store. While the store is ``failed`` every commit is refused; ``heal`` ends that."""
         self._admit(changes)
+        check(changes)
         written = self._wal.written
         try:
             self._wal.require_room()
@@ -116,7 +118,11 @@ class SqliteStore(Queries):
         if waits is None and self._deferred.waiting:
             self._writer.execute("BEGIN IMMEDIATE")
             self._deferred.write()
-        Transaction(self._writer, waits.told if waits is not None else NOTHING).commit(changes)
+        if waits is not None and (put := waits.alone) is not None:
+            ((key, told),) = waits.told.items()
+            self._writer.execute(PACK, pack_row(put, key, (), told))
+        else:
+            Transaction(self._writer, waits.told if waits is not None else NOTHING).commit(changes)
 
     def _refuse(self, error: apsw.Error) -> MirrordError:
         """Undo the transaction, and take what it may have left in the WAL out before anybody hears of it."""

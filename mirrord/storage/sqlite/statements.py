@@ -14,9 +14,9 @@ from typing import Any
 import apsw
 import xxhash
 from msgspec import msgpack
+from msgspec.structs import astuple
 
 from ...errors import StoreCorrupt
-from ..bounds import check
 from ..packing import index_tags
 from ..store import (
     SEQ_BITS,
@@ -101,6 +101,15 @@ def tags_of(blob: bytes | None) -> list[str]:
     return _tags(blob) if blob else []
 
 
+def pack_row(change: PutPack, key: int, tags: Sequence[str], told: bytes | None) -> tuple[Any, ...]:
+    """What PACK puts: ``tags`` are those of the index, ``told`` what the row tells of others (``deferred.py``)."""
+    pack = change.pack
+    return (
+        key, pack.last, pack.records, pack.bytes, pack.ts_last, checksum(pack.body),
+        _encode([astuple(part) for part in change.parts]), _encode(tags) if tags else None, told, pack.body,
+    )  # fmt: skip
+
+
 NOTHING: Mapping[int, bytes] = {}
 
 
@@ -136,7 +145,6 @@ class Transaction:
 
     def _gather(self, changes: Sequence[Change]) -> None:
         for change in changes:
-            check(change)
             _STEPS[type(change)](self, change)
 
     def _begin(self) -> None:
@@ -163,19 +171,15 @@ class Transaction:
             self._settle()
 
     def put_pack(self, change: PutPack) -> None:
-        pack, parts = change.pack, change.parts
+        pack = change.pack
         key = pack_key(pack.tid, pack.seq)
         tags = index_tags(change.tags) if change.tags else ()
         self._touched.add(pack.tid)
         told = self._told.get(key)
-        runs = [(part.sid, part.first, part.last) for part in parts]
-        self._put(
-            PACK, key, pack.last, pack.records, pack.bytes, pack.ts_last, checksum(pack.body), _encode(runs),
-            _encode(list(tags)) if tags else None, told, pack.body,
-        )  # fmt: skip
+        self._put(PACK, *pack_row(change, key, tags, told))
         if told is None:
-            for run in runs:
-                self._put(PART, *run, key)
+            for part in change.parts:
+                self._put(PART, part.sid, part.first, part.last, key)
         for tag in tags:
             self._put(TAG, pack.tid, tag, pack.seq)
 

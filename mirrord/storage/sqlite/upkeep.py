@@ -39,10 +39,9 @@ class Upkeep:
     def note(self, changes: Sequence[Change]) -> None:
         """Take note of what was committed."""
         for change in changes:
-            if isinstance(change, PutPack):
-                pack = change.pack
-                if (size := len(pack.body)) < PACK_BYTES:
-                    self._loose[pack.tid] = self._loose.get(pack.tid, 0) + size + ROW_BYTES
+            if isinstance(change, PutPack) and (size := len(change.pack.body)) < PACK_BYTES:
+                tid = change.pack.tid
+                self._loose[tid] = self._loose.get(tid, 0) + size + ROW_BYTES
 
     def merge_some(self) -> bool:
         """One step of merging, in a topic where a full pack may be made. Whether there was one."""
