@@ -63,8 +63,8 @@ def lag_rows(matrix: Matrix, holders: Sequence[str]) -> list[list[Cell]]:
 
 
 def _lag(found: Mapping[str, Any] | None) -> Cell:
-    """What a holder lacks of an origin's records, and for how long; ``?`` where nothing is known."""
-    if found is None:
+    """What a holder lacks of an origin's records, and for how long; ``?`` where nothing is known, or nothing brought."""
+    if found is None or found["records"] is None:
         return "?", "dim"
     if not found["records"]:
         return "0", "green"

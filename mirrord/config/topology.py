@@ -121,18 +121,14 @@ class Flow:
 
     def __init__(self, config: Config) -> None:
         self._followers: dict[str, list[tuple[str, tuple[Want, ...]]]] = {name: [] for name in config.nodes}
-        self._onward: dict[State, frozenset[State]] = {}
         for node in config.nodes:
             for plan in links_of(config, node):
                 self._followers[plan.peer].append((node, plan.wants))
 
-    def onward(self, node: str, topic: str) -> frozenset[State]:
+    def onward(self, node: str, topic: str) -> set[State]:
         """(puller, its name for the topic) of everyone that pulls it straight from the node."""
-        state = (node, topic)
-        if state not in self._onward:
-            names = ((puller, want.local_name(topic)) for puller, wants in self._followers[node] for want in wants)
-            self._onward[state] = frozenset((puller, name) for puller, name in names if name is not None)
-        return self._onward[state]
+        names = ((puller, want.local_name(topic)) for puller, wants in self._followers[node] for want in wants)
+        return {(puller, name) for puller, name in names if name is not None}
 
     def reach(self, node: str, topic: str) -> set[State]:
         """(node, name there) of everywhere that the topic's records come to, the start included."""

@@ -13,7 +13,7 @@ from ..actors.supervisor import Supervisor
 from ..clock import Clock
 from ..config.model import Config
 from ..config.topic import TopicConfig
-from ..config.topology import LinkPlan, edges, links_of, topology_hash
+from ..config.topology import Flow, LinkPlan, edges, links_of, topology_hash
 from ..errors import LinkNotFound
 from ..records.strand import Descriptor
 from ..storage.life import Life
@@ -21,7 +21,8 @@ from ..topics.registry import Registry
 from ..topics.topic import Topic
 from .board.board import Board, Line
 from .board.covers import Witness, could_get
-from .board.matrix import Matrix
+from .board.lag import Lag, Place
+from .board.matrix import Key, Matrix
 from .ground import Ground
 from .inlet import Inlet
 from .link import Link, LinkRules
@@ -41,7 +42,7 @@ class Switchboard:
     ) -> None:  # fmt: skip
         self._config, self._life, self._clock, self._registry = config, life, clock, registry
         self._edges = edges(config)
-        self._nodes = frozenset(config.nodes)
+        self._nodes, self._flow = frozenset(config.nodes), Flow(config)
         self._rewound = rewound
         self.matrix = Matrix(life.name)
         self.board = Board(self._place, self._descriptor)
@@ -217,44 +218,26 @@ class Switchboard:
 
     def lag(self) -> dict[str, Any]:
         """``GET /v0/lag``: for every origin and holder, how many records the holder lacks of what any node has."""
-        heads, places, names = self._places()
-        holders = sorted({*self._config.nodes})
-        topics: dict[str, dict[str, dict[str, Any]]] = {}
-        for (topic, strand), (head, head_ts) in sorted(heads.items()):
-            row = topics.setdefault(topic, {}).setdefault(names.get((topic, strand), "?"), {})
-            for holder in holders:
-                at = places.get((holder, topic, strand))
-                cell = row.setdefault(
-                    holder,
-                    {"records": 0, "seconds": 0.0} if at is not None else {"records": None, "seconds": None},
-                )
-                _add_lag(cell, at, head, head_ts)
+        lag = Lag(self._flow, self._nodes, self._clock.wall_ms())
+        topics = lag.by_topic(*self._places())
         return {
             "node": self._life.name,
-            "holders": holders,
+            "holders": sorted(self._nodes),
             "topics": topics,
-            "origins": _over_topics(topics),
+            "origins": lag.over_topics(topics),
         }
 
-    def _places(self) -> tuple[dict[Any, tuple[int, int]], dict[Any, tuple[int, int]], dict[Any, str]]:
-        heads: dict[tuple[str, int], tuple[int, int]] = {}
-        places: dict[tuple[str, str, int], tuple[int, int]] = {}
-        names: dict[tuple[str, int], str] = {}
-        known = dict.fromkeys([*self._registry.names, *(key[1] for key, _ in self.matrix.rows())])
+    def _places(self) -> tuple[dict[Key, Place], dict[int, str]]:
+        """How far every node is known to be in every strand, and who wrote it."""
+        places: dict[Key, Place] = {key: (seen.oseq, seen.ts) for key, seen in self.matrix.rows()}
+        origins: dict[int, str] = {}
+        known = dict.fromkeys([*self._registry.names, *(topic for _, topic, _ in places)])
         for topic in filter(None, map(self._registry.any, known)):  # those deleted here as well: their vectors stand
             for number, strand in topic.strands.items():
-                names[topic.topic, number] = strand.descriptor.origin
+                origins[number] = strand.descriptor.origin
                 if strand.durable_last:
                     places[self._life.name, topic.topic, number] = (strand.durable_last, strand.durable_ts)
-        for key, seen in self.matrix.rows():
-            places[key] = (seen.oseq, seen.ts)
-        for (_, name, number), at in places.items():
-            heads[name, number] = max(heads.get((name, number), (0, 0)), at)
-        for holder in self._config.nodes:  # a node that is heard of, but not in this strand, lacks all of it
-            if any(key[0] == holder for key in places):
-                for name, number in heads:
-                    places.setdefault((holder, name, number), (0, 0))
-        return heads, places, names
+        return places, origins
 
 
 def _is_of(topic: Topic | None, strand: int, origin: str) -> bool:
@@ -300,26 +283,3 @@ def _describe_side(side: Any, records: int, seconds: float, word: str) -> dict[s
     if word in ("caught-up", "catching-up", "stalled", "halted"):
         word = "caught-up" if not records else ("catching-up" if word == "halted" else word)
     return told | {"state": word}
-
-
-def _add_lag(cell: dict[str, Any], at: tuple[int, int] | None, head: int, head_ts: int) -> None:
-    if at is None:
-        return
-    if cell["records"] is None:
-        cell["records"], cell["seconds"] = 0, 0.0
-    lacks = max(0, head - at[0])
-    cell["records"] += lacks
-    if lacks:
-        cell["seconds"] = max(cell["seconds"], round(max(0, head_ts - at[1]) / 1000, 3) if at[1] else 0.0)
-
-
-def _over_topics(topics: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    origins: dict[str, dict[str, Any]] = {}
-    for row in topics.values():
-        for origin, cells in row.items():
-            for holder, cell in cells.items():
-                sum_ = origins.setdefault(origin, {}).setdefault(holder, {"records": None, "seconds": None})
-                if cell["records"] is not None:
-                    sum_["records"] = (sum_["records"] or 0) + cell["records"]
-                    sum_["seconds"] = max(sum_["seconds"] or 0.0, cell["seconds"])
-    return origins

@@ -27,8 +27,14 @@ LINK = {
 }  # fmt: skip
 LAG = {
     "node": "fra",
-    "holders": ["fra", "iad"],
-    "origins": {"fra": {"fra": {"records": 0, "seconds": 0}, "iad": {"records": 17, "seconds": 2.5}}},
+    "holders": ["fra", "iad", "sin"],
+    "origins": {
+        "fra": {
+            "fra": {"records": 0, "seconds": 0},
+            "iad": {"records": 17, "seconds": 2.5},
+            "sin": {"records": None, "seconds": None},
+        }
+    },
     "topics": {"orders": {"fra": {"iad": {"records": 16, "seconds": None}}}},
 }
 ACTORS = {
@@ -57,7 +63,7 @@ def told(shell: Any) -> Any:
         (("topics",), ["orders", "1,234,563", "3.1", "MiB", "5", "1234567", "yes"]),
         (("links",), ["iad", "stalled", "(disk", "1,200", "2.0", "1m15s", "1,234/s", "4", "ms", "3"]),
         (("links", "--topics"), ["orders", "catching-up", "(fork", "00aa:", "5", "7", "file)"]),
-        (("lag",), ["fra", "iad", "0", "17", "(2.5"]),
+        (("lag",), ["fra", "iad", "0", "17", "(2.5", "?"]),
         (("lag", "--topic", "orders"), ["?", "16"]),
         (("actors",), ["topic", "link", "dead", "6", "99", "[Errno"]),
     ],
