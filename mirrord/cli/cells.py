@@ -63,7 +63,7 @@ def lag_rows(matrix: Matrix, holders: Sequence[str]) -> list[list[Cell]]:
 
 
 def _lag(found: Mapping[str, Any] | None) -> Cell:
-    """What a holder lacks of an origin's records, and for how long; ``?`` where nothing is known, or nothing brought."""
+    """What a holder lacks of an origin's records, and for how long; ``?`` where nothing is known or nothing brought."""
     if found is None or found["records"] is None:
         return "?", "dim"
     if not found["records"]:
