@@ -59,7 +59,8 @@ def append(store: Store, tid: int, strand: int, sizes: list[int], tags: tuple[st
         pack = Pack(tid, at + 1, at + size, size, 2 * size, 3, b"%d" % at * 9000)
         found.append(PutPack(pack, (Part(sid, oseq + 1, oseq + size),), tags))
         at, oseq = at + size, oseq + size
-    return [*found, PutHead(head(tid, at)), PutVector(VectorRow(sid, oseq, b"h" * 16, 1, at))]
+    rows: list[Change] = [PutVector(VectorRow(sid, oseq, b"h" * 16, 1, at)), PutHead(head(tid, at))]
+    return [*found, *(rows if at % 5 != 4 else reversed(rows))]  # mostly as turns put them
 
 
 def found_in(store: Store) -> dict[str, Any]:
@@ -120,7 +121,8 @@ tids, strands = st.sampled_from(TIDS), st.integers(0, STRANDS - 1)
 sizes = st.lists(st.integers(1, 3), min_size=1, max_size=3)
 steps = st.one_of(
     st.tuples(st.just("append"), tids, strands, sizes, st.booleans()),
-    st.tuples(st.just("append"), tids, strands, st.just([1]), st.just(False)),
+    st.tuples(st.just("append"), tids, strands, st.just([1]), st.booleans()),
+    st.tuples(st.just("beyond"), tids, strands, st.integers(1, 5)),
     st.tuples(st.just("both"), sizes, sizes),
     st.tuples(st.just("mark"), tids, st.booleans()),
     st.tuples(st.just("head"), tids, st.integers(0, 9)),
@@ -136,6 +138,10 @@ def changes_of(step: tuple[Any, ...], store: Store) -> list[Change]:
     match step:
         case ("append", tid, strand, many, tagged):
             return append(store, tid, strand, many, ("t",) if tagged else ())
+        case ("beyond", tid, strand, further):
+            row = store.head(tid)
+            told = PutHead(head(tid, (row.head if row else 0) + 1 + further))  # further than the pack goes
+            return [told if isinstance(one, PutHead) else one for one in append(store, tid, strand, [1])]
         case ("both", ones, twos):
             return [*append(store, 1, 0, ones), *append(store, 2, 0, twos)]
         case ("mark", tid, more):
@@ -251,10 +257,32 @@ def test_a_part_that_is_there_is_refused_though_it_waits(tmp_path: Path) -> None
         before = found_in(store)
         pack = PutPack(Pack(1, 7, 8, 2, 4, 3, b"x"), (Part(2, 5, 6),))
         with pytest.raises(StoreCorrupt):
-            store.commit([pack, PutHead(head(1, 8)), PutVector(VectorRow(2, 6, b"h" * 16, 1, 1))], sync=False)
+            store.commit([pack, PutVector(VectorRow(2, 6, b"h" * 16, 1, 1)), PutHead(head(1, 8))], sync=False)
         assert found_in(store) == before
     finally:
         store.close()
+
+
+@pytest.mark.parametrize("told", [head(1, 3), head(2, 3)])
+def test_a_pack_before_the_head_of_the_table_waits_for_nothing(tmp_path: Path, told: HeadRow) -> None:
+    """After a crash only packs behind their topic's head are asked what they tell."""
+    with store_at(tmp_path / "a") as store:
+        begin(store)
+        store.commit([PutHead(head(1, 10))], sync=False)
+        pack = PutPack(Pack(1, 3, 3, 1, 2, 3, b"x"), (Part(2, 1, 1),))
+        store.commit([pack, PutVector(VectorRow(2, 1, b"h" * 16, 1, 1)), PutHead(told)], sync=False)
+        expected, left = found_in(store), copied(tmp_path / "a", tmp_path / "left")
+    with store_at(left) as again:
+        assert found_in(again) == expected
+
+
+def test_a_pack_of_two_strands_tells_both(tmp_path: Path) -> None:
+    """However few rows come with it."""
+    with store_at(tmp_path / "a") as store:
+        begin(store)
+        pack = PutPack(Pack(1, 1, 2, 2, 2, 3, b"x"), (Part(2, 1, 1), Part(3, 1, 1)))
+        store.commit([pack, PutVector(VectorRow(2, 1, b"h" * 16, 1, 1)), PutHead(head(1, 2))], sync=False)
+        assert [len(store.parts(sid, 1, 9)) for sid in (2, 3)] == [1, 1]
 
 
 def test_a_commit_that_fails_leaves_what_waits_as_it_was(tmp_path: Path) -> None:
@@ -273,7 +301,8 @@ def test_a_commit_that_fails_leaves_what_waits_as_it_was(tmp_path: Path) -> None
         store.close()
 
 
-def test_what_waits_is_bounded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_waits_is_bounded(tmp_path: Path, alone: bool) -> None:
     """However long nobody tidies: at most ``MOST_PARTS`` wait, and they stand in the table when it is one more."""
     with store_at(tmp_path / "a") as store:
         begin(store)
@@ -281,8 +310,9 @@ def test_what_waits_is_bounded(tmp_path: Path) -> None:
         for count in range(MOST_PARTS + 2):
             pack = Pack(1, count + 1, count + 1, 1, 2, 3, b"x")
             vector = PutVector(VectorRow(2, count + 1, b"h" * 16, 1, 1))
-            store.commit([PutPack(pack, (Part(2, count + 1, count + 1),)), PutHead(head(1, count + 1)), vector],
-            sync=False)  # fmt: skip
+            rows: list[Change] = [vector, PutHead(head(1, count + 1))]
+            put = PutPack(pack, (Part(2, count + 1, count + 1),))
+            store.commit([put, *(rows if alone else reversed(rows))], sync=False)
             waits.append(sum(map(len, store._deferred.parts.values())))
         assert max(waits) == MOST_PARTS
         assert waits[-1] < 3

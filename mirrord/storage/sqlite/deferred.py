@@ -112,7 +112,7 @@ class Deferred:
         if not (isinstance(put, PutPack) and isinstance(vector, PutVector) and isinstance(head, PutHead)):
             return None
         pack, row, parts = put.pack, head.row, put.parts
-        if put.tags or len(parts) != 1 or pack.tid != row.tid or pack.last != row.head or self._waiting >= MOST_PARTS:
+        if put.tags or len(parts) != 1 or self._waiting >= MOST_PARTS:
             return None
         part, tid = parts[0], pack.tid
         sid = part.sid
@@ -121,7 +121,7 @@ class Deferred:
         self._number += 1
         key, strand = tid << SEQ_BITS | pack.seq, vector.row
         told = _encode((self._number, astuple(row), (astuple(strand),)))
-        return Deferral({key: told}, {tid: row}, [strand], [(part, key)], {sid: part.last}, put)
+        return Deferral({key: told}, {row.tid: row}, [strand], [(part, key)], {sid: part.last}, put)
 
     def _lies_behind(self, change: PutPack, packs: dict[int, Pack], waits: Deferral) -> bool:
         """Whether a pack lies behind all that the tables know of its topic, and each of its parts behind all of its
