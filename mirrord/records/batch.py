@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import msgpack
 from msgspec import Raw, Struct
 from msgspec.msgpack import Encoder
+from msgspec.structs import astuple
 from xxhash import xxh3_128_digest
 
 from .chunk import AFTER_HASH, HEADER_LEN, MANY_TAGS, MOST_TAGS, RECORDS, ROUTED, VERSION
@@ -40,6 +42,8 @@ def batches_of(drafts: Sequence[Draft]) -> tuple[Batch, ...]:
 
 def batches_of_text(datas: list[Raw]) -> tuple[Batch, ...]:
     """The same for records that are JSON text and nothing else. Most are, so this goes by columns and loops in C."""
+    if len(datas) == 1:
+        return (_alone(datas[0]),)
     sizes = list(map(len, datas))
     if (text_bytes := sum(sizes)) <= CHUNK_BYTES:
         return (_plain(datas, sizes, text_bytes),)
@@ -68,6 +72,12 @@ def _text_head(length: int) -> bytes:
 
 
 _PLAIN_HEADS = [Raw(_PLAIN + _text_head(size)) for size in range(1024)]
+
+
+def _alone(data: Raw) -> Batch:
+    size = len(data)
+    head = _PLAIN_HEADS[size] if size < len(_PLAIN_HEADS) else _PLAIN + _text_head(size)
+    return Batch(1, size, b"".join((head, data)))
 
 
 def _plain(datas: list[Raw], sizes: list[int], text_bytes: int) -> Batch:
@@ -128,10 +138,14 @@ def encode(
 ) -> tuple[bytes, bytes, tuple[str, ...] | None]:
     """A chunk of these batches, all of writers or all of routers: its bytes, its hash, and the distinct tags; None when
     they are too many to list."""
-    batch = batches[0] if len(batches) == 1 else _joined(batches)
-    tags, body = batch.tags, batch.body
-    flags = (MANY_TAGS if len(tags) > MOST_TAGS else 0) | (ROUTED if batch.routed else 0)
-    tag_bytes = msgpack.packb(tags) if tags and not flags & MANY_TAGS else b""
+    batch = batches[0] if len(batches) == 1 else joined(batches)
+    body, flags, tag_bytes = batch.body, ROUTED if batch.routed else 0, b""
+    tags: tuple[str, ...] | None = batch.tags
+    if tags:
+        if len(tags) > MOST_TAGS:
+            tags, flags = None, flags | MANY_TAGS
+        else:
+            tag_bytes = msgpack.packb(tags)
     rest = (
         AFTER_HASH.pack(
             prev_hash, VERSION, kind, HEADER_LEN, flags, len(tag_bytes), strand, first, batch.records, len(body),
@@ -141,14 +155,12 @@ def encode(
         + body
     )  # fmt: skip
     digest = xxh3_128_digest(rest)
-    return digest + rest, digest, None if flags & MANY_TAGS else tags
+    return digest + rest, digest, tags
 
 
-def _joined(batches: Sequence[Batch]) -> Batch:
-    records = text_bytes = 0
-    tags: dict[str, None] = {}
-    for batch in batches:
-        records += batch.records
-        text_bytes += batch.text_bytes
-        tags.update(dict.fromkeys(batch.tags))
-    return Batch(records, text_bytes, b"".join([b.body for b in batches]), tuple(tags), batches[0].routed)
+def joined(batches: Sequence[Batch]) -> Batch:
+    """One of them all, in this order."""
+    if len(batches) == 1:
+        return batches[0]
+    records, sizes, bodies, tags, routed = zip(*map(astuple, batches), strict=True)
+    return Batch(sum(records), sum(sizes), b"".join(bodies), tuple(dict.fromkeys(chain(*tags))), routed[0])

@@ -45,7 +45,6 @@ LAST_OSEQ = (1 << 53) - 1  # so that JSON readers in any language can hold it
 # Indexes into the tuple that ``header_at`` returns: cheaper on the mirror path than an object per chunk.
 HASH: Final = 0
 PREV_HASH: Final = 1
-_VERSION: Final = 2
 KIND: Final = 3
 _HLEN: Final = 4
 FLAGS: Final = 5
@@ -84,17 +83,16 @@ def check_shape(header: Header, room: int) -> int:
 
     Never trusts a length that a peer tells before it has been compared with what is there.
     """
-    size = header[_HLEN] + header[TAGS_LEN] + header[BODY_LEN]
+    _, _, version, _, header_len, flags, tags_len, _, first, count, body_len, text_len, ts, ts_last = header
+    size = header_len + tags_len + body_len
     if (
         size > room
-        or header[_HLEN] < HEADER_LEN
-        or header[_VERSION] < VERSION
-        or header[COUNT] < 1
-        or header[FIRST] < 1
-        or header[BODY_LEN] < (header[COUNT] if not header[FLAGS] & STRIPPED else _least_stripped(header))
-        or header[TEXT_LEN] > header[BODY_LEN]
-        or header[FIRST] + header[COUNT] > LAST_OSEQ
-        or header[TS_LAST] < header[TS_FIRST]
+        or header_len < HEADER_LEN
+        or version < VERSION
+        or not 1 <= first <= LAST_OSEQ - count
+        or count < 1
+        or not text_len <= body_len >= (count if not flags & STRIPPED else _least_stripped(count))
+        or ts_last < ts
     ):
         raise ProtocolViolation(
             f"a chunk header cannot be true: strand {header[STRAND]:016x} first {header[FIRST]} count {header[COUNT]}"
@@ -102,8 +100,8 @@ def check_shape(header: Header, room: int) -> int:
     return size
 
 
-def _least_stripped(header: Header) -> int:
-    return HASH_LEN + (header[COUNT] + 7) // 8
+def _least_stripped(count: int) -> int:
+    return HASH_LEN + (count + 7) // 8
 
 
 def _own_hash(buffer: memoryview, at: int, size: int, header: Header) -> bytes:

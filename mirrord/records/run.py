@@ -7,6 +7,9 @@ same chain ends the run, and is judged by the rules.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
+
 from msgspec import Struct
 from xxhash import xxh3_128_digest
 
@@ -25,14 +28,15 @@ from .chunk import (
     VERSION,
     Header,
     check_hash,
-    check_shape,
     header_at,
     size_of,
     tags_of,
 )
 
+Tags = tuple[str, ...] | None  # None: too many to tell
 
-class Run(Struct):
+
+class Run(Struct, frozen=True):
     """``records`` of a strand from ``first`` on, in a chain that ends in ``hash``."""
 
     first: int
@@ -40,52 +44,53 @@ class Run(Struct):
     text_bytes: int
     ts_last: int  # of the newest record, ms
     hash: bytes
-    tags: dict[str, None] | None  # None: too many to tell
+    tags: Tags  # the distinct ones
 
 
-def run_from(buffer: bytes, at: int, header: Header, most_bytes: int) -> tuple[Run, int]:
-    """The run that begins with the chunk at ``at``, which follows what the log has, and where it ends; ``most_bytes``
-    end it early.
+def run_from(buffer: bytes, at: int, size: int, header: Header, most_bytes: int) -> tuple[Run, int]:
+    """The run that begins with the chunk at ``at``, whose shape was checked and which follows what the log has; and
+    where it ends. ``most_bytes`` end it early.
 
     Raises ProtocolViolation, HashMismatch for a first chunk that cannot be; a later one ends the run before it.
     """
-    view, end, size = memoryview(buffer), len(buffer), check_shape(header, len(buffer) - at)
+    view, end = memoryview(buffer), len(buffer)
     check_hash(view, at, size, header)
-    tags = tags_of(buffer, at, header)
-    run = Run(
-        header[FIRST], header[COUNT], header[TEXT_LEN], header[TS_LAST], header[HASH],
-        None if tags is None else dict.fromkeys(tags),
-    )  # fmt: skip
-    here, number, following, most = at + size, header[STRAND], run.first + run.records, at + most_bytes
-    last_hash, text, newest = run.hash, run.text_bytes, run.ts_last
+    tags = [tags_of(buffer, at, header)]
+    last_hash, number, first, text, newest = (
+        header[HASH],
+        header[STRAND],
+        header[FIRST],
+        header[TEXT_LEN],
+        header[TS_LAST],
+    )
+    here, following, most = at + size, first + header[COUNT], at + most_bytes
     while here + HEADER_LEN <= end:
         header = header_at(buffer, here)
-        told, prev, version, kind, hlen, flags, tags_len, strand, first, count, body_len, text_len, ts, ts_last = header
-        if prev != last_hash or first != following or strand != number:
+        told, prev, version, kind, hlen, flags, tags_len, strand, begin, count, body_len, text_len, ts, ts_last = header
+        if prev != last_hash or begin != following or strand != number:
             break
         size = hlen + tags_len + body_len
         if kind != RECORDS or flags & STRIPPED or here + size > end or here + size > most:
             break
         if hlen != HEADER_LEN or version != VERSION or not 1 <= count <= body_len >= text_len or ts_last < ts:
             break  # whatever it is, the rules will name it
-        if first + count > LAST_OSEQ or xxh3_128_digest(view[here + HASH_LEN : here + size]) != told:
+        if begin + count > LAST_OSEQ or xxh3_128_digest(view[here + HASH_LEN : here + size]) != told:
             break
         if tags_len or flags:
-            _add_tags(run, buffer, here, header)
-        last_hash, following, here = told, first + count, here + size
+            tags.append(tags_of(buffer, here, header))
+        last_hash, following, here = told, begin + count, here + size
         text += text_len
         if ts_last > newest:
             newest = ts_last
-    run.hash, run.records, run.text_bytes, run.ts_last = last_hash, following - run.first, text, newest
-    return run, here
+    return Run(first, following - first, text, newest, last_hash, all_of(tags)), here
 
 
-def _add_tags(run: Run, buffer: bytes, at: int, header: Header) -> None:
-    tags = tags_of(buffer, at, header)
-    if tags is None:
-        run.tags = None
-    elif run.tags is not None:
-        run.tags.update(dict.fromkeys(tags))
+def all_of(tags: Sequence[Tags]) -> Tags:
+    """The distinct tags of what has these."""
+    if len(tags) == 1:
+        return tags[0]
+    known = [some for some in tags if some is not None]
+    return tuple(dict.fromkeys(chain.from_iterable(known))) if len(known) == len(tags) else None
 
 
 def stretch_from(body: bytes, at: int, header: Header, most_bytes: int) -> tuple[int, int]:

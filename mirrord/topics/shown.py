@@ -152,10 +152,11 @@ class Shown:
 
     def face_of_sid(self, sid: int) -> Face | None:
         """The same by its small number; None for a range of local seqs without a strand."""
+        if sid and sid not in self._sids:
+            self._sids = {strand.sid: strand for strand in self._log.strands.values()}
         strand = self._sids.get(sid)
         return _face(strand.descriptor) if strand else None
 
-    @property
     def _oldest_ts(self) -> int:
         if not self.config.ttl_ms or not self.count:
             return 0
@@ -164,7 +165,9 @@ class Shown:
 
     def has_expired(self) -> bool:
         """Whether a record is still shown that its ttl forbids: then ask for a sweep before reading."""
-        return retention.due(self._log, self._ground.clock.wall_ms(), self._oldest_ts)
+        if not retention.has_limits(self.about.config):
+            return False
+        return retention.due(self._log, self._ground.clock.wall_ms(), self._oldest_ts())
 
     def has_dead_packs(self) -> bool:
         """Whether packs lie there that hold nothing readable: each sweep gives some of them back."""

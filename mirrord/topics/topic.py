@@ -5,6 +5,7 @@ Readers never ask it: what is committed they find in ``shown.py``.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import trio
@@ -18,7 +19,6 @@ from ..storage.store import Change, DropMark, PutHead, PutMark, PutTopic, marks_
 from ..storage.turns import Turn as JournalTurn
 from .erasure.masks import Masks
 from .erasure.orders import awaited_prefix, load_awaited
-from .erasure.sight import Memory
 from .ground import Ground
 from .log import retention
 from .log.decisions import Decisions
@@ -42,7 +42,7 @@ class Topic(Shown):
         self.bell = Bell()
         self.ready = trio.Event()
         self._raised_at, self._raised_head = ground.clock.monotonic(), 0
-        self._memory = Memory()
+        self._decide = Decisions(self._store, ground.life, ground.quota)
         self._in_doubt = False  # a turn of an asker's task failed: the state is read back before the next one
 
     # ---- life ------------------------------------------------------------------------------------
@@ -86,40 +86,30 @@ class Topic(Shown):
             log.awaited = load_awaited(store.marks(awaited_prefix(log.tid)))
         log.strands = load_strands(store.strands(log.tid), store.vectors(log.tid))
         log.own = own_open(log.strands, ground.life.identity, self.about.closed_sid)
-        self._sids = {s.sid: s for s in log.strands.values()}
+        self._sids = {}
         self.last_gap = store.last_seq_gap(log.tid)
         self._in_doubt = False
         self._show()
 
     async def _come_into_life(self) -> None:
-        turn = self._turn()
-        self._enter_life(self._decide(turn), reborn=self._ephemeral and not self.ready.is_set())
+        turn = self._begin(reborn=self._ephemeral and not self.ready.is_set())
         await self._commit(turn, [], urgent=True)
-
-    def _enter_life(self, decide: Decisions, *, reborn: bool = False) -> None:
-        """Before anything else of a turn: nothing may be written into a strand of a life that is over. ``reborn``: the
-        log of an ephemeral topic began with this process."""
-        life = self._ground.life
-        if self.about.life_no != life.record.number or reborn:
-            decide.begin_life(life.record.number, life.needs_log_id(self.about.life_no))
 
     def _take_lone(self, envelope: Envelope[Message]) -> bool:
         """A small message while nothing else is going on: decided and committed where it was asked, which spares two
         rounds of the event loop (decision 0023). Whether it was; else it takes the usual way. The law stands that only
         this topic's turn decides: no turn is in flight while the task sleeps at its mailbox, and nothing here waits."""
-        ground, sync = self._ground, self.config.durability == "fsync"
-        if not ground.asks.lone() or not _is_small(envelope.message) or not ground.settled.is_set():
+        ground, message = self._ground, envelope.message
+        if not ground.asks.lone() or not _is_small(message) or not ground.settled.is_set():
             return False
-        if self._in_doubt or not ground.journal.take_desk(sync=sync):
+        if self._in_doubt or not ground.journal.take_desk(sync=self.about.config.durability == "fsync"):
             return False
         self._in_doubt = True
         try:
-            turn = self._turn()
-            decide = self._decide(turn)
-            self._enter_life(decide)
-            answers = [(envelope, _answer(decide, envelope.message))]
-            self._let_go(decide)
-            commit = self._turn_to_commit(turn, answers, urgent=isinstance(envelope.message, Append))
+            turn = self._begin()
+            answers = [(envelope, self._answer(message))]
+            self._let_go()
+            commit = self._turn_to_commit(turn, answers, urgent=True)
             if commit is not None:
                 ground.journal.submit(commit)
             self._in_doubt = commit is not None and commit.error is not None
@@ -141,15 +131,13 @@ class Topic(Shown):
             await self._try_turn(envelopes)
 
     async def _try_turn(self, envelopes: list[Envelope[Message]]) -> None:
-        turn = self._turn()
-        decide = self._decide(turn)
-        self._enter_life(decide)
-        answers = [(envelope, _answer(decide, envelope.message)) for envelope in envelopes]
+        turn = self._begin()
+        answers = [(envelope, self._answer(envelope.message)) for envelope in envelopes]
         urgent = any(isinstance(e.message, Append | Erase | Delete | Commit) for e in envelopes)
-        if decide.answers_early:
-            _give(answers, only_appends=True)
+        if self._log.about.config.durability == "memory":  # appends are acknowledged when they are queued
+            _give([(envelope, answer) for envelope, answer in answers if isinstance(envelope.message, Append)])
         try:
-            self._let_go(decide)
+            self._let_go()
             await self._commit(turn, answers, urgent=urgent)
         except StoreCorrupt:
             raise
@@ -158,18 +146,23 @@ class Topic(Shown):
             for envelope, _ in answers:
                 envelope.refuse(error)
 
-    def _let_go(self, decide: Decisions) -> None:
+    def _begin(self, *, reborn: bool = False) -> Turn:
+        ground = self._ground
+        turn = Turn(self._log, ground.life, ground.sizes, ground.clock.wall_ms(), ground.sources)
+        self._decide.begin(turn, reborn=reborn)
+        return turn
+
+    def _answer(self, message: Message) -> Any:
+        try:
+            return self._decide.on(message)
+        except MirrordError as error:
+            return error
+
+    def _let_go(self) -> None:
         try:  # noqa: SIM105 -- a context manager costs each append a microsecond
-            decide.let_go(self._oldest_ts)
+            self._decide.let_go(self._oldest_ts)
         except ChunkCorrupt:
             pass  # what can neither be read nor counted stops no writer: limits stand still until it is fetched again
-
-    def _turn(self) -> Turn:
-        ground = self._ground
-        return Turn(self._log, ground.life.identity, ground.sizes, ground.clock.wall_ms(), ground.sources)
-
-    def _decide(self, turn: Turn) -> Decisions:
-        return Decisions(turn, self._store, self._ground.life, self._memory, self._ground.quota)
 
     async def _commit(self, turn: Turn, answers: list[Answer], *, urgent: bool) -> None:
         """Commit the turn; the moment it stands, all are answered and the bell rings once."""
@@ -181,29 +174,27 @@ class Topic(Shown):
 
     def _turn_to_commit(self, turn: Turn, answers: list[Answer], *, urgent: bool) -> JournalTurn | None:
         """What the journal is to commit; None when nothing is to be: then the turn stands already."""
-        changes = turn.finish(self._appends_per_second())
+        changes = turn.finish(self._appends_per_second)
         kept = self._kept(changes, turn) if self._ephemeral else changes
-
-        def stands() -> None:
-            if self._ephemeral:
-                self._store.commit(changes, sync=True)  # in memory: nothing is to be kept for undoing
-            if changes:
-                self._settle(turn)
-            _give(answers, only_appends=False)
-            if turn.packs or turn.gaps:
-                self.bell.ring()
-
         if not kept:
-            stands()
+            self._stands(turn, answers)
             return None
         sync = turn.sync or self._log.about.config.durability == "fsync"
-        size = sum([len(p.body) for p in turn.packs])
-        return JournalTurn(kept, sync=sync, urgent=urgent, size=size, then=stands)
+        return JournalTurn(kept, sync=sync, urgent=urgent, size=turn.size, then=partial(self._stands, turn, answers))
+
+    def _stands(self, turn: Turn, answers: list[Answer]) -> None:
+        if self._ephemeral:
+            self._store.commit(turn.changes, sync=True)  # in memory: nothing is to be kept for undoing
+        if turn.changes:
+            self._settle(turn)
+        _give(answers)
+        if turn.packs or turn.gaps:
+            self.bell.ring()
 
     def _kept(self, changes: list[Change], turn: Turn) -> list[Change]:
         """What an ephemeral topic keeps on disk: its identity, marks of readers who live elsewhere, and its ceiling
         when that moves."""
-        own, moved = marks_of_log(self._log.tid), self._log.ceiling != turn.ceiling_before
+        own, moved = marks_of_log(self._log.tid), self._log.ceiling != turn.before.ceiling
 
         def is_kept(change: Change) -> bool:
             if isinstance(change, PutMark | DropMark):
@@ -218,20 +209,22 @@ class Topic(Shown):
         if turn.cleared:
             shelf.clear(log.tid)
             self.last_gap = 0
+        came = 0
         for pack in turn.packs:
             shelf.put(pack)
+            came += pack.records
         if turn.begins_at:
             shelf.trim(log.tid, turn.begins_at)
         for gap in turn.gaps:
             self.last_gap = max(self.last_gap, gap.seq_to)
         self._move_no += 1
-        for strand in turn.touched:
-            self._sids[strand.sid] = strand
-            self._moves.pop(strand.descriptor.strand, None)
-            self._moves[strand.descriptor.strand] = self._move_no
-        came = sum([pack.records for pack in turn.packs])
-        self.removed += max(0, self.count + came - log.count)
-        if log.ceiling != turn.ceiling_before:
+        for strand in turn.touched.values():
+            number = strand.descriptor.strand
+            self._moves.pop(number, None)
+            self._moves[number] = self._move_no
+        if log.count < self.count + came:
+            self.removed += self.count + came - log.count
+        if log.ceiling != turn.before.ceiling:
             self._raised_at, self._raised_head = self._ground.clock.monotonic(), log.head
         self._show()
 
@@ -252,7 +245,8 @@ class Topic(Shown):
 
 def _is_small(message: Message) -> bool:
     if isinstance(message, Append):
-        return message.records <= MOST_LONE and message.text_bytes <= LONE_BYTES
+        first, *more = message.batches
+        return not more and first.records <= MOST_LONE and first.text_bytes <= LONE_BYTES
     if isinstance(message, Apply):
         return len(message.chunks) <= LONE_BYTES
     return isinstance(message, Commit) or (isinstance(message, Erase) and len(message.seqs) <= MOST_LONE)
@@ -264,17 +258,8 @@ def _writes_own_strand(message: Message) -> bool:
     return isinstance(message, Append) or (isinstance(message, Erase) and message.travels)
 
 
-def _answer(decide: Decisions, message: Message) -> Any:
-    try:
-        return decide.on(message)
-    except MirrordError as error:
-        return error
-
-
-def _give(answers: list[Answer], *, only_appends: bool) -> None:
+def _give(answers: list[Answer]) -> None:
     for envelope, answer in answers:
-        if only_appends and not isinstance(envelope.message, Append):
-            continue
         if isinstance(answer, MirrordError):
             envelope.refuse(answer)
         else:

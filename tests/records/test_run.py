@@ -9,11 +9,17 @@ from msgspec import Raw
 
 from mirrord.errors import HashMismatch
 from mirrord.records.batch import batches_of, encode
-from mirrord.records.chunk import MOST_TAGS, header_at
+from mirrord.records.chunk import MOST_TAGS, check_shape, header_at
 from mirrord.records.draft import Draft
-from mirrord.records.run import run_from
+from mirrord.records.run import Run, run_from
 
 STRAND = 9
+
+
+def run_of(buffer: bytes, most_bytes: int = 1 << 20) -> tuple[Run, int]:
+    """The run at the begin of a buffer, and where it ends."""
+    header = header_at(buffer, 0)
+    return run_from(buffer, 0, check_shape(header, len(buffer)), header, most_bytes)
 
 
 def chained(sizes: list[int], strand: int = STRAND, first: int = 1, before: bytes = b"0" * 16) -> list[bytes]:
@@ -31,10 +37,14 @@ def chained(sizes: list[int], strand: int = STRAND, first: int = 1, before: byte
 def test_a_whole_chain_is_one_run(sizes: list[int]) -> None:
     """What a run tells is what its chunks tell together."""
     packed = chained(sizes)
-    run, end = run_from(b"".join(packed), 0, header_at(packed[0], 0), 1 << 20)
+    run, end = run_of(b"".join(packed))
     last = header_at(packed[-1], 0)
     assert (end, run.first, run.records) == (sum(map(len, packed)), 1, sum(sizes))
-    assert (run.hash, run.ts_last, run.tags) == (last[0], 999 + len(sizes), dict.fromkeys(f"t{n}" for n in sizes))
+    assert (run.hash, run.ts_last, run.tags) == (
+        last[0],
+        999 + len(sizes),
+        tuple(dict.fromkeys(f"t{n}" for n in sizes)),
+    )
     assert run.text_bytes == sum(header_at(one, 0)[11] for one in packed)
 
 
@@ -48,7 +58,7 @@ def test_a_whole_chain_is_one_run(sizes: list[int]) -> None:
 def test_what_does_not_follow_ends_it(second: bytes) -> None:
     """It is left to the rules, which name it."""
     (packed,) = chained([1])
-    run, end = run_from(packed + second, 0, header_at(packed, 0), 1 << 20)
+    run, end = run_of(packed + second)
     assert (end, run.records) == (len(packed), 1)
 
 
@@ -59,7 +69,7 @@ def test_a_changed_byte_is_never_taken(data: st.DataObject) -> None:
     buffer = bytearray(b"".join(packed))
     at = data.draw(st.integers(len(packed[0]), len(buffer) - 1))
     buffer[at] ^= 1 << data.draw(st.integers(0, 7))
-    _, end = run_from(bytes(buffer), 0, header_at(packed[0], 0), 1 << 20)
+    _, end = run_of(bytes(buffer))
     assert end <= at
 
 
@@ -67,14 +77,14 @@ def test_a_first_chunk_with_a_changed_byte_is_refused() -> None:
     """There is no run to keep."""
     (packed,) = chained([2])
     with pytest.raises(HashMismatch):
-        run_from(packed[:-1] + b"\xff", 0, header_at(packed, 0), 1 << 20)
+        run_of(packed[:-1] + b"\xff")
 
 
 def test_a_run_ends_where_a_pack_is_full() -> None:
     """At least one chunk, then only what fits."""
     packed = chained([1, 1, 1])
     buffer, size = b"".join(packed), len(packed[0])
-    found = [run_from(buffer, 0, header_at(buffer, 0), most)[0].records for most in (0, size, 2 * size, 3 * size - 1)]
+    found = [run_of(buffer, most)[0].records for most in (0, size, 2 * size, 3 * size - 1)]
     assert found == [1, 1, 2, 2]
 
 
@@ -83,5 +93,5 @@ def test_too_many_tags_to_tell_stay_so() -> None:
     drafts = [Draft(Raw(b"1"), tag=str(n)) for n in range(MOST_TAGS + 1)]
     (first,) = chained([1])
     many, _, _ = encode(STRAND, 2, header_at(first, 0)[0], 1001, batches_of(drafts))
-    run, _ = run_from(first + many, 0, header_at(first, 0), 1 << 20)
+    run, _ = run_of(first + many)
     assert (run.records, run.tags) == (MOST_TAGS + 2, None)

@@ -81,7 +81,11 @@ def log_of(config: TopicConfig = DEFAULT) -> Log:
 def turn_of(log: Log, *, sizes: Sizes = SIZES, now_ms: int = 1_700_000_000_000, sid: int = 0) -> Turn:
     """One turn of it. ``sid``: the small numbers given out before."""
     known = max((s.sid for s in log.strands.values()), default=sid)
-    return Turn(log, ME, sizes, now_ms, Sources(9, known, Random(known)))
+    return Turn(log, life_of(ME), sizes, now_ms, Sources(9, known, Random(known)))
+
+
+def life_of(me: Identity) -> Life:
+    return Life(me.name, me.origin_id, LifeRecord(me.life, 1, 1, "boot", 1, 1, b""), None)
 
 
 def draft(text: str = "1", **labels: Any) -> Draft:
@@ -105,7 +109,7 @@ class Rig:
         self.linked: set[str] = set()
         self.declared = declared or {}
         self.deaths: list[Death] = []
-        self.life = Life(me.name, me.origin_id, LifeRecord(me.life, 1, 1, "boot", 1, 1, b""), None)
+        self.life = life_of(me)
         self.settled = trio.Event()
         self.settled.set()
         self.max_topics = 100

@@ -11,17 +11,16 @@ from mirrord.records import chunk as chunks
 from mirrord.records.batch import batches_of
 from mirrord.records.record import records
 from mirrord.records.strand import Position
-from mirrord.storage.life import Life, LifeRecord
 from mirrord.storage.memory import MemoryStore
 from mirrord.topics.log import retention
 from mirrord.topics.log.decisions import Decisions
 from mirrord.topics.log.places import INSIDE, contradicts, hash_at
 from mirrord.topics.log.turn import Sizes
 from mirrord.topics.messages import Apply, Introduce
+from mirrord.topics.quota import Quota
 
-from .rig import ME, Origin, config, draft, log_of, turn_of
+from .rig import ME, Origin, config, draft, life_of, log_of, turn_of
 
-LIFE = Life(ME.name, ME.origin_id, LifeRecord(ME.life, 1, 1, "boot", 1, 1, b""), None)
 NOW = 1_700_000_000_000
 
 
@@ -34,13 +33,14 @@ class Kept:
 
     def turn(self, *messages: object, now_ms: int = NOW, own: int = 0) -> None:
         turn = turn_of(self.log, sizes=self.sizes, now_ms=now_ms)
-        decide = Decisions(turn, self.store, LIFE)
+        decide = Decisions(self.store, life_of(ME), Quota())
+        decide.begin(turn)
         for message in messages:
             decide.on(message)  # type: ignore[arg-type]
         if own:
             turn.append(batches_of([draft() for _ in range(own)]))
-        decide.let_go(self.oldest_ts())
-        self.store.commit(turn.finish(0.0), sync=True)
+        decide.let_go(self.oldest_ts)
+        self.store.commit(turn.finish(lambda: 0.0), sync=True)
         turn.settle()
 
     def oldest_ts(self) -> int:

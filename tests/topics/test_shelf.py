@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirrord.storage.store import Pack
-from mirrord.topics.log.shelf import JOINED, Shelf
+from mirrord.topics.log.shelf import JOINED, SMALL_BYTES, Shelf
 
 
 def pack(tid: int, seq: int, last: int, size: int = 10) -> Pack:
@@ -27,13 +27,18 @@ def test_what_is_there_is_read_from_where_it_is_asked() -> None:
 
 
 def test_what_came_first_goes_first() -> None:
-    """Bounded over all topics; what went is asked of the store."""
-    shelf = Shelf(30)
+    """Bounded over all topics; what went is asked of the store. Small packs in a row go together."""
+    shelf = Shelf(3 * SMALL_BYTES)
     for i in range(1, 5):
-        shelf.put(pack(1, i, i))
+        shelf.put(pack(1, i, i, SMALL_BYTES))
     assert shelf.read(1, 1, 99) is None
-    assert [p.seq for p in shelf.read(1, 2, 99) or []] == [2, 3, 4]
-    assert shelf.used_bytes == 30
+    assert [p.seq for p in shelf.read(1, 2, 1 << 20) or []] == [2, 3, 4]
+    assert shelf.used_bytes == 3 * SMALL_BYTES
+    shelf = Shelf(40)
+    for tid, seq in ((1, 1), (2, 1), (1, 2), (1, 3), (2, 2)):
+        shelf.put(pack(tid, seq, seq))
+    assert (shelf.read(1, 3, 99), shelf.used_bytes) == (None, 20)
+    assert [p.seq for p in shelf.read(2, 1, 99) or []] == [1, 2]
 
 
 def test_a_cleared_topic_leaves_room() -> None:

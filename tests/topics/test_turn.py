@@ -33,8 +33,12 @@ def known(origin: Origin, log: Log | None = None) -> Log:
     return log
 
 
+def slowly() -> float:
+    return 0.0
+
+
 def commit(turn: Turn, store: MemoryStore) -> None:
-    store.commit(turn.finish(0.0), sync=True)
+    store.commit(turn.finish(slowly), sync=True)
     turn.settle()
 
 
@@ -69,7 +73,7 @@ def appended(log: Log, *drafts: Draft, now_ms: int = 1000) -> None:
     """A whole turn of one append."""
     turn = turn_of(log, now_ms=now_ms)
     turn.append(batches_of(drafts))
-    turn.finish(0.0)
+    turn.finish(slowly)
 
 
 def test_time_never_runs_backwards_in_a_strand() -> None:
@@ -78,7 +82,7 @@ def test_time_never_runs_backwards_in_a_strand() -> None:
     appended(log, draft(), now_ms=2000)
     turn = turn_of(log, now_ms=1000)
     turn.append(batches_of([draft()]))
-    (change,) = [c for c in turn.finish(0.0) if isinstance(c, PutVector)]
+    (change,) = [c for c in turn.finish(slowly) if isinstance(c, PutVector)]
     assert change.row.ts == 2000
 
 
@@ -88,7 +92,7 @@ def test_what_is_appended_in_one_turn_shares_a_chunk() -> None:
     log = log_of()
     turn = turn_of(log)
     assert [turn.append(batches_of(some)) for some in ([draft("1")], [draft("2"), draft("3")])] == [(1, 1), (2, 3)]
-    turn.finish(0.0)
+    turn.finish(slowly)
     (pack,) = turn.packs
     assert [(header[chunks.COUNT], header[chunks.FIRST]) for _, _, header in chunks.chunks_in(pack.body)] == [(3, 1)]
     assert (log.head, log.count, log.bytes) == (3, 3, 3)
@@ -214,7 +218,7 @@ def test_kinds_that_this_version_does_not_know_are_refused() -> None:
     with pytest.raises(ProtocolViolation, match="kind"):
         Arrival(turn).apply(packed)
     assert log.head == 0
-    assert not [c for c in turn.finish(0.0) if isinstance(c, PutPack)]
+    assert not [c for c in turn.finish(slowly) if isinstance(c, PutPack)]
 
 
 def test_our_own_open_strand_is_extended_by_nobody_else() -> None:
@@ -268,7 +272,7 @@ def test_a_loss_takes_one_seq_and_what_was_wanted_none() -> None:
         log = known(origin)
         turn = turn_of(log)
         assert Arrival(turn).cover(cover(origin, 1, 9, reason)).taken == 1
-        (put,) = [c for c in turn.finish(0.0) if isinstance(c, PutGap)]
+        (put,) = [c for c in turn.finish(slowly) if isinstance(c, PutGap)]
         assert (log.head, log.count, log.strands[5].last) == (seqs, 0, 9)
         assert (put.gap.seq_from, put.gap.seq_to) == (seqs, seqs)
         assert log.strands[5].whole_from == 10
@@ -283,7 +287,7 @@ def test_a_cover_of_what_is_known_does_nothing() -> None:
     commit(turn, MemoryStore())
     turn = turn_of(log)
     assert Arrival(turn).cover(cover(origin, 2, 4)).known == 3
-    assert turn.finish(0.0) == []
+    assert turn.finish(slowly) == []
 
 
 def test_a_cover_ahead_is_not_applied() -> None:
@@ -310,7 +314,7 @@ def test_a_cover_that_began_before_our_head_covers_the_rest() -> None:
     Arrival(turn_of(log)).apply(origin.write(4))
     turn = turn_of(log)
     Arrival(turn).cover(cover(origin, 1, 9))
-    (put,) = [c for c in turn.finish(0.0) if isinstance(c, PutGap)]
+    (put,) = [c for c in turn.finish(slowly) if isinstance(c, PutGap)]
     assert (put.gap.first, put.gap.last, put.gap.prev_hash) == (5, 9, origin.ends[-1].hash)
 
 
@@ -366,7 +370,7 @@ def test_a_turn_that_changes_nothing_commits_nothing() -> None:
     commit(turn, store)
     turn = turn_of(log)
     Arrival(turn).apply(packed)
-    assert turn.finish(0.0) == []
+    assert turn.finish(slowly) == []
 
 
 def test_a_descriptor_is_stored_with_the_first_thing_of_its_strand() -> None:
@@ -375,10 +379,10 @@ def test_a_descriptor_is_stored_with_the_first_thing_of_its_strand() -> None:
     log, store = known(origin), MemoryStore()
     turn = turn_of(log)
     Arrival(turn).apply(origin.write())
-    assert sum(isinstance(c, PutStrand) for c in turn.finish(0.0)) == 1
+    assert sum(isinstance(c, PutStrand) for c in turn.finish(slowly)) == 1
     turn = turn_of(log_of())
     Arrival(turn).introduce(origin.descriptor)
-    assert turn.finish(0.0) == []
+    assert turn.finish(slowly) == []
     store.close()
 
 
@@ -388,11 +392,11 @@ def test_the_ceiling_is_raised_with_a_sync_whoever_brought_the_records() -> None
     log = known(origin)
     turn = turn_of(log)
     Arrival(turn).apply(origin.write(3))
-    turn.finish(0.0)
+    turn.finish(slowly)
     assert (turn.sync, log.ceiling >= log.head + 4096) == (True, True)
     turn = turn_of(log)
     Arrival(turn).apply(origin.write(3))
-    turn.finish(0.0)
+    turn.finish(slowly)
     assert turn.sync is False
 
 

@@ -77,7 +77,7 @@ class Eraser:
         log, masks = self._turn.log, self._turn.masks
         masks.add([(seq, contents.text(seq)) for seq, contents in found], erased=erased)
         packs = {contents.seq: contents for _, contents in found}
-        self._turn.wounded.update(c.seq for c in packs.values() if masks.covers(c.seq, c.last))
+        self._turn.removal.wounded.update(c.seq for c in packs.values() if masks.covers(c.seq, c.last))
         gone = Gone(len(found), sum(contents.text(seq) for seq, contents in found))
         log.count -= gone.records
         log.bytes -= gone.text

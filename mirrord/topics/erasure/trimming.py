@@ -52,14 +52,14 @@ class Trimmer:
 
     def _drop(self, sized: Pack) -> None:
         log, turn = self._log, self._turn
-        if sized.seq in turn.dropped:
+        if sized.seq in turn.removal.dropped:
             return
         pack = self._store.packs(log.tid, sized.seq, 1)[0]
         if (pack.seq, pack.last) != (sized.seq, sized.last):
             return  # merged with its neighbour meanwhile: it goes at a later turn, as a whole
         trails = retention.trails(pack.body)  # before anything is changed: it raises when the pack is none
         reason = self._why(pack)
-        turn.dropped.add(pack.seq)
+        turn.removal.dropped.add(pack.seq)
         turn.changes.append(DropPack(log.tid, pack.seq, pack.last))
         for trail in trails:
             strand = log.strands[trail.strand]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from ...errors import ProtocolViolation
 from ...records.chunk import (
     CONTROL,
@@ -22,7 +24,6 @@ from ...records.chunk import (
     check_shape,
     header_at,
     missing,
-    size_of,
     tags_of,
 )
 from ...records.gap import Cover, takes_a_seq
@@ -35,16 +36,23 @@ from .log import Strand
 from .turn import Turn
 
 
+class Unfit(Struct):
+    """Strands of which a chunk came that the log cannot take."""
+
+    ahead: dict[int, None] = {}
+    forks: dict[int, Fork] = {}
+    mine: dict[int, None] = {}
+
+
 class Arrival:
     """One message of a link, on its way into a turn."""
+
+    _taken = _known = 0
+    _unfit: Unfit | None = None
 
     def __init__(self, turn: Turn, *, may_lack: bool = False) -> None:
         self._turn, self._log = turn, turn.log
         self._may_lack = may_lack  # stripped chunks may come
-        self._taken = self._known = 0
-        self._ahead: dict[int, None] = {}
-        self._forks: dict[int, Fork] = {}
-        self._mine: dict[int, None] = {}
         self._moved: dict[int, int] = {}
 
     def introduce(self, descriptor: Descriptor) -> None:
@@ -72,10 +80,12 @@ class Arrival:
         at, end = 0, len(buffer)
         while at < end:
             at = self._judge(buffer, at, end - at)
+        moved, unfit = tuple(self._moved.items()), self._unfit
+        if unfit is None:
+            return Applied(self._taken, self._known, moved=moved)
         return Applied(
-            self._taken, self._known, tuple(self._ahead), tuple(self._forks.values()), tuple(self._moved.items()),
-            tuple(self._mine),
-        )  # fmt: skip
+            self._taken, self._known, tuple(unfit.ahead), tuple(unfit.forks.values()), moved, tuple(unfit.mine)
+        )
 
     def _judge(self, buffer: bytes, at: int, room: int) -> int:
         """What becomes of the chunk at ``at``; where the next one begins."""
@@ -89,60 +99,65 @@ class Arrival:
         if strand is None:
             raise ProtocolViolation(f"a chunk of strand {number:016x} came before its descriptor")
         verdict = rules.follows(strand.last, header)
-        if verdict is rules.NEXT and strand is self._log.own:
-            self._mine[number] = None
-        elif verdict is rules.NEXT and rules.chains(strand.hash, header) and number not in self._forks:
-            return self._take(strand, buffer, at, header, size)
+        if verdict is rules.NEXT and strand is not self._log.own and rules.chains(strand.hash, header):
+            if self._unfit is None or number not in self._unfit.forks:
+                return self._take(strand, buffer, at, header, size)
         elif verdict is rules.KNOWN and rules.same_end(strand.last, strand.hash, header):
             self._known += header[COUNT]
+        else:
+            self._leave(strand, header, verdict)
+        return at + size
+
+    def _leave(self, strand: Strand, header: Header, verdict: str) -> None:
+        if self._unfit is None:
+            self._unfit = Unfit()
+        number, unfit = header[STRAND], self._unfit
+        if verdict is rules.NEXT and strand is self._log.own:
+            unfit.mine[number] = None
         elif verdict is rules.AHEAD:
-            self._ahead[number] = None
-        elif number not in self._forks:
+            unfit.ahead[number] = None
+        elif number not in unfit.forks:
             before, last = header[FIRST] - 1, header[FIRST] + header[COUNT] - 1
             theirs = Position(before, header[PREV_HASH]) if verdict is rules.NEXT else Position(last, header[HASH])
-            self._forks[number] = _fork(strand, theirs)
-        return at + size
+            unfit.forks[number] = _fork(strand, theirs)
 
     def _take(self, strand: Strand, buffer: bytes, at: int, header: Header, size: int) -> int:
         """The chunk that follows, and those behind it that follow without a doubt; where the next one begins."""
         if header[KIND] == RECORDS and not header[FLAGS] & STRIPPED:
-            end = self._take_run(strand, buffer, at, header)
+            end = self._take_run(strand, buffer, at, header, size)
         else:
             end = at + size
             check_hash(memoryview(buffer), at, size, header)
             if header[KIND] == RECORDS:
-                self._take_stripped(strand, buffer, at, header, end)
+                self._take_stripped(strand, buffer[at:end], header)
             else:
                 self._turn.put_control(strand, buffer[at:end], header)
-                self._turn.orders.append(buffer[at:end])
+                self._turn.removal.orders.append(buffer[at:end])
             self._taken += header[COUNT]
         self._moved[header[STRAND]] = strand.last
         return end
 
-    def _take_run(self, strand: Strand, buffer: bytes, at: int, header: Header) -> int:
+    def _take_run(self, strand: Strand, buffer: bytes, at: int, header: Header, size: int) -> int:
         """The chunk and those behind it as one piece of a pack."""
         log, turn = self._log, self._turn
-        run, end = run_from(buffer, at, header, turn.room_for(size_of(header), log.head + 1))
-        turn.put(strand, memoryview(buffer)[at:end], run)
-        log.head += run.records
-        log.count += run.records
+        run, end = run_from(buffer, at, size, header, turn.room_for(size))
+        turn.put(strand, log.head + 1, buffer[at:end], run)
+        records = run.records
+        log.head += records
+        log.count += records
         log.bytes += run.text_bytes
-        self._taken += run.records
+        self._taken += records
         return end
 
-    def _take_stripped(self, strand: Strand, buffer: bytes, at: int, header: Header, end: int) -> None:
+    def _take_stripped(self, strand: Strand, chunk: bytes, header: Header) -> None:
         """What it lacks was deleted where it came from, and so it is here."""
         if not self._may_lack:
             raise ProtocolViolation(f"strand {header[STRAND]:016x}: a stripped chunk came unasked")
         log, turn = self._log, self._turn
-        gone, tags = missing(buffer, at, header), tags_of(buffer, at, header)
-        run = Run(
-            header[FIRST], header[COUNT], header[TEXT_LEN], header[TS_LAST], header[HASH],
-            None if tags is None else dict.fromkeys(tags),
-        )  # fmt: skip
+        gone, tags = missing(chunk, 0, header), tags_of(chunk, 0, header)
         turn.masks.add_bits(log.head + 1, gone)
-        turn.room_for(end - at, log.head + 1)
-        turn.put(strand, memoryview(buffer)[at:end], run)
+        run = Run(header[FIRST], header[COUNT], header[TEXT_LEN], header[TS_LAST], header[HASH], tags)
+        turn.put(strand, log.head + 1, chunk, run)
         log.head += run.records
         log.count += run.records - gone.bit_count()
         log.bytes += run.text_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, assert_never
 
 from msgspec import structs
@@ -59,25 +60,28 @@ from ..messages import (
 from ..quota import Quota
 from . import retention, rules
 from .arrival import Arrival
-from .log import Identities, Strand
+from .log import Identities, Log, Strand
 from .turn import Turn
 
 
 class Decisions:
-    """One turn's messages, one after the other."""
+    """The messages of a topic's turn, one after the other."""
 
-    def __init__(
-        self, turn: Turn, store: Store, life: Life, memory: Memory | None = None, quota: Quota | None = None
-    ) -> None:
-        self._turn, self._log, self._store, self._life = turn, turn.log, store, life
-        self._quota, self._bytes_before = quota, turn.log.bytes
-        self._memory = memory or Memory()
-        self._keys: dict[str, IdempotencyRow] = {}
+    _turn: Turn
+    _log: Log
+    _keys: dict[str, IdempotencyRow]
 
-    @property
-    def answers_early(self) -> bool:
-        """Class `memory`: appends are acknowledged when they are queued."""
-        return self._log.about.config.durability == "memory"
+    def __init__(self, store: Store, life: Life, quota: Quota) -> None:
+        self._store, self._life, self._quota = store, life, quota
+        self._memory = Memory()
+
+    def begin(self, turn: Turn, *, reborn: bool = False) -> None:
+        """A turn. Before anything else of it the node's life is entered: nothing may be written into a strand of a
+        life that is over. ``reborn``: the log of an ephemeral topic began with this process."""
+        self._turn, self._log, self._keys = turn, turn.log, {}
+        life_no = self._life.record.number
+        if turn.log.about.life_no != life_no or reborn:
+            self._begin_life(life_no)
 
     def on(self, message: Message) -> Any:
         """Decide one message; its answer, to be given after the commit. Raises what it must be refused with."""
@@ -124,9 +128,8 @@ class Decisions:
                 return Appended(row.first, row.last, row.head, deduped=True)
         if log.about.config.discard == "reject":
             self._admit(message.records, message.text_bytes)
-        if self._quota is not None and self._quota.most:
-            grown = log.bytes - self._bytes_before
-            self._quota.admit(grown + message.text_bytes)
+        if self._quota.most:
+            self._quota.admit(log.bytes - turn.before.bytes + message.text_bytes)
         first, last = turn.append(message.batches)
         turn.marks += message.changes
         if key is not None:
@@ -166,7 +169,7 @@ class Decisions:
         self._turn.marks += message.changes
         if message.travels:
             for strand, oseq in places:
-                self._turn.settled.setdefault(strand, []).append((oseq, oseq))
+                self._turn.removal.settled.setdefault(strand, []).append((oseq, oseq))
         return erased
 
     def _delete(self, message: Delete) -> Deleted:
@@ -177,10 +180,10 @@ class Decisions:
     def _apply(self, message: Apply) -> Applied:
         turn = self._turn
         applied = Arrival(turn, may_lack=message.may_lack).apply(message.chunks)
-        if turn.orders or self._log.awaited:
-            orders = Orders(turn, self._store, self._eraser)
-            while turn.orders:
-                orders.follow(turn.orders.pop(0))
+        if turn.removes or self._log.awaited:
+            orders, came = Orders(turn, self._store, self._eraser), turn.removal.orders
+            while came:
+                orders.follow(came.pop(0))
             for number, last in applied.moved:
                 orders.came(number, last)
         return applied
@@ -226,14 +229,14 @@ class Decisions:
             self._turn.changes.append(PutTopic(log.topic_row))
             self._turn.sync = True
 
-    def begin_life(self, life_no: int, new_log_id: bool) -> None:
+    def _begin_life(self, life_no: int) -> None:
         """Our strand is closed, seqs go on above the ceiling (the jump is one `lost` tombstone), and the log id is made
         anew when the store may have been put back."""
         log, turn = self._log, self._turn
         log.own = None
         if log.ceiling:
             turn.lose(rules.after_ceiling(log.head, log.ceiling))
-        fresh = new_log_id or log.about.config.durability == "ephemeral"
+        fresh = self._life.needs_log_id(log.about.life_no) or log.about.config.durability == "ephemeral"
         log_id = turn.sources.log_id() if fresh else log.about.log_id
         self._rewrite(structs.replace(log.about, life_no=life_no, log_id=log_id))
 
@@ -268,24 +271,31 @@ class Decisions:
 
     # ---- retention -------------------------------------------------------------------------------
 
-    def let_go(self, oldest_ts: int) -> None:
+    def let_go(self, oldest_ts: Callable[[], int]) -> None:
         """Enforce the topic's limits in this same turn, give back what holds nothing live, and forget idempotency keys
-        that are past their window."""
+        that are past their window. ``oldest_ts``: when the oldest live record was committed, ms; asked if it counts."""
         log, turn = self._log, self._turn
-        if turn.settled:
-            turn.tell(list(erase_orders(turn.settled)))
+        config = log.about.config
+        if turn.removes and turn.removal.settled:
+            turn.tell(list(erase_orders(turn.removal.settled)))
         if self._keys:
-            turn.changes.append(DropIdempotency(log.tid, turn.now_ms - log.about.config.idempotency_window_ms))
-        if retention.has_limits(log.about.config) and retention.due(log, turn.now_ms, oldest_ts):
+            turn.changes.append(DropIdempotency(log.tid, turn.now_ms - config.idempotency_window_ms))
+        if retention.has_limits(config) and retention.due(log, turn.now_ms, oldest_ts()):
             self._sweep()
-        if turn.masks_changed or (log.floor != turn.floor_before and turn.masks):
-            self._eraser.advance_front()
-        if turn.wounded:
-            Trimmer(turn, self._store).wounded(sorted(turn.wounded))
+        if turn.removes:
+            self._close_up()
         if log.floor and log.floor >= log.oldest_last:
             Trimmer(turn, self._store).front()
         if turn.told:
             Compactor(turn, self._store).run()
+
+    def _close_up(self) -> None:
+        """Something went, or may have: the floor moves over what is deleted, and packs go of which nothing is left."""
+        log, turn = self._log, self._turn
+        if turn.masks.oldest is not None or (log.floor != turn.before.floor and turn.masks):
+            self._eraser.advance_front()
+        if wounded := turn.removal.wounded:
+            Trimmer(turn, self._store).wounded(sorted(wounded))
 
     def _sweep(self) -> None:
         log, turn = self._log, self._turn

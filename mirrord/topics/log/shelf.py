@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
-from itertools import pairwise
+from operator import attrgetter
 
-from msgspec import Struct
-from msgspec.structs import replace
+from msgspec import Struct, field
 
 from ...storage.store import Pack
 
@@ -15,92 +14,96 @@ SMALL_BYTES = 2048
 JOINED = 32
 """So many small packs in a row become one: who reads the tail pays by packs."""
 
+_last, _records, _bytes, _ts_last = map(attrgetter, ("last", "records", "bytes", "ts_last"))
+
+
+class _Row(Struct):
+    """Packs that go together: a single one, or small ones without a hole between them."""
+
+    last: int = 0  # where they end
+    small: int = 0  # how many they are, while more may join them
+
 
 class _Tail(Struct):
-    """A topic's newest packs, without holes."""
+    """A topic's newest packs."""
 
     packs: list[Pack] = []
-    lasts: list[int] = []  # of the same packs, to find by
-    small: int = 0  # how many of the newest are small, in a row
+    row: _Row = field(default_factory=_Row)  # the newest
+
+    def holds(self, row: _Row) -> bool:
+        """Whether anything of a row of this tail is still there."""
+        return bool(self.packs) and self.packs[0].last <= row.last
+
+    def add(self, pack: Pack) -> bool:
+        """The pack that follows; whether it is the first of a row."""
+        row, is_small = self.row, len(pack.body) < SMALL_BYTES
+        self.packs.append(pack)
+        if not (is_small and row.small and row.last + 1 == pack.seq):
+            self.row = _Row(pack.last, int(is_small))
+            return True
+        row.last = pack.last
+        row.small += 1
+        if row.small == JOINED:
+            self.packs[-JOINED:] = [_joined(self.packs[-JOINED:])]
+            row.small = 0
+        return False
 
     def drop(self, count: int) -> int:
         """Forget the oldest; how many bytes that were."""
         size = sum([len(pack.body) for pack in self.packs[:count]])
-        del self.packs[:count], self.lasts[:count]
-        self.small = min(self.small, len(self.packs))
+        del self.packs[:count]
         return size
 
 
+def _joined(packs: list[Pack]) -> Pack:
+    tid, seq, body = packs[0].tid, packs[0].seq, b"".join([pack.body for pack in packs])
+    records, text, ts_last = sum(map(_records, packs)), sum(map(_bytes, packs)), max(map(_ts_last, packs))
+    return Pack(tid, seq, packs[-1].last, records, text, ts_last, body)
+
+
 class Shelf:
-    """Bounded in bytes over all topics; what was put first goes first. Holds only what is committed, without holes
-    between a topic's oldest pack here and its head."""
+    """Bounded in bytes over all topics; the row that was begun first goes first. Holds only what is committed, without
+    holes between a topic's oldest pack here and its head."""
 
     def __init__(self, room_bytes: int) -> None:
         self._room = room_bytes
         self._used = 0
         self._tails: dict[int, _Tail] = {}
-        self._order: deque[tuple[int, int]] = deque()  # topic and last seq of what was put; some are gone since
-        self._held = 0
+        self._order: deque[tuple[int, _Tail, _Row]] = deque()  # as they were begun; of some nothing is left
+        self._clean_at = JOINED  # rows: then those of which nothing is left are forgotten
 
     def put(self, pack: Pack) -> None:
         """A pack that was just committed at the head of its topic."""
-        tid, size, order = pack.tid, len(pack.body), self._order
-        tail = self._tails.get(tid)
+        tail = self._tails.get(pack.tid)
         if tail is None:
-            tail = self._tails[tid] = _Tail()
-        tail.packs.append(pack)
-        tail.lasts.append(pack.last)
-        order.append((tid, pack.last))
-        self._held += 1
-        self._used += size
-        tail.small = tail.small + 1 if size < SMALL_BYTES else 0
-        if tail.small >= JOINED:
-            self._join(tid, tail)
-        while self._used > self._room and order:
-            self._evict(*order.popleft())
-        if len(order) > 2 * self._held + JOINED:
-            self._order = deque([one for one in order if self._holds(*one)])
+            tail = self._tails[pack.tid] = _Tail()
+        if tail.add(pack):
+            self._order.append((pack.tid, tail, tail.row))
+            if len(self._order) > self._clean_at:
+                self._clean()
+        self._used += len(pack.body)
+        while self._used > self._room:
+            self._evict()
 
-    def _join(self, tid: int, tail: _Tail) -> None:
-        packs, order = tail.packs[-JOINED:], self._order
-        first, last = packs[0], packs[-1].last
-        if any(one.last + 1 != other.seq for one, other in pairwise(packs)):
-            tail.small = 1  # seqs that no pack holds lie between them
-            return
-        tail.packs[-JOINED:] = [
-            replace(
-                first, last=last, records=sum(p.records for p in packs), bytes=sum(p.bytes for p in packs),
-                ts_last=max(p.ts_last for p in packs), body=b"".join([p.body for p in packs]),
-            )
-        ]  # fmt: skip
-        tail.lasts[-JOINED:] = [last]
-        tail.small = 0
-        self._held -= JOINED - 1
-        while order and order[-1][0] == tid and order[-1][1] >= first.last:
-            order.pop()
-        order.append((tid, last))
+    def _clean(self) -> None:
+        self._order = deque([(tid, tail, row) for tid, tail, row in self._order if tail.holds(row)])
+        self._clean_at = 2 * len(self._order) + JOINED
 
-    def _evict(self, tid: int, last: int) -> None:
-        tail = self._tails.get(tid)
-        if tail is not None and tail.lasts[0] <= last:  # else it was joined or trimmed, or the topic was cleared
-            self._drop(tid, tail, 1)
-
-    def _holds(self, tid: int, last: int) -> bool:
-        tail = self._tails.get(tid)
-        at = bisect_left(tail.lasts, last) if tail is not None else 0
-        return tail is not None and at < len(tail.lasts) and tail.lasts[at] == last
+    def _evict(self) -> None:
+        tid, tail, row = self._order.popleft()
+        if tail.holds(row):  # else it was trimmed, or the topic was cleared
+            self._drop(tid, tail, bisect_right(tail.packs, row.last, key=_last))
 
     def _drop(self, tid: int, tail: _Tail, count: int) -> None:
         self._used -= tail.drop(count)
-        self._held -= count
         if not tail.packs:
             del self._tails[tid]
 
     def trim(self, tid: int, before_seq: int) -> None:
         """Forget packs that end before this seq: they are gone from the store."""
         tail = self._tails.get(tid)
-        if tail is not None and tail.lasts[0] < before_seq:
-            self._drop(tid, tail, bisect_left(tail.lasts, before_seq))
+        if tail is not None and tail.packs[0].last < before_seq:
+            self._drop(tid, tail, bisect_left(tail.packs, before_seq, key=_last))
 
     def clear(self, tid: int) -> None:
         """Forget a topic."""
@@ -113,10 +116,13 @@ class Shelf:
         tail = self._tails.get(tid)
         if tail is None or tail.packs[0].seq > seq:
             return None
+        packs = tail.packs
+        if packs[-1].seq <= seq:  # whoever is caught up reads the newest
+            return packs[-1:] if seq <= packs[-1].last else []
         found: list[Pack] = []
-        for index in range(bisect_left(tail.lasts, seq), len(tail.packs)):
-            found.append(tail.packs[index])
-            max_bytes -= len(tail.packs[index].body)
+        for index in range(bisect_left(packs, seq, key=_last), len(packs)):
+            found.append(packs[index])
+            max_bytes -= len(packs[index].body)
             if max_bytes <= 0:
                 break
         return found

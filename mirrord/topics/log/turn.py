@@ -6,17 +6,18 @@ its state back from the store. A turn is at most one in flight per topic, so no 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Raw, Struct
 
 from ...records import chunk as chunks
-from ...records.batch import Batch, batches_of, encode
+from ...records.batch import Batch, batches_of, encode, joined
 from ...records.chunk import COUNT, FIRST, HASH, TS_LAST, Header
 from ...records.draft import Draft
 from ...records.gap import CONTROL, LOST, SOURCE_TRIM
 from ...records.run import Run
 from ...records.strand import Descriptor, Identity
+from ...storage.life import Life
 from ...storage.store import MASK_BITS, Change, DropMasks, Gap, Pack, PutGap, PutHead, PutMask, PutStrand, PutVector
 from ..erasure.masks import Masks
 from . import rules
@@ -37,30 +38,42 @@ class Sizes(Struct, frozen=True):
     control_bytes: int = 1 << 20
 
 
+class Removal(Struct):
+    """What a turn takes away."""
+
+    masks: Masks  # what is deleted, over what was
+    orders: list[bytes] = []  # control chunks that came and are to be followed
+    settled: dict[int, list[tuple[int, int]]] = {}  # ranges of strands that peers are to erase too
+    wounded: set[int] = set()  # a seq of each pack in which something was deleted and nothing is left
+    dropped: set[int] = set()  # packs that go, by their first seq
+
+
 class Turn:
     """Collects what one commit of a topic changes."""
 
     sync = cleared = told = False
     begins_at = 0  # no pack is left before this seq; 0: as before
-    _masks: Masks | None = None
+    size = 0  # bytes of the packs
+    _removal: Removal | None = None
     _masks_before = 0  # blocks before this one go: their packs are gone
-    _batch_bytes = _pack_bytes = _pack_seq = 0
+    _batch_bytes = _pack_bytes = 0
 
-    def __init__(self, log: Log, identity: Identity, sizes: Sizes, now_ms: int, sources: Sources) -> None:
-        self.log, self.identity, self.sizes, self.now_ms, self.sources = log, identity, sizes, now_ms, sources
+    def __init__(self, log: Log, life: Life, sizes: Sizes, now_ms: int, sources: Sources) -> None:
+        self.log, self.sizes, self.now_ms, self.sources = log, sizes, now_ms, sources
+        self._life = life
         self.changes: list[Change] = []
         self.marks: list[Change] = []  # of readers: committed whatever becomes of the log
         self.packs: list[Pack] = []
         self.gaps: list[Gap] = []
-        self.orders: list[bytes] = []  # control chunks that came and are to be followed
-        self.settled: dict[int, list[tuple[int, int]]] = {}  # ranges of strands that peers are to erase too
-        self.wounded: set[int] = set()  # a seq of each pack in which something was deleted and nothing is left
-        self.dropped: set[int] = set()  # packs that go, by their first seq
+        self.touched: dict[int, Strand] = {}  # strands whose row changes, by sid
         self._batches: list[Batch] = []  # appended and numbered, and not yet in a chunk
         self._pieces: list[Piece] = []  # of the pack that is not yet closed
-        self._touched: dict[int, Strand] = {}
-        self.ceiling_before, self.floor_before = log.ceiling, log.floor
-        self._head_row = log.committed_row or log.head_row
+        self.before = self._head_row = log.committed_row or log.head_row
+
+    @property
+    def identity(self) -> Identity:
+        """Who writes here."""
+        return self._life.identity
 
     # ---- own records -----------------------------------------------------------------------------
 
@@ -69,32 +82,28 @@ class Turn:
         time and, as far as it fits, a chunk: what peers fetch costs by chunks."""
         log, first_seq = self.log, self.log.head + 1
         for batch in batches:
-            if self._batches and (
-                self._batch_bytes + batch.text_bytes > SHARED_BYTES or batch.routed != self._batches[0].routed
-            ):
+            records, text = batch.records, batch.text_bytes
+            if self._batches and (self._batch_bytes + text > SHARED_BYTES or batch.routed != self._batches[0].routed):
                 self.write_batches()  # a chunk is of what writers sent, or of what routers made
             self._batches.append(batch)
-            self._batch_bytes += batch.text_bytes
-            log.head += batch.records
-            log.count += batch.records
-            log.bytes += batch.text_bytes
+            self._batch_bytes += text
+            log.head += records
+            log.count += records
+            log.bytes += text
         return first_seq, log.head
 
     def write_batches(self) -> None:
         """What was appended since becomes a chunk: before anything else happens to the log, or at the end."""
-        batches, log = self._batches, self.log
-        if not batches:
+        if not self._batches:
             return
-        records, text_bytes = sum([batch.records for batch in batches]), self._batch_bytes
+        log, batch = self.log, joined(self._batches)
         self._batches, self._batch_bytes = [], 0
         strand = log.own or self._open_strand()
         ts = log.last_ts = max(self.now_ms, strand.ts)
-        prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
-        first = strand.last + 1
-        packed, digest, tags = encode(strand.descriptor.strand, first, prev, ts, batches)
-        run = Run(first, records, text_bytes, ts, digest, None if tags is None else dict.fromkeys(tags))
-        self.room_for(len(packed), log.head - records + 1)
-        self.put(strand, packed, run)
+        prev, first = strand.hash or strand.descriptor.id_hash, strand.last + 1
+        packed, digest, tags = encode(strand.descriptor.strand, first, prev, ts, (batch,))
+        run = Run(first, batch.records, batch.text_bytes, ts, digest, tags)
+        self.put(strand, log.head - batch.records + 1, packed, run)
 
     def tell(self, contents: Sequence[tuple[str, bytes]]) -> int:
         """Control chunks of this node's strand, one if they fit: peers do what the contents say, each a word and JSON.
@@ -103,7 +112,7 @@ class Turn:
         strand, size = self.log.own or self._open_strand(), 0
         drafts = [Draft(Raw(text), tag=word) for word, text in contents]
         for batch in batches_of(drafts):
-            prev = strand.hash if strand.hash is not None else strand.descriptor.id_hash
+            prev = strand.hash or strand.descriptor.id_hash
             ts = max(self.now_ms, strand.ts)
             packed, _, _ = encode(strand.descriptor.strand, strand.last + 1, prev, ts, [batch], chunks.CONTROL)
             self.put_control(strand, packed, chunks.header_at(packed, 0))
@@ -133,22 +142,19 @@ class Turn:
 
     # ---- packs -----------------------------------------------------------------------------------
 
-    def room_for(self, size: int, seq: int) -> int:
-        """Have a pack that takes so many bytes, and how many it takes (one larger chunk alone); ``seq`` is that of the
-        first record."""
-        most = self.sizes.pack_bytes
-        if self._pieces and self._pack_bytes + size > most:
-            self._seal_pack()
-        if not self._pieces:
-            self._pack_seq, self._pack_bytes = seq, 0
-        return most - self._pack_bytes
+    def room_for(self, size: int) -> int:
+        """How many bytes may go into the pack that a chunk of this size goes into; one that is larger goes alone."""
+        room = self.sizes.pack_bytes - self._pack_bytes
+        return room if size <= room else self.sizes.pack_bytes
 
-    def put(self, strand: Strand, piece: bytes | memoryview, run: Run) -> None:
-        """Chunks that go on in a strand, into the pack that has room for them."""
-        self._pieces.append((strand.sid, piece, run))
-        self._pack_bytes += len(piece)
+    def put(self, strand: Strand, seq: int, packed: bytes, run: Run) -> None:
+        """Chunks that go on in a strand, into the pack that has room for them; ``seq`` is that of the first record."""
+        if self._pieces and self._pack_bytes + len(packed) > self.sizes.pack_bytes:
+            self._seal_pack()
+        self._pieces.append((seq, strand.sid, packed, run))
+        self._pack_bytes += len(packed)
         strand.last, strand.hash, strand.ts = run.first + run.records - 1, run.hash, run.ts_last
-        self._touched[strand.sid] = strand
+        self.touched[strand.sid] = strand
 
     def put_control(self, strand: Strand, packed: bytes, header: Header) -> None:
         """It has oseqs and a place in the chain, takes no seq, and is kept for those who come later."""
@@ -158,7 +164,7 @@ class Turn:
         )  # fmt: skip
         self.put_gap(gap)
         strand.last, strand.hash, strand.ts = gap.last, header[HASH], header[TS_LAST]
-        self._touched[strand.sid] = strand
+        self.touched[strand.sid] = strand
 
     def put_gap(self, gap: Gap) -> None:
         """A range without records; whoever gives it a seq has closed the pack before."""
@@ -172,10 +178,11 @@ class Turn:
 
     def _seal_pack(self) -> None:
         if self._pieces:
-            put = pack_of(self.log.tid, self._pack_seq, self._pieces)
+            put = pack_of(self.log.tid, self._pieces)
             self.packs.append(put.pack)
             self.changes.append(put)
-            self._pieces = []
+            self.size += self._pack_bytes
+            self._pieces, self._pack_bytes = [], 0
 
     def lose(self, seq_to: int) -> None:
         """Seqs up to here may have been readable in a life whose tail is gone: one `lost` tombstone, never re-used."""
@@ -195,26 +202,26 @@ class Turn:
         gap = Gap(log.tid, 0, log.head, log.head + records - 1, SOURCE_TRIM, None, None, log.head, log.head)
         self.put_gap(gap)
 
-    def finish(self, per_second: float) -> list[Change]:
-        """All changes of the turn, in the order in which they must be applied. Empty when nothing changed."""
+    def finish(self, per_second: Callable[[], float]) -> list[Change]:
+        """All changes of the turn, in the order in which they must be applied. Empty when nothing changed.
+        ``per_second``: how fast the log grows, asked when the ceiling must rise."""
         self.close_pack()
-        log = self.log
-        ceiling = rules.raise_ceiling(log.head, log.ceiling, per_second)
-        if ceiling != log.ceiling:
-            log.ceiling, self.sync = ceiling, True
-        rows: list[Change] = []  # behind the packs: a DropLog among the changes must not take what follows it
-        for strand in self._touched.values():
+        log, changes = self.log, self.changes
+        if log.head > log.ceiling:
+            log.ceiling, self.sync = rules.raise_ceiling(log.head, log.ceiling, per_second()), True
+        for strand in self.touched.values():  # behind the packs: a DropLog before must not take what follows it
             if not strand.stored:
-                rows.append(PutStrand(strand_row(log.tid, strand)))
-            rows.append(PutVector(vector_row(strand)))
-        if self._masks is not None:
-            rows += [PutMask(row) for row in self._masks.rows(log.tid)]
+                changes.append(PutStrand(strand_row(log.tid, strand)))
+            changes.append(PutVector(vector_row(strand)))
+        if self._removal is not None:
+            changes += [PutMask(row) for row in self._removal.masks.rows(log.tid)]
         if self._masks_before:
-            rows.append(DropMasks(log.tid, self._masks_before))
-        if (head := log.head_row) != self._head_row:
+            changes.append(DropMasks(log.tid, self._masks_before))
+        if (head := log.head_row) != self.before:
             self._head_row = head
-            rows.append(PutHead(head))
-        return self.changes + rows + self.marks
+            changes.append(PutHead(head))
+        changes += self.marks
+        return changes
 
     def closed_packs(self) -> list[Pack]:
         """Packs that this turn has made so far."""
@@ -225,42 +232,43 @@ class Turn:
         """The log is dropped: what this turn put into it goes too."""
         self._pieces, self.cleared, self.told = [], True, False
         self._batches, self._batch_bytes = [], 0
-        self.masks.clear()
-        self._masks_before = self.begins_at = 0
-        self.wounded.clear()
-        self.settled.clear()
-        self.orders.clear()
-        self.dropped.clear()
+        self._pack_bytes = self.size = self._masks_before = self.begins_at = 0
+        self._removal = Removal(Masks())
         self.packs.clear()
         self.gaps.clear()
         self.changes.clear()
 
     def touch(self, strand: Strand) -> None:
         """The strand's row changed."""
-        self._touched[strand.sid] = strand
+        self.touched[strand.sid] = strand
 
     def settle(self) -> None:
         """The commit stands: deciding values become durable."""
-        for strand in self._touched.values():
+        for strand in self.touched.values():
             strand.settle()
         log = self.log
         log.committed_row = self._head_row
         if self.cleared:
             log.masks.clear()
-        if self._masks is not None or self._masks_before:
+        if self._removal is not None or self._masks_before:
             log.masks.take(self.masks, self._masks_before)
+
+    @property
+    def removes(self) -> bool:
+        """Whether this turn may take anything away: most do not."""
+        return self._removal is not None
+
+    @property
+    def removal(self) -> Removal:
+        """What it takes away; made when somebody looks."""
+        if self._removal is None:
+            self._removal = Removal(Masks(over=self.log.masks))
+        return self._removal
 
     @property
     def masks(self) -> Masks:
         """What this turn deletes, over what is deleted."""
-        if self._masks is None:
-            self._masks = Masks(over=self.log.masks)
-        return self._masks
-
-    @property
-    def masks_changed(self) -> bool:
-        """Whether this turn deleted anything."""
-        return self._masks is not None and self._masks.oldest is not None
+        return self.removal.masks
 
     def begin_at(self, seq: int) -> None:
         """No pack is left before this seq: what was deleted there needs no mask any more."""
@@ -269,8 +277,3 @@ class Turn:
         oldest = self.log.masks.oldest
         if oldest is not None and oldest < block:
             self._masks_before = block
-
-    @property
-    def touched(self) -> tuple[Strand, ...]:
-        """Strands whose position this turn moved."""
-        return tuple(self._touched.values())
