@@ -5,6 +5,7 @@ then answers all. It lives while it is used; what it knows lies in marks, so end
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import trio
@@ -98,9 +99,8 @@ class TopicGroups:
                 envelope.answer(answer)
 
     def _turn(self) -> GroupTurn:
-        topic, elsewhere = self.topic, None
-        if topic.config.mirror_groups:
-            elsewhere = vectors.joined(topic.tid, topic.reads.marks(vectors.elsewhere(topic.tid)))
+        topic = self.topic
+        elsewhere = partial(vectors.heard, topic.reads, topic.tid) if topic.config.mirror_groups else None
         return GroupTurn(topic.tid, self._groups, topic, self._bounds, self._clock.wall_ms(), elsewhere)
 
     async def _make_current(self) -> None:

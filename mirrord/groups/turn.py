@@ -4,7 +4,7 @@ given reads of the committed log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any, Protocol, assert_never
 
 from msgspec import Struct, structs
@@ -37,7 +37,7 @@ from .messages import (
 from .mirror import MOST_PAGES, done_elsewhere, is_done, news, without_origin
 from .texts import seq_of, texts_of, with_deliveries
 
-Elsewhere = Mapping[str, Vector]  # by group: how far other nodes are done with each strand
+Elsewhere = Callable[[str], Vector]  # of a group: how far other nodes are done with each strand
 
 
 class Bounds(Struct, frozen=True):
@@ -153,7 +153,7 @@ class GroupTurn:
         return structs.replace(found, records=texts if view.origin else list(map(without_origin, texts)))
 
     def _vector(self, group: Group) -> Vector | None:
-        return None if self._elsewhere is None else self._elsewhere.get(group.name)
+        return None if self._elsewhere is None else self._elsewhere(group.name)
 
     def _reclaim(self, message: Reclaim) -> Reclaimed:
         group = self._find(message.group)

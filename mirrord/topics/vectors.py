@@ -1,5 +1,6 @@
 """Where reader groups stand at other nodes: control chunks of content ``group`` tell, per group, how far it is done
-with each strand. Every node keeps what it heard of a group, joined by the highest, as a mark.
+with each strand. Every node keeps what it heard of a group, joined by the highest, as a mark: of MOST_GROUPS groups of
+a topic, those that were told of last.
 
 The content is a JSON object: ``{"group": name, "vector": {strand (16 hex digits): oseq}}``. A vector only grows, and
 one content tells of the strands in which it grew.
@@ -8,6 +9,8 @@ one content tells of the strands in which it grew.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from heapq import nsmallest
+from typing import Protocol
 
 import msgpack
 import msgspec
@@ -18,7 +21,14 @@ from ..names import is_topic
 from ..storage.store import PutMark, marks_of_log
 
 GROUP = "group"
+MOST_GROUPS = 100_000  # of one topic: as many as it can have at once
 Vector = dict[int, int]  # strand -> oseq: done with everything up to it
+
+
+class MarkReads(Protocol):
+    """The read that hearing of a group needs."""
+
+    def mark(self, reader: str) -> bytes | None: ...
 
 
 class _Told(Struct):
@@ -53,13 +63,14 @@ def told_of(text: str | bytes) -> tuple[str, Vector]:
 
 
 def mark_of(tid: int, group: str) -> str:
-    """The mark that holds what was heard of a group. One that ends in a strand held what that strand told last."""
+    """The mark that holds what was heard of a group."""
     return f"{elsewhere(tid)}{group}/"
 
 
-def raised(mark: str, packed: bytes | None, vector: Vector) -> PutMark:
-    """The mark with what it held, and this."""
-    return PutMark(mark, msgpack.packb(raise_to(_unpacked(packed) if packed else {}, vector)))
+def raised(mark: str, packed: bytes | None, vector: Vector, at_ms: int) -> PutMark:
+    """The mark with what it held, and this, told at that moment."""
+    before_ms, before = _unpacked(packed) if packed else (0, {})
+    return PutMark(mark, msgpack.packb([max(before_ms, at_ms), raise_to(before, vector)]))
 
 
 def raise_to(vector: Vector, more: Mapping[int, int]) -> Vector:
@@ -67,15 +78,18 @@ def raise_to(vector: Vector, more: Mapping[int, int]) -> Vector:
     return vector | {strand: max(oseq, vector.get(strand, 0)) for strand, oseq in more.items()}
 
 
-def _unpacked(packed: bytes) -> Vector:
-    vector: Vector = msgpack.unpackb(packed, strict_map_key=False)
-    return vector
+def heard(store: MarkReads, tid: int, group: str) -> Vector:
+    """How far somebody elsewhere is done with each strand, as far as that came here."""
+    packed = store.mark(mark_of(tid, group))
+    return _unpacked(packed)[1] if packed else {}
 
 
-def joined(tid: int, marks: Iterable[tuple[str, bytes]]) -> dict[str, Vector]:
-    """By group, how far somebody is done with each strand."""
-    found: dict[str, Vector] = {}
-    for key, packed in marks:
-        group = key[len(elsewhere(tid)) :].rpartition("/")[0]
-        found[group] = raise_to(found.get(group, {}), _unpacked(packed))
-    return found
+def longest_silent(marks: Iterable[tuple[str, bytes]], most: int) -> list[str]:
+    """Of marks of ``elsewhere`` the names of those that were told of least lately, at most so many."""
+    return [name for _, name in nsmallest(most, ((_unpacked(kept)[0], name) for name, kept in marks))]
+
+
+def _unpacked(packed: bytes) -> tuple[int, Vector]:
+    """When the group was told of last (ms), and its vector. Marks of before this told no time."""
+    kept = msgpack.unpackb(packed, strict_map_key=False)
+    return (0, kept) if isinstance(kept, dict) else (kept[0], kept[1])

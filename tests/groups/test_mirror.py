@@ -20,8 +20,9 @@ from mirrord.records.draft import Draft
 from mirrord.records.gap import CONTROL
 from mirrord.records.record import records
 from mirrord.records.strand import Position
-from mirrord.storage.memory import Fault
+from mirrord.storage.memory import Fault, MemoryStore
 from mirrord.topics import vectors
+from mirrord.topics.erasure import orders
 from mirrord.topics.messages import Apply, Configure, Introduce
 from mirrord.topics.topic import Topic
 
@@ -39,6 +40,9 @@ class MirroredRig(GroupRig):
         await self.topic.mailbox.ask(Introduce(self.there.descriptor))
         await self.append(*("1" * own))
         await self.topic.mailbox.ask(Apply(self.there.write(theirs)))
+
+    async def come_back(self) -> None:
+        self.topic = await self.registry.find("t")
 
     async def hear(self, vector: dict[int, int], group: str = "g") -> None:
         """The origin's node tells where its group stands."""
@@ -164,6 +168,23 @@ async def test_a_topic_without_the_key_tells_and_hears_nothing() -> None:
         assert rig.told() == []
 
 
+async def test_of_too_many_groups_those_of_which_nobody_tells_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a node keeps of other nodes' groups is bounded, however many names were used; who is told of stays."""
+    monkeypatch.setattr(orders, "MOST_GROUPS", 10)
+    rig = MirroredRig()
+    for lives in range(3):
+        async with rig.opened():
+            await (rig.begin() if not lives else rig.come_back())
+            for i in range(20):
+                rig.there.ts += 1
+                await rig.hear({77: 2}, "kept")
+                await rig.hear({77: 1}, f"g{lives}-{i}")
+            marks = [mark for mark, _ in rig.store.marks(vectors.elsewhere(rig.topic.tid))]
+            assert len(marks) <= 10
+            assert {vectors.mark_of(rig.topic.tid, name) for name in ("kept", f"g{lives}-19")} <= {*marks}
+    assert vectors.heard(rig.store, rig.topic.tid, "kept") == {77: 2}
+
+
 @pytest.mark.parametrize(
     "text",
     ["[]", "{}", '{"group":"-","vector":{}}', '{"group":"g","vector":{"x":1}}', '{"group":"g","vector":{"1":0}}'],
@@ -177,14 +198,14 @@ def test_what_cannot_be_a_place_is_refused(text: str) -> None:
 @given(st.dictionaries(st.integers(0, 5), st.dictionaries(st.integers(0, 3), st.integers(1, 99)), max_size=4))
 def test_words_are_joined_by_the_highest(told: dict[int, dict[int, int]]) -> None:
     """However many tell, a strand is done up to the furthest of them."""
-    marks: dict[str, bytes] = {}
-    for vector in told.values():
+    store = MemoryStore()
+    for at_ms, vector in enumerate(told.values()):
         group, heard = vectors.told_of(vectors.tell("g", vector)[1])
-        change = vectors.raised(mark := vectors.mark_of(1, group), marks.get(mark), heard)
-        marks[change.reader] = change.value
+        mark = vectors.mark_of(1, group)
+        store.commit([vectors.raised(mark, store.mark(mark), heard, at_ms)], sync=False)
     every = {n for vector in told.values() for n in vector}
     best = {n: max(vector.get(n, 0) for vector in told.values()) for n in every}
-    assert vectors.joined(1, sorted(marks.items())).get("g", {}) == best
+    assert vectors.heard(store, 1, "g") == best
 
 
 @given(st.text(), st.none() | st.text(max_size=9))

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from ...errors import ProtocolViolation
-from ..vectors import GROUP, Vector, raise_to, tell, told_of
+from ..vectors import GROUP, MOST_GROUPS, Vector, raise_to, tell, told_of
 
 ERASE, SUPERSEDES = "erase", "supersedes"
 RANGES_AT_ONCE = 4096  # in one content
-MOST_GROUPS = 100_000  # as many as a topic can have at once: those that were told of last
 
 Range = tuple[int, int]
 Span = tuple[int, int, bytes]  # first and last oseq, and the chain's hash there

@@ -12,13 +12,13 @@ from contextlib import suppress
 import msgpack
 
 from ...errors import ChunkCorrupt, ProtocolViolation
-from ...records.chunk import FIRST, STRAND, Header, header_at
+from ...records.chunk import FIRST, STRAND, TS_LAST, Header, header_at
 from ...records.record import records
 from ...storage.store import Change, DropMark, PutMark, Store, marks_of_log
 from ..log.log import Strand
 from ..log.places import hash_at
 from ..log.turn import Turn
-from ..vectors import GROUP, mark_of, raised, told_of
+from ..vectors import GROUP, MOST_GROUPS, elsewhere, longest_silent, mark_of, raised, told_of
 from .contents import ERASE, SUPERSEDES, Range, merged, ranges_of, spans_of
 from .eraser import Eraser
 from .rows import GapRows
@@ -31,6 +31,7 @@ class Orders:
 
     def __init__(self, turn: Turn, store: Store, eraser: Eraser) -> None:
         self._turn, self._store, self._eraser = turn, store, eraser
+        self._heard: dict[str, bytes] = {}  # marks of groups that this turn heard of
 
     def follow(self, packed: bytes) -> None:
         """Do what a control chunk says. Raises ProtocolViolation."""
@@ -44,19 +45,31 @@ class Orders:
                 for number, ranges in ranges_of(record.data).items():
                     self._erase(number, ranges)
             elif record.tag == GROUP:
-                self._hear_of_group(record.data)
+                self._hear_of_group(record.data, header[TS_LAST])
             elif record.tag == SUPERSEDES:
                 self._supersede(header, record.data)
 
-    def _hear_of_group(self, text: str | bytes) -> None:
+    def _hear_of_group(self, text: str | bytes, at_ms: int) -> None:
         group, vector = told_of(text)
-        mark, before = mark_of(self._turn.log.tid, group), None
-        for change in self._turn.marks:
-            if isinstance(change, PutMark) and change.reader == mark:
-                before = change.value
+        mark = mark_of(self._turn.log.tid, group)
+        before = self._heard.get(mark) or self._store.mark(mark)
         if before is None:
-            before = next((value for reader, value in self._store.marks(mark) if reader == mark), None)
-        self._turn.marks.append(raised(mark, before, vector))
+            self._make_room()
+        change = raised(mark, before, vector, at_ms)
+        self._heard[mark] = change.value
+        self._turn.marks.append(change)
+
+    def _make_room(self) -> None:
+        """For one group more: of too many, some of which nobody told for longest are forgotten."""
+        log = self._turn.log
+        if log.groups is None or log.groups >= MOST_GROUPS:
+            marks = [(name, kept) for name, kept in self._store.marks(elsewhere(log.tid)) if name not in self._heard]
+            log.groups = len(marks) + len(self._heard)
+            if log.groups >= MOST_GROUPS:
+                silent = longest_silent(marks, MOST_GROUPS // 10)
+                self._turn.marks += map(DropMark, silent)
+                log.groups -= len(silent)
+        log.groups += 1
 
     def _supersede(self, header: Header, text: str | bytes) -> None:
         """A node speaks for its own strands, and of another one than it speaks in only where our histories are one."""

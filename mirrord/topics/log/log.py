@@ -124,6 +124,7 @@ class Log(Struct):
     own: Strand | None = None  # this node's open strand in its present life
     committed_row: HeadRow | None = None  # what stands in the store of the numbers above, once this life knows
     spoken: Spoken | None = None  # None: this life did not count yet
+    groups: int | None = None  # no fewer than there are marks of groups that others told of; None: the same
 
     def take_front(self, taken: Mapping[str, int]) -> None:
         """Remember why seqs of the front went."""
