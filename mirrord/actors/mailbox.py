@@ -25,32 +25,33 @@ class MailboxStatistics(Struct, frozen=True):
     handled: int
 
 
-class Envelope(Generic[M]):
+class Envelope(Struct, Generic[M], eq=False):
     """One message on its way, and the place where its answer will lie."""
 
-    __slots__ = ("_answer", "_error", "_task", "box", "done", "message")
-
-    def __init__(self, message: M, box: Mailbox[M]) -> None:
-        self.message = message
-        self.box = box
-        self.done = False
-        self._answer: Any = None
-        self._error: MirrordError | None = None
-        self._task: trio.lowlevel.Task | None = None
+    message: M
+    box: Mailbox[M] | None = None
+    """Where it is among the open ones; one that is answered at once never is."""
+    done: bool = False
+    _answer: Any = None
+    _error: MirrordError | None = None
+    _task: trio.lowlevel.Task | None = None
 
     def answer(self, value: Any) -> None:
         """Give the answer. Only the first of answer and refuse counts."""
-        self._settle(value, None)
+        if not self.done:
+            self._answer = value
+            self._settle()
 
     def refuse(self, error: MirrordError) -> None:
         """Raise this at the asker."""
-        self._settle(None, error)
+        if not self.done:
+            self._error = error
+            self._settle()
 
-    def _settle(self, value: Any, error: MirrordError | None) -> None:
-        if self.done:
-            return
-        self.done, self._answer, self._error = True, value, error
-        self.box.settled(self)
+    def _settle(self) -> None:
+        self.done = True
+        if self.box is not None:
+            self.box.settled(self)
         if self._task is not None:
             trio.lowlevel.reschedule(self._task)
             self._task = None
@@ -90,24 +91,27 @@ class Mailbox(Generic[M]):
     def put(self, message: M, *, bounded_elsewhere: bool = False) -> Envelope[M]:
         """Leave a message. Raises Throttled when the box is full, unless the sender is bounded by a window of its own
         (links are: limits bind writers only)."""
-        if len(self._waiting) >= self._room and not bounded_elsewhere:
-            raise Throttled("too many requests wait for this topic; try again", retry_after_s=1.0)
-        envelope = Envelope(message, self)
+        envelope = Envelope(message)
         if self._reader is not None:
             if self.at_once is not None and self.at_once(envelope):
                 self._handled += 1
-                if not envelope.done:
-                    self._open[envelope] = None
-                return envelope
+                return envelope if envelope.done else self._keep(envelope)
             trio.lowlevel.reschedule(self._reader)
             self._reader = None
+        elif len(self._waiting) >= self._room and not bounded_elsewhere:
+            raise Throttled("too many requests wait for this topic; try again", retry_after_s=1.0)
         self._waiting.append(envelope)
+        return self._keep(envelope)
+
+    def _keep(self, envelope: Envelope[M]) -> Envelope[M]:
+        envelope.box = self
         self._open[envelope] = None
         return envelope
 
     async def ask(self, message: M) -> Any:
         """Leave a message and wait for its answer. Raises what the actor refuses with, or Throttled."""
-        return await self.put(message).wait()
+        envelope = self.put(message)
+        return envelope.told() if envelope.done else await envelope.wait()
 
     async def insist(self, message: M, within_s: float) -> Any:
         """``ask``, but while there is too much at once try again for so long. Raises what the actor refuses

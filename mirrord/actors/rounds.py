@@ -39,7 +39,8 @@ class Crowd:
 
     def lone(self) -> bool:
         """Count a message; whether none came before it in this round, nor others beside it in the last that had any."""
-        if self._round != self._rounds.no:
-            self._round, self._last, self._here = self._rounds.no, self._here, 0
-        self._here += 1
-        return self._here == 1 and self._last <= 1
+        if self._round == self._rounds.no:
+            self._here += 1
+            return False
+        self._round, self._last, self._here = self._rounds.no, self._here, 1
+        return self._last <= 1

@@ -18,16 +18,14 @@ from starlette.websockets import WebSocket, WebSocketState
 from ..errors import InvalidRequest, MethodNotAllowed, MirrordError, NotFound, NotYet, ShuttingDown
 from ..node import Node
 from .auth.gate import Gate
-from .connection import FastHandler
 from .errors import answer
-from .formats.envelope import leaves_as_it_is, opened, sealed
-from .message import Request, Response, Stream, Writer
+from .formats.envelope import is_plain, leaves_as_it_is, opened, sealed
+from .message import Handler, Request, Response, Stream, Writer
 from .routes.peers import not_yet
 from .routes.table import ENDPOINTS, LATER, SOCKETS, Endpoint, Socket
 
 TOPIC = "/v0/topics/"
 WATCH = "/v0/watch/"
-MOST_KNOWN = 4096
 _HOT = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS}
 _APPEND = _HOT["POST", "/v0/topics/{name}"]
 _VERBS = {verb: _HOT["POST", f"/v0/topics/{{name}}/{verb}"] for verb in ("diff", "claim", "ack", "nack", "extend")}
@@ -48,38 +46,40 @@ class Door:
     def __init__(self, node: Node, gate: Gate | None = None) -> None:
         self._node = node
         self._gate = gate if gate is not None else Gate()
-        self._known: dict[str, FastHandler] = {}  # paths of hot routes, while the gate is open
         self.app = Starlette(routes=self._starlette_routes(), exception_handlers={404: self._no_route})
 
-    def fast(self, request: Request) -> FastHandler | None:
-        """The handler of the hot paths, run in the connection's own task; None for all others."""
-        path = request.path
-        if request.method == "GET" and path.startswith(WATCH):
+    def fast(self, request: Request) -> Handler | None:
+        """Who answers the hot paths, in the connection's own task; None for all others. For the same head always the
+        same: whether it may come in is asked when it does."""
+        method, path = request.method, request.path
+        if method == "GET" and path.startswith(WATCH):
             wid = path[len(WATCH) :]
-            return self._bind(_WATCH, request, wid=wid) if wid and "/" not in wid else None
-        if request.method != "POST":
+            return partial(self._admitted, _WATCH, {"wid": wid}) if wid and "/" not in wid else None
+        if method != "POST":
             return None
-        if self._gate.open and (known := self._known.get(path)) is not None:
-            return known
+        through = self._plainly if is_plain(request) else self._admitted
         if path.startswith(TOPIC):
             name, slash, verb = path[len(TOPIC) :].partition("/")
-            if name and not slash:
-                return self._bind(_APPEND, request, name=name)
-            if name and verb in _VERBS:
-                return self._bind(_VERBS[verb], request, name=name)
-        elif path == "/v0/feed":
-            return self._bind(_FEED, request)
-        return None
+            endpoint = _VERBS.get(verb) if slash else _APPEND
+            return partial(through, endpoint, {"name": name}) if name and endpoint is not None else None
+        return partial(through, _FEED, {}) if path == "/v0/feed" else None
 
-    def _bind(self, endpoint: Endpoint, request: Request, **params: str) -> FastHandler:
-        gate, handle = self._gate, partial(self._through, endpoint, params)
-        if gate.open:
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            self._known[request.path] = handle
-            return handle
-        gate.admit(endpoint, request, params)
-        return gate.counting(handle)
+    def _plainly(self, endpoint: Endpoint, params: Mapping[str, str], request: Request) -> Awaitable[Response | Stream]:
+        """The same as ``_admitted`` where nothing is to be unpacked or packed: as long as the gate is open, just the
+        endpoint's own handler."""
+        if not self._gate.open:
+            return self._admitted(endpoint, params, request)
+        if self._node.draining:
+            raise ShuttingDown(retry_after_s=1.0)
+        return endpoint.handler(self._node, request, **params)
+
+    async def _admitted(self, endpoint: Endpoint, params: Mapping[str, str], request: Request) -> Response | Stream:
+        principal = self._gate.admit(endpoint, request, params)
+        self._gate.enter(principal)
+        try:
+            return await self._through(endpoint, params, request)
+        finally:
+            self._gate.leave(principal)
 
     async def _through(self, endpoint: Endpoint, params: Mapping[str, str], request: Request) -> Response | Stream:
         if self._node.draining and request.method not in ("GET", "HEAD"):
@@ -124,14 +124,8 @@ class Door:
         return answering
 
     async def _answer(self, endpoint: Endpoint, asked: StarletteRequest) -> Response | Stream:
-        request = await _from_starlette(asked)
         params = {k: v for k, v in asked.path_params.items() if k != "rest"}
-        principal = self._gate.admit(endpoint, request, params)
-        self._gate.enter(principal)
-        try:
-            return await self._through(endpoint, params, request)
-        finally:
-            self._gate.leave(principal)
+        return await self._admitted(endpoint, params, await _from_starlette(asked))
 
     def _conversing(self, socket: Socket) -> Callable[[WebSocket], Awaitable[None]]:
         async def conversing(websocket: WebSocket) -> None:

@@ -8,9 +8,9 @@ the second patrol gets a watch: it reads ahead a little and cancels the handler 
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from math import inf
-from typing import Any, TypeAlias
+from typing import Any
 
 import trio
 from msgspec import Struct
@@ -18,15 +18,14 @@ from msgspec import Struct
 from ..errors import MirrordError, RequestTimeout
 from .asgi import ASGIApp, Exchange
 from .heads import KnownHeads
-from .message import ClientGone, Drain, Request, Response, ServerLimits, Stream, Tally
-from .parser import BODY, IDLE, RequestParser
+from .message import ClientGone, Dateline, Drain, Handler, Request, Response, ServerLimits, Tally
+from .parser import IDLE, RequestParser
 from .websocket import WebSocket
 from .wire import Reply, Wire
 
-FastHandler: TypeAlias = Callable[[Request], Awaitable[Response | Stream]]
-
-HEAD_READ_BYTES = 16 * 1024
-BODY_READ_BYTES = 256 * 1024
+READ_BYTES = 16 * 1024
+LARGE_READ_BYTES = 256 * 1024
+"""Where the read before was a large one: large bodies mostly come one behind the other, and then whole."""
 AHEAD_BYTES = 64 * 1024
 GRACE_S = 1.0
 """How long an ASGI application that listens for the client's going may take to end."""
@@ -40,11 +39,11 @@ class Service(Struct, frozen=True):
     """What all connections of a server share."""
 
     app: ASGIApp
-    fast: Callable[[Request], FastHandler | None]
+    fast: Callable[[Request], Handler | None]
     limits: ServerLimits
     errors: Callable[[MirrordError, Request | None], Response]
     draining: Drain
-    date: Callable[[], bytes]
+    dateline: Dateline
     tally: Tally
     heads: KnownHeads
     wire: Callable[[socket.socket, float], Wire] = Wire
@@ -56,7 +55,10 @@ class Connection:
     def __init__(self, sock: socket.socket, peer: tuple[Any, ...] | None, service: Service) -> None:
         self._service = service
         self.wire = service.wire(sock, service.limits.body_timeout_ms / 1000)
-        self._parser = RequestParser(service.limits, self, peer)
+        self.peer = peer
+        self.begun = 0
+        """Requests, counted when they are whole."""
+        self._parser = RequestParser(service.limits, self)
         self._scope = trio.CancelScope()
         self._reply: Reply | None = None
         """The answer being made; None between requests."""
@@ -64,15 +66,19 @@ class Connection:
         self._watch: trio.CancelScope | None = None
         self._ahead = b""
         self._leaves = self._overdue = False
+        self._is_last = False
+        """The answer in hand, or else the next one, ends the connection."""
         self._lingers = False
-        self._just_answered = False
-        limits = service.limits
-        patience_ms = (limits.keep_alive_timeout_ms, limits.header_timeout_ms, limits.body_timeout_ms)
-        self._patience_s = tuple(ms / 1000 for ms in patience_ms)  # by the parser's stage
+        self._size = READ_BYTES
+        self._turns = 0
         self._progress: tuple[int, int, int] | None = None
         self._due = inf
-        self._answered = 0
         self._patrolled = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self._reply is not None
 
     @property
     def draining(self) -> Drain:
@@ -91,6 +97,8 @@ class Connection:
                 await self._converse()
             except ClientGone:
                 return
+            finally:
+                self._end_watch()
         if self._scope.cancel_called:
             self._lingers = False
         if self._overdue and self._parser.stage != IDLE:
@@ -103,10 +111,11 @@ class Connection:
 
     def close(self) -> None:
         """Give the socket back."""
-        self._end_watch()
         self.wire.close()
-        self._service.tally.bytes_in += self.wire.bytes_in
-        self._service.tally.bytes_out += self.wire.bytes_out
+        tally = self._service.tally
+        tally.requests += self.begun
+        tally.bytes_in += self.wire.bytes_in
+        tally.bytes_out += self.wire.bytes_out
 
     def refuse(self, error: MirrordError) -> None:
         """The last words of this connection, if an answer has not begun yet."""
@@ -115,25 +124,36 @@ class Connection:
             return
         self._lingers = True
         request = self._reply.request if self._reply is not None else None
-        reply = Reply(self.wire, request or Request(), True, self._service.date)
+        reply = Reply(self.wire, request or Request(), self._service.dateline, True)
         reply.last_words(self._service.errors(error, request))
 
     # What the server's patrol calls.
 
     def patrol(self, now: float, nursery: trio.Nursery) -> None:
-        """Enforce the deadline; have the client watched if the request in hand is that of last time."""
-        wire, seen = self.wire, self._patrolled
-        self._patrolled = self._answered
-        if now >= wire.deadline:
+        """Enforce the deadlines; have the client watched if the request in hand is that of last time."""
+        due, seen = self.wire.deadline, self._patrolled
+        self._patrolled = self.begun
+        if now >= (due if self.busy else min(due, self._patience_ends(now))):
             self._overdue = True
             self._leave()
-        elif seen == self._answered and self._watchable and wire.deadline == inf:
+        elif seen == self.begun and self._watchable and due == inf:
             self._watch = trio.CancelScope()
             nursery.start_soon(self._read_ahead, self._watch)
 
+    def _patience_ends(self, now: float) -> float:
+        """When the client must have said more. What it has said since the last patrol earns it new patience."""
+        stage, limits = self._parser.stage, self._service.limits
+        if (progress := (self.begun, stage, self._parser.body_progress)) != self._progress:
+            patience_ms = (limits.keep_alive_timeout_ms, limits.header_timeout_ms, limits.body_timeout_ms)[stage]
+            self._progress, self._due = progress, now + patience_ms / 1000
+        return self._due
+
     def dismiss(self) -> None:
-        """Close if no request has begun to come in or is being answered."""
-        if self._reply is None and self._parser.stage == IDLE:
+        """End behind the request that is coming in or being answered; at once if there is none."""
+        self._is_last = True
+        if self._reply is not None:
+            self._reply.close = True
+        elif self._parser.stage == IDLE:
             self._leave()
 
     def _leave(self) -> None:
@@ -149,7 +169,7 @@ class Connection:
         with scope:
             while not scope.cancel_called and len(self._ahead) < AHEAD_BYTES:
                 try:
-                    data = self.wire.receive_now(HEAD_READ_BYTES)
+                    data = self.wire.receive_now(READ_BYTES)
                 except ClientGone:
                     data = b""
                 if data == b"":
@@ -167,105 +187,96 @@ class Connection:
     # The conversation.
 
     async def _converse(self) -> None:
-        parser, turns = self._parser, 0
-        while True:
-            while parser.requests:
-                if not await self._answer(parser.requests.popleft()):
-                    return
-                turns += 1
-                self._just_answered = True
-            if parser.fault is not None:
-                self.refuse(parser.fault)
-                return
-            if parser.expects_continue:
-                parser.expects_continue = False
-                await self.wire.send([CONTINUE])
-            turns += 1
-            if turns >= FAIRNESS:
-                turns = 0
-                await trio.lowlevel.checkpoint()
-            if not await self._read():
-                return
-
-    async def _read(self) -> bool:
-        """Feed the parser with what comes next. False when the client has ended, or may end now."""
-        wire, parser = self.wire, self._parser
-        size = BODY_READ_BYTES if parser.stage == BODY else HEAD_READ_BYTES
-        data: bytes | None
-        data, self._ahead = self._ahead or None, b""
-        while data is None:
-            if not self._just_answered:  # else the client has hardly had the time to say more: asking would be in vain
-                data = wire.receive_now(size)
-            self._just_answered = False
-            if data is None:
-                if parser.stage == IDLE and self.draining.is_set():
-                    return False
-                await self._await_client()
-        if data:
-            self._take(data)
-        return bool(data)
-
-    def _take(self, data: bytes) -> None:
-        """A whole request whose head is known needs no parsing; what the parser has made of all others is learned."""
+        """A whole request whose head is known needs no parsing."""
         parser, heads = self._parser, self._service.heads
-        if parser.stage != IDLE or parser.upgraded is not None:
-            parser.feed(data)
-        elif (request := heads.recall(data, parser.peer, self)) is not None:
-            parser.started += 1
-            parser.requests.append(request)
-        else:
-            parser.feed(data)
-            if len(parser.requests) == 1 and parser.stage == IDLE and parser.fault is None:
-                heads.learn(data, parser.requests[0])
+        while data := await self._read():
+            if parser.stage == IDLE and (request := heads.recall(data, self)) is not None:
+                goes_on = await self._answer(request)
+            else:
+                goes_on = await self._parse(data)
+            if not goes_on:
+                return
 
-    async def _await_client(self) -> None:
-        parser, wire = self._parser, self.wire
-        if (progress := parser.progress) != self._progress:
-            self._progress = progress
-            self._due = trio.current_time() + self._patience_s[parser.stage]
-        wire.deadline = self._due
-        await wire.readable()
-        wire.deadline = inf
-        if self._leaves:
-            # Told to go in the moment in which something came: the request must not be begun and then cancelled.
+    async def _read(self) -> bytes:
+        """What comes next; nothing when the client has ended. Between requests the client has hardly had the time to
+        say more: to ask the kernel without a wait would be in vain."""
+        if self._ahead:
+            data, self._ahead = self._ahead, b""
+            return data
+        wire = self.wire
+        came = None if self._parser.stage == IDLE else wire.receive_now(self._size)
+        while came is None:
+            await wire.readable()
+            if self._leaves:
+                # Told to go in the moment in which something came: no request may be begun and then cancelled.
+                await trio.lowlevel.checkpoint()
+            came = wire.receive_now(self._size)
+        self._size = READ_BYTES if len(came) < READ_BYTES else LARGE_READ_BYTES
+        return came
+
+    async def _parse(self, data: bytes) -> bool:
+        """Learn the head of what is a whole request, and answer all that are whole by now. True if the connection goes
+        on."""
+        parser, requests, was_idle = self._parser, self._parser.requests, self._parser.stage == IDLE
+        parser.feed(data)
+        if len(requests) == 1 and was_idle and parser.stage == IDLE and parser.fault is None:
+            self._service.heads.learn(data, requests[0])
+        while requests:
+            if not await self._answer(requests.popleft()):
+                return False
+            await self._be_fair()
+        if parser.fault is not None:
+            self.refuse(parser.fault)
+            return False
+        if parser.expects_continue:
+            parser.expects_continue = False
+            await self.wire.send([CONTINUE])
+        await self._be_fair()
+        return True
+
+    async def _be_fair(self) -> None:
+        self._turns += 1
+        if self._turns >= FAIRNESS:
+            self._turns = 0
             await trio.lowlevel.checkpoint()
 
     async def _answer(self, request: Request) -> bool:
         """Have one request answered. True if the connection goes on."""
-        tally = self._service.tally
-        self._reply = reply = Reply(self.wire, request, not request.keep_alive, self._service.date)
-        self._answered += 1
-        tally.requests += 1
-        tally.in_flight += 1
+        service = self._service
+        self.begun += 1
+        self._reply = reply = Reply(self.wire, request, service.dateline, self._is_last or not request.keep_alive)
         try:
-            await self._dispatch(request, reply)
+            handler = request.handler or self._handler(request)
+            if handler is None:
+                await self._hand_to_app(request, reply)
+            elif isinstance(response := await handler(request), Response):
+                if not reply.offer(response):
+                    await reply.drained()
+            else:
+                await reply.stream(response)
         except MirrordError as error:
             if reply.begun:
                 raise
-            await reply.whole(self._service.errors(error, request))
-        finally:
-            tally.in_flight -= 1
-            self._exchange = None
+            await reply.whole(service.errors(error, request))
+        if self._watch is not None:
             self._end_watch()
         self._reply = None
         return not reply.close
 
-    async def _dispatch(self, request: Request, reply: Reply) -> None:
+    def _handler(self, request: Request) -> Handler | None:
+        return None if request.websocket else self._service.fast(request)
+
+    async def _hand_to_app(self, request: Request, reply: Reply) -> None:
         if request.websocket:
             reply.close = self._lingers = True
             early = self._parser.upgraded or b""
             await WebSocket(reply, self.wire, early, self._service.limits).run(self._service.app)
             return
-        handler = self._service.fast(request)
-        if handler is None:
-            self._exchange = Exchange(request, reply)
+        self._exchange = Exchange(request, reply)
+        try:
             await self._exchange.run(self._service.app)
-            return
-        response = await handler(request)
-        if isinstance(response, Response):
-            await reply.whole(response)
-        else:
-            await reply.stream(response)
+        finally:
+            self._exchange = None
 
     def _end_watch(self) -> None:
         if self._watch is not None:

@@ -1,15 +1,17 @@
 """Heads that the parser has let through, by their bytes: a client sends the same few again and again.
 
-Only the strict parser decides what a head means; what it once made of a head is remembered here, so that the same bytes
-need not be parsed again. A head with a secret in it, or with anything that concerns the framing beyond a
-content-length, is never remembered.
+Only the strict parser decides what a head means; what it once made of a head is remembered here, with who answers such
+a request, so that neither is found out again for the same bytes. A head with a secret in it, or with anything that
+concerns the framing beyond a content-length, is never remembered.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
-from .message import Line, Request
+from msgspec.structs import replace
+
+from .message import Handler, Line, Request
 
 MOST_HEADS = 1024
 LONGEST_HEAD_BYTES = 2048
@@ -21,35 +23,33 @@ NEVER = frozenset({
 
 
 class KnownHeads:
-    """Shared by all connections of a server. Full, it begins anew."""
+    """Shared by all connections of a server. Full, it begins anew. ``handler``: who answers requests with such a head,
+    now and ever after; None: that is to be asked each time."""
 
-    __slots__ = ("_heads",)
+    __slots__ = ("_handler", "_heads")
 
-    def __init__(self) -> None:
+    def __init__(self, handler: Callable[[Request], Handler | None]) -> None:
+        self._handler = handler
         self._heads: dict[bytes, tuple[int, Request]] = {}
 
-    def recall(self, data: bytes, peer: tuple[Any, ...] | None, line: Line) -> Request | None:
+    def recall(self, data: bytes, line: Line) -> Request | None:
         """The request that ``data`` is, if it is just one whole request with a known head."""
         end = data.find(END, 0, LONGEST_HEAD_BYTES) + 4
         known = self._heads.get(data[:end])
         if known is None or len(data) != known[0]:
             return None
-        like = known[1]
-        return Request(
-            method=like.method, path=like.path, raw_path=like.raw_path, query=like.query, headers=like.headers,
-            body=data[end:], peer=peer, connection=line, _query_args=like._query_args,
-        )  # fmt: skip
+        return replace(known[1], body=data[end:], connection=line)
 
     def learn(self, data: bytes, request: Request) -> None:
         """``data`` was just this request, whole, and it was let through."""
         end = data.find(END, 0, LONGEST_HEAD_BYTES) + 4
         if end < len(END) or len(data) != end + len(request.body) or not (request.http_1_1 and request.keep_alive):
             return
-        if request.websocket or "token" in request.query_args() or not NEVER.isdisjoint(request.headers):
+        if request.websocket or "token" in (args := request.query_args()) or not NEVER.isdisjoint(request.headers):
             return
         if len(self._heads) >= MOST_HEADS:
             self._heads.clear()
         self._heads[data[:end]] = len(data), Request(
             method=request.method, path=request.path, raw_path=request.raw_path, query=request.query,
-            headers=request.headers, _query_args=request.query_args(),
+            headers=request.headers, handler=self._handler(request), _query_args=args,
         )  # fmt: skip

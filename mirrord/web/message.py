@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Protocol, TypeAlias
@@ -10,13 +11,17 @@ from urllib.parse import parse_qsl
 
 from msgspec import Struct, field
 
+from ..clock import Clock
 from .auth.principal import EVERYBODY, Principal
 
 JSON = b"application/json"
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+Handler: TypeAlias = Callable[["Request"], Awaitable["Response | Stream"]]
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _BODILESS = frozenset({204, 304})
+PLAIN = frozenset({200, 201})
+"""What nearly all answers have; they may have a body."""
 
 
 class ClientGone(OSError):
@@ -38,11 +43,10 @@ class ServerLimits(Struct, frozen=True, kw_only=True):
 
 
 class Tally(Struct):
-    """Counts of one server, added to by its connections."""
+    """Counts of one server; a connection adds its own when it is closed."""
 
     accepted: int = 0
     requests: int = 0
-    in_flight: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
     rejected: dict[str, int] = {}
@@ -64,6 +68,9 @@ class Line(Protocol):
     """What a request may ask of the connection it came by."""
 
     @property
+    def peer(self) -> tuple[Any, ...] | None: ...
+
+    @property
     def draining(self) -> Drain: ...
 
     @property
@@ -80,7 +87,6 @@ class Request(Struct, kw_only=True, eq=False):
     query: str = ""
     headers: dict[bytes, bytes] = field(default_factory=dict)
     body: bytes = b""
-    peer: tuple[Any, ...] | None = None
     connection: Line | None = None
     http_1_1: bool = True
     keep_alive: bool = True
@@ -88,6 +94,8 @@ class Request(Struct, kw_only=True, eq=False):
     """The client asks to go on as a WebSocket."""
     principal: Principal = EVERYBODY
     """Whose key it carries; set by the gate."""
+    handler: Handler | None = None
+    """Who answers it, where that is known by its head alone."""
     _query_args: dict[str, str] | None = None
 
     def header(self, name: bytes) -> bytes | None:
@@ -154,6 +162,24 @@ class Stream(Struct, frozen=True):
     status: int = 200
     content_type: bytes = JSON
     headers: Headers = ()
+
+
+class Dateline:
+    """The ``Date`` header's value. ``renew`` it well within each second."""
+
+    __slots__ = ("_clock", "_second", "text")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._second = -1
+        self.text = b""
+        self.renew()
+
+    def renew(self) -> None:
+        """Tell the present second."""
+        second = self._clock.wall_ms() // 1000
+        if second != self._second:
+            self._second, self.text = second, formatdate(second, usegmt=True).encode()
 
 
 def may_have_body(status: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import httptools
@@ -27,8 +27,8 @@ _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) [/*][\x21-\x7e]
 class RequestParser:
     """Take from ``requests`` first, then ``fault``, behind which nothing is read."""
 
-    def __init__(self, limits: ServerLimits, line: Line | None = None, peer: tuple[Any, ...] | None = None) -> None:
-        self._limits, self._line, self.peer = limits, line, peer
+    def __init__(self, limits: ServerLimits, line: Line | None = None) -> None:
+        self._limits, self._line = limits, line
         self._http = httptools.HttpRequestParser(self)
         self.requests: deque[Request] = deque()
         self.fault: MirrordError | None = None
@@ -48,9 +48,9 @@ class RequestParser:
         self._request: Request | None = None
 
     @property
-    def progress(self) -> tuple[int, int, int]:
-        """Changes when the client has earned new patience: a new request, its headers, enough of its body."""
-        return self.started, self.stage, len(self._body) // PROGRESS_BYTES
+    def body_progress(self) -> int:
+        """Changes when enough of a body has come that the client has earned new patience."""
+        return len(self._body) // PROGRESS_BYTES
 
     def feed(self, data: bytes) -> None:
         """Parse what came. What is wrong with it is in ``fault``, behind the requests before it."""
@@ -129,7 +129,6 @@ class RequestParser:
             raw_path=raw_path,
             query=query,
             headers=headers,
-            peer=self.peer,
             connection=self._line,
             http_1_1=version == "1.1",
             keep_alive=version == "1.1" and http.should_keep_alive(),
@@ -175,7 +174,8 @@ class RequestParser:
             self._body += data
         else:
             # Joined as it comes: a list of pieces would cost a client's one-byte chunks forty bytes each.
-            self._body = bytearray(self._body) + data
+            self._body = bytearray(self._body)
+            self._body += data
         if len(self._body) > self._limits.max_body_bytes:
             raise self._too_large()
 

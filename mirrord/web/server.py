@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from email.utils import formatdate
 from errno import EADDRINUSE, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from typing import Any
 
@@ -16,9 +15,9 @@ from ..actors.supervisor import shielded
 from ..clock import Clock
 from ..errors import AddressInUse, ConfigError, MirrordError, Unavailable
 from .asgi import ASGIApp
-from .connection import Connection, FastHandler, Service
+from .connection import Connection, Service
 from .heads import KnownHeads
-from .message import ClientGone, Request, Response, ServerLimits, Tally
+from .message import ClientGone, Dateline, Handler, Request, Response, ServerLimits, Tally
 from .wire import Wire
 
 BACKLOG = 1024
@@ -50,7 +49,7 @@ class Server:
     def __init__(
         self,
         app: ASGIApp,
-        fast: Callable[[Request], FastHandler | None],
+        fast: Callable[[Request], Handler | None],
         limits: ServerLimits,
         errors: Callable[[MirrordError, Request | None], Response],
         note: Callable[[BaseException], None],
@@ -65,8 +64,7 @@ class Server:
         self._connections: set[Connection] = set()
         self._refusals = 0
         self._service = Service(
-            app, fast, limits, errors, self._draining, _Dateline(clock).now, self._tally,
-            KnownHeads(), wire,
+            app, fast, limits, errors, self._draining, Dateline(clock), self._tally, KnownHeads(fast), wire,
         )  # fmt: skip
 
     async def serve(
@@ -101,15 +99,15 @@ class Server:
         await self._ended.wait()
 
     def statistics(self) -> ServerStatistics:
-        """Counts since the start, with the bytes of the connections that are open now."""
-        tally, wires = self._tally, [connection.wire for connection in self._connections]
+        """Counts since the start, with those of the connections that are open now."""
+        tally, now = self._tally, self._connections
         return ServerStatistics(
-            connections=len(wires),
+            connections=len(now),
             accepted=tally.accepted,
-            requests=tally.requests,
-            in_flight=tally.in_flight,
-            bytes_in=tally.bytes_in + sum(wire.bytes_in for wire in wires),
-            bytes_out=tally.bytes_out + sum(wire.bytes_out for wire in wires),
+            requests=tally.requests + sum(connection.begun for connection in now),
+            in_flight=sum(connection.busy for connection in now),
+            bytes_in=tally.bytes_in + sum(connection.wire.bytes_in for connection in now),
+            bytes_out=tally.bytes_out + sum(connection.wire.bytes_out for connection in now),
             rejected=dict(tally.rejected),
         )
 
@@ -117,6 +115,7 @@ class Server:
         limits = self._limits
         shortest_ms = min(limits.header_timeout_ms, limits.body_timeout_ms, limits.keep_alive_timeout_ms)
         while True:
+            self._service.dateline.renew()
             await trio.sleep(min(PATROL_S, shortest_ms / 4000))
             now = trio.current_time()
             for connection in list(self._connections):
@@ -164,6 +163,8 @@ class Server:
             self._tally.accepted += 1
             self._connections.add(connection)
             nursery.start_soon(self._attend, connection)
+            if self._draining.is_set():  # it came in the very moment
+                connection.dismiss()
             return
         connection.refuse(Unavailable("all [limits] max_connections are taken; try again", retry_after_s=1.0))
         if self._refusals < REFUSALS_AT_ONCE:
@@ -192,21 +193,6 @@ class Server:
     def _see_if_empty(self) -> None:
         if self._draining.is_set() and not self._connections:
             self._empty.set()
-
-
-class _Dateline:
-    """The Date header's value, made once a second."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._second = -1
-        self._text = b""
-
-    def now(self) -> bytes:
-        second = self._clock.wall_ms() // 1000
-        if second != self._second:
-            self._second, self._text = second, formatdate(second, usegmt=True).encode()
-        return self._text
 
 
 def open_listeners(listen: str) -> list[socket.socket]:

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import fcntl
 import socket
+import ssl
 import struct
 import termios
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 from math import inf
 
 import trio
+from msgspec import Struct
 from trio.lowlevel import wait_readable, wait_writable
 
 from .message import (
+    PLAIN,
     ClientGone,
+    Dateline,
     Headers,
     Request,
     Response,
@@ -33,6 +37,8 @@ from .message import (
 
 MOST_BUFFERS = 1000  # below IOV_MAX, which is 1024 on Linux
 JOIN_BYTES = 16 * 1024
+NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+"""How the kernel, or OpenSSL in front of it, says that one has to wait."""
 
 
 class Wire:
@@ -67,9 +73,9 @@ class Wire:
         self.bytes_in += len(data)
         return data
 
-    async def readable(self) -> None:
+    def readable(self) -> Awaitable[None]:
         """Wait until there is something to receive, an end included."""
-        await wait_readable(self.sock)
+        return wait_readable(self.sock)  # noqa: ASYNC105 -- the caller awaits it: a step less at each waking
 
     async def send(self, buffers: Sequence[bytes]) -> None:
         """Returns when the kernel took it all; no checkpoint if it did at once. Raises ClientGone."""
@@ -79,13 +85,29 @@ class Wire:
     def offer(self, buffers: Sequence[bytes]) -> bool:
         """Send without waiting. False: the kernel did not take it all, and nothing else may be sent before ``drained``
         has returned. Raises ClientGone."""
-        total = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
+        if len(buffers) == 1:
+            return self.offer_one(buffers[0])
+        total = sum(map(len, buffers))
         sent = self._send_some(buffers)
         self.bytes_out += total
         if sent == total:
             return True
         self._rest.extend(map(memoryview, buffers))
         self._took(sent)
+        return False
+
+    def offer_one(self, data: bytes) -> bool:
+        """``offer`` of a single buffer."""
+        self.bytes_out += len(data)
+        try:
+            sent = self.sock.send(data)
+        except NOT_NOW:
+            sent = 0
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+        if sent == len(data):
+            return True
+        self._rest.append(memoryview(data)[sent:])
         return False
 
     async def drained(self) -> None:
@@ -114,10 +136,8 @@ class Wire:
 
     def _send_some(self, buffers: Sequence[bytes | memoryview]) -> int:
         try:
-            if len(buffers) == 1:
-                return self.sock.send(buffers[0])
             return self.sock.sendmsg(buffers if len(buffers) <= MOST_BUFFERS else buffers[:MOST_BUFFERS])
-        except BlockingIOError:
+        except NOT_NOW:
             return 0
         except OSError as error:
             raise ClientGone(str(error)) from error
@@ -154,36 +174,42 @@ def _chunk(piece: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
-class Reply:
+class Reply(Struct, eq=False):
     """The outgoing side of one request: decides the framing, once, and keeps to it. A Writer for streams."""
 
-    __slots__ = ("_chunked", "_left", "_mute", "_wire", "begun", "close", "date", "request")
+    wire: Wire
+    request: Request
+    dateline: Dateline
+    close: bool
+    """The connection ends behind this answer."""
+    begun: bool = False
+    _mute: bool = False
+    """The answer ends with its head."""
+    _chunked: bool = False
+    _left: int | None = None
+    """Bytes still owed to a content-length that was promised."""
 
-    def __init__(self, wire: Wire, request: Request, close: bool, date: Callable[[], bytes]) -> None:
-        self._wire = wire
-        self.request = request
-        self.close = close
-        """The connection ends behind this answer."""
-        self.date = date
-        self.begun = False
-        self._mute = request.method == "HEAD"
-        self._chunked = False
-        self._left: int | None = None
-        """Bytes still owed to a content-length that was promised."""
-
-    async def whole(self, response: Response) -> None:
-        """Send a complete answer, in one system call when the kernel has room. Raises ClientGone."""
+    def offer(self, response: Response) -> bool:
+        """Send a complete answer without waiting, in one system call. False: ``drained`` must come next. Raises
+        ClientGone."""
         body, status = response.body, response.status
-        if isinstance(body, bytes) and not response.headers and len(body) < JOIN_BYTES and may_have_body(status):
-            self.close = self.close or self.request.draining.is_set()
-            if not self.close and not self._mute:
-                buffers = [plain_answer(status, response.content_type, self.date(), body)]
-                self.begun = True
-                await self._wire.send(buffers)
-                return
+        if (
+            isinstance(body, bytes)
+            and len(body) < JOIN_BYTES
+            and status in PLAIN
+            and not (response.headers or self.close)
+            and self.request.method != "HEAD"
+        ):
+            self.begun = True
+            return self.wire.offer_one(plain_answer(status, response.content_type, self.dateline.text, body))
         buffers = self._encode(response)
         self.begun = True
-        await self._wire.send(buffers)
+        return self.wire.offer(buffers)
+
+    async def whole(self, response: Response) -> None:
+        """Send a complete answer. Raises ClientGone."""
+        if not self.offer(response):
+            await self.wire.drained()
 
     async def stream(self, stream: Stream) -> None:
         """Send an answer whose length nobody knows. Raises ClientGone, and what its writer raises."""
@@ -195,7 +221,7 @@ class Reply:
     def last_words(self, response: Response) -> None:
         """Send what the kernel takes at once of a small answer, and no more after it."""
         self.close = True
-        self._wire.send_now(b"".join(self._encode(response)))
+        self.wire.send_now(b"".join(self._encode(response)))
 
     def _encode(self, response: Response) -> list[bytes]:
         body = response.body
@@ -209,22 +235,22 @@ class Reply:
 
     def _head(self, status: int, content_type: bytes, headers: Headers, length: int | None) -> bytes:
         """``length`` None: chunked, or over HTTP/1.0, which knows no chunks, to the end of the connection."""
+        self._mute = self.request.method == "HEAD" or not may_have_body(status)
         if not may_have_body(status):
-            self._mute, framing = True, b""
+            framing = b""
         elif length is not None:
             framing = b"content-length: %d\r\n" % length
         else:
             self._chunked = self.request.http_1_1
             framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
-        self.close = self.close or self.request.draining.is_set()
-        return response_head(status, content_type, headers, framing, self.date(), self.close)
+        return response_head(status, content_type, headers, framing, self.dateline.text, self.close)
 
     async def begin(self, status: int, content_type: bytes, headers: Headers, length: int | None = None) -> None:
         """Send the head; the body follows in pieces. ``length`` if it is known. Raises ClientGone."""
         head = self._head(status, content_type, headers, length)
         self._left = length
         self.begun = True
-        await self._wire.send([head])
+        await self.wire.send([head])
 
     async def send(self, buffers: Sequence[bytes]) -> None:
         """Send a piece of the body; always a checkpoint, so that a fast client does not starve others.
@@ -238,7 +264,7 @@ class Reply:
             self._left -= length
         if length and not self._mute:
             framed = [b"%x\r\n" % length, *buffers, b"\r\n"] if self._chunked else buffers
-            await self._wire.send(framed)
+            await self.wire.send(framed)
         await trio.lowlevel.checkpoint()
 
     def send_now(self, buffers: Sequence[bytes]) -> bool:
@@ -246,26 +272,26 @@ class Reply:
         if self._mute:
             return True
         if not self._chunked:
-            return self._wire.offer(buffers)
+            return self.wire.offer(buffers)
         if len(buffers) == 1 and len(buffers[0]) < JOIN_BYTES:
-            return self._wire.offer([_chunk(buffers[0])])
-        return self._wire.offer([b"%x\r\n" % sum(map(len, buffers)), *buffers, b"\r\n"])
+            return self.wire.offer_one(_chunk(buffers[0]))
+        return self.wire.offer([b"%x\r\n" % sum(map(len, buffers)), *buffers, b"\r\n"])
 
     async def drained(self) -> None:
         """See ``Writer``."""
-        await self._wire.drained()
+        await self.wire.drained()
 
     async def finish(self) -> None:
         """Say that the body is complete. Raises ClientGone; ValueError when less came than was promised."""
         if self._left and not self._mute:
             raise ValueError("the body is shorter than its content-length")
         if self._chunked and not self._mute:
-            await self._wire.send([b"0\r\n\r\n"])
+            await self.wire.send([b"0\r\n\r\n"])
 
     def unacknowledged(self) -> int:
         """See ``Writer``."""
-        return self._wire.unacknowledged()
+        return self.wire.unacknowledged()
 
     def low_latency(self, unsent_bytes: int) -> None:
         """See ``Writer``."""
-        self._wire.low_latency(unsent_bytes)
+        self.wire.low_latency(unsent_bytes)

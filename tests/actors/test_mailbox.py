@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from mirrord.actors.mailbox import Mailbox
+from mirrord.actors.mailbox import Envelope, Mailbox
 from mirrord.errors import ActorDied, StorageFailed, Throttled
 
 
@@ -142,6 +142,31 @@ async def test_an_answer_that_is_there_is_not_waited_for() -> None:
     inside.answer("now")
     assert await envelope.wait() == "now"
     assert box.statistics().handled == 1
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_what_is_taken_at_once_is_open_only_until_its_answer(later: bool) -> None:
+    """Where the actor sleeps and decides a lone message at once: mostly with its answer, which nobody waits for."""
+    box: Mailbox[int] = Mailbox()
+    taken: list[Envelope[int]] = []
+
+    def at_once(envelope: Envelope[int]) -> bool:
+        taken.append(envelope)
+        if not later:
+            envelope.answer("there")
+        return True
+
+    box.at_once = at_once
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(box.batch, 1)
+        await wait_all_tasks_blocked()
+        left = box.put(1)
+        assert (left.done, box.statistics().open) == (not later, int(later))
+        taken[0].answer("there")
+        assert await left.wait() == "there"
+        assert (box.statistics().open, box.statistics().waiting, box.statistics().handled) == (0, 0, 1)
+        assert await box.ask(2) == "there" if not later else True
+        nursery.cancel_scope.cancel()
 
 
 async def test_who_insists_waits_while_there_is_too_much(autojump_clock: MockClock) -> None:

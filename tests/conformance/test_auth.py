@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -290,6 +291,31 @@ def test_keys_are_read_again_on_sighup(tmp_path_factory: pytest.TempPathFactory)
         until(lambda: "reload_not_yet" in daemon.log_text())
         assert '"sections":["limits"]' in daemon.log_text()
         refused(api.get("/v0/topics", headers=bearer("both")), 401, "unauthorized")
+
+
+def test_keys_that_come_are_asked_of_who_was_let_in_before(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A node that asked nobody for a key begins to: a request that it knows by heart opens nothing any more."""
+    folder = tmp_path_factory.mktemp("closing")
+    open_to_all = KEYED.replace('keys = ["file:keys.txt", "literal-key"]', "")
+    request = (
+        b"POST /v0/topics/t HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 24\r\n\r\n"
+        b'{"records":[{"data":1}]}'
+    )
+    with daemons(folder, open_to_all, "keyed") as (daemon,):
+        host, port = daemon.api.address.split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as door:
+
+            def told() -> bytes:
+                door.sendall(request)
+                return door.recv(1 << 16)
+
+            assert [told()[9:12] for _ in range(3)] == [b"201", b"200", b"200"]
+            (folder / "mirrord.toml").write_text(open_to_all.replace("[auth]", '[auth]\nkeys = ["first"]'))
+            daemon.reload()
+            until(lambda: told()[9:12] != b"200")
+            before = daemon.api.get("/v0/topics/t", headers=bearer("first")).json()["head_seq"]
+            assert b'"code":"unauthorized"' in told()
+        assert daemon.api.get("/v0/topics/t", headers=bearer("first")).json()["head_seq"] == before
 
 
 @pytest.mark.parametrize(

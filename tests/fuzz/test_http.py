@@ -73,11 +73,11 @@ def test_cuts_do_not_change_what_is_read(data: st.DataObject) -> None:
 def test_a_known_head_reads_as_a_new_one(data: st.DataObject) -> None:
     """What is remembered of a head never makes another request of bytes than the parser would."""
     first, second = data.draw(streams), data.draw(streams)
-    heads = KnownHeads()
+    heads = KnownHeads(lambda _: None)
     for stream in (first, second, first):
         parser = parsed([stream])
         parser.started = 0
-        recalled = heads.recall(stream, None, _Line())
+        recalled = heads.recall(stream, _Line())
         if recalled is not None:
             assert [told(r) for r in parser.requests] == [told(recalled)]
         if parser.fault is None and len(parser.requests) == 1 and parser.stage == 0 and parser.upgraded is None:
@@ -86,6 +86,8 @@ def test_a_known_head_reads_as_a_new_one(data: st.DataObject) -> None:
 
 class _Line:
     """A connection that nobody drains."""
+
+    peer = None
 
     @property
     def draining(self) -> Drain:

@@ -89,6 +89,15 @@ async def test_a_body_of_very_many_pieces_arrives_whole(serving: Any) -> None:
         assert (await client.response())[1] == b"".join(pieces)
 
 
+async def test_large_bodies_one_behind_the_other_arrive_whole(site: Any) -> None:
+    """Their connection reads more at once from then on, and less again when they end; nothing is lost in between."""
+    head = b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    async with site.client() as client:
+        for body in (b"a" * 100_000, b"b" * 100_000, b"c", b"d" * 100_000, b"e" * 700_000, b"f" * 100_000, b"g"):
+            await client.send(head % len(body) + body)
+            assert (await client.response())[1] == b"POST /p? " + body
+
+
 async def test_a_waiting_client_is_told_to_go_on(site: Any) -> None:
     """Expect: 100-continue."""
     async with site.client() as client:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from ...errors import Forbidden, Throttled, Unauthorized
-from ..message import Request, Response, Stream
+from ..message import Request
 from .keys import KeyLine, KeyRing
 from .principal import EVERYBODY, NOBODY, PEER, Principal, Scope
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # the table knows the handlers, and they know this folder
     from ..routes.table import Endpoint, Socket
 
 BEARER = b"Bearer "
-Handle = Callable[[Request], Awaitable[Response | Stream]]
 
 
 class Gate:
@@ -100,19 +99,6 @@ class Gate:
     def leave(principal: Principal) -> None:
         """One less."""
         principal.in_flight -= 1
-
-    def counting(self, handle: Handle) -> Handle:
-        """The same handler, counted."""
-
-        async def counted(request: Request) -> Response | Stream:
-            principal = request.principal
-            self.enter(principal)
-            try:
-                return await handle(request)
-            finally:
-                self.leave(principal)
-
-        return counted
 
 
 def _keyless(request: Request) -> bool:

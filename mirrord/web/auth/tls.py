@@ -14,7 +14,7 @@ from ...config.access.tls import TlsConfig
 from ...errors import ConfigError, InvalidRequest
 from ..errors import answer
 from ..message import JSON, ClientGone, response_head
-from ..wire import Wire
+from ..wire import NOT_NOW, Wire
 
 RECORD_BYTES = 16 * 1024
 """What a TLS record holds at most: smaller buffers are joined to about so much."""
@@ -57,6 +57,7 @@ class TlsWire(Wire):
         return data
 
     async def readable(self) -> None:
+        """As a plain one is, but that OpenSSL may hold what the kernel no longer has, and write in order to read."""
         if self._reading_writes:
             self._reading_writes = False
             await trio.lowlevel.wait_writable(self.sock)
@@ -68,8 +69,8 @@ class TlsWire(Wire):
     def _send_some(self, buffers: Sequence[bytes | memoryview]) -> int:
         # What OpenSSL refused once it must be given again, unchanged: the same buffers give the same bytes.
         try:
-            return self._tls.send(buffers[0] if len(buffers) == 1 else _about_a_record(buffers))
-        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            return self._tls.send(_about_a_record(buffers))
+        except NOT_NOW:
             return 0
         except OSError as error:
             raise ClientGone(str(error)) from error

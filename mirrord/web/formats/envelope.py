@@ -31,6 +31,13 @@ async def opened(request: Request, most_bytes: int) -> Request:
     return request
 
 
+def is_plain(request: Request) -> bool:
+    """Whether its body is as it was sent, and any answer leaves as it is: told by the head alone."""
+    headers = request.headers
+    packs = b"content-encoding" in headers or b"accept-encoding" in headers
+    return request.method == "POST" and not packs and not wants_msgpack(headers.get(b"accept"))
+
+
 def leaves_as_it_is(request: Request, response: Response) -> bool:
     """Whether nothing is to be done to the answer: nearly always, and told by two looks."""
     headers = request.headers

@@ -71,6 +71,10 @@ class AppendBody(AppendFields, kw_only=True):
         return found
 
 
+class UnpackedAppend(AppendBody, kw_only=True):
+    """One that came as msgpack: ``data`` may be opaque."""
+
+
 class PackedAppend(AppendFields, kw_only=True):
     """The same as msgpack."""
 
@@ -142,7 +146,7 @@ def decode_append(request: Request, limits: Limits) -> AppendBody:
     """
     if not request.body:
         raise InvalidRequest("a body is needed: send an object with records")
-    if not _is_packed(request):
+    if request.headers.get(b"content-type") == JSON or not _is_packed(request):
         return _read_json(request.body, _append_json)
     try:
         found = _append_packed.decode(request.body)
@@ -152,7 +156,7 @@ def decode_append(request: Request, limits: Limits) -> AppendBody:
         raise InvalidRequest("the body is nested too deeply") from error
     if len(found.config) > MOST_CONFIG_BYTES:
         raise InvalidRequest(f"config has {len(found.config)} bytes; at most {MOST_CONFIG_BYTES}")
-    return AppendBody(
+    return UnpackedAppend(
         records=drafts(found.records, limits), node=found.node, idempotency_key=found.idempotency_key,
         create=found.create, config=Raw(to_json(bytes(found.config))) if found.config else NO_TEXT,
         disable_backpressure=found.disable_backpressure,
@@ -204,7 +208,7 @@ def batches(body: AppendBody, limits: Limits) -> tuple[Batch, ...]:
         _check_text("idempotency_key", body.idempotency_key, limits.max_key_bytes)
     if body.node is not None:
         _check_text("node", body.node, limits.max_node_bytes)
-    elif texts := _texts_alone(drafts):
+    elif texts := _texts_alone(body):
         found = batches_of_text(texts)
         if max([batch.text_bytes for batch in found]) <= limits.max_record_bytes:
             return found
@@ -215,10 +219,13 @@ def batches(body: AppendBody, limits: Limits) -> tuple[Batch, ...]:
     return batches_of(drafts)
 
 
-def _texts_alone(drafts: list[Draft]) -> list[Raw]:
+def _texts_alone(body: AppendBody) -> list[Raw]:
     """What the records are when all are JSON text and nothing else, as most are; else nothing."""
+    drafts = body.records
     texts = [draft.data for draft in drafts if draft.tag is None and draft.node is None and not draft.meta]
-    return cast("list[Raw]", texts) if len(texts) == len(drafts) and set(map(type, texts)) == _JSON_TEXT else []
+    if len(texts) < len(drafts) or (isinstance(body, UnpackedAppend) and set(map(type, texts)) != _JSON_TEXT):
+        return []
+    return cast("list[Raw]", texts)
 
 
 def _check_draft(index: int, draft: Draft, limits: Limits) -> None:

@@ -32,6 +32,11 @@ from .streams.prefix import diff_prefix
 _diff_json = decoder(DiffBody)
 _object_json = decoder(dict[str, Any])
 _encode = msgspec.json.Encoder().encode
+_APPENDED = (
+    b'{"topic":"%b","first_seq":%d,"last_seq":%d,%b"head_seq":%d,"count":%d,"created":%b,"deduped":%b,'
+    b'"performance":{"server_total_ms":%.3f,"wal_append_ms":%.3f,"fsync_ms":%.3f}}'
+)
+_JSON = {False: b"false", True: b"true"}
 DEFAULT_LIMIT, DEFAULT_BATCH_BYTES, DEFAULT_PAGE = 256, 1 << 20, 100
 
 
@@ -60,7 +65,9 @@ async def append(node: Node, request: Request, name: str) -> Response:
     began = perf_counter()
     body = decode_append(request, node.config.limits)
     message = message_of(body, body.idempotency_key or _header_key(request, node), node)
-    topic, created = await topic_to_append(node, request, name, body)
+    topic, created = node.registry.known(name), False
+    if topic is None or body.config or not topic.ready.is_set():
+        topic, created = await topic_to_append(node, request, name, body)
     done = await hand_over(node, topic, message, patient=body.disable_backpressure)
     with_seqs = "return_seqs" not in request.query or flag(request.query_args(), "return_seqs", True)
     fsync_ms = node.journal.fsync_ms if topic.config.durable else 0.0
@@ -81,16 +88,13 @@ def hand_over(node: Node, topic: Topic, message: Append, *, patient: bool) -> Co
 
 def appended(name: str, done: Appended, created: bool, with_seqs: bool, began: float, fsync_ms: float) -> bytes:
     """The answer of an append, as JSON."""
-    seqs = f'"seqs":{_encode(list(range(done.first_seq, done.last_seq + 1))).decode()},' if with_seqs else ""
+    first, last = done.first_seq, done.last_seq
+    seqs = b'"seqs":%b,' % _encode(list(range(first, last + 1))) if with_seqs else b""
     ms = (perf_counter() - began) * 1000
-    total = f"{ms:.3f}"
-    rest, fsync = (f"{max(0.0, ms - fsync_ms):.3f}", f"{fsync_ms:.3f}") if fsync_ms else (total, "0.000")
-    return (
-        f'{{"topic":"{name}","first_seq":{done.first_seq},"last_seq":{done.last_seq},{seqs}"head_seq":{done.head},'
-        f'"count":{done.last_seq - done.first_seq + 1},"created":{"true" if created else "false"},'
-        f'"deduped":{"true" if done.deduped else "false"},"performance":{{"server_total_ms":{total},'
-        f'"wal_append_ms":{rest},"fsync_ms":{fsync}}}}}'
-    ).encode()
+    return _APPENDED % (
+        name.encode(), first, last, seqs, done.head, last - first + 1, _JSON[created], _JSON[done.deduped],
+        ms, max(0.0, ms - fsync_ms), fsync_ms,
+    )  # fmt: skip
 
 
 def _header_key(request: Request, node: Node) -> str | None:
