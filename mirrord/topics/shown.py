@@ -169,6 +169,14 @@ class Shown:
             return False
         return retention.due(self._log, self._ground.clock.wall_ms(), self._oldest_ts())
 
+    def _hide_expired(self) -> None:
+        """Not to be shown, although it lies there: what its limits forbid by now, until more is committed."""
+        shown = Log(self.tid, self.topic, self.about, floor=self.floor, count=self.count, bytes=self.bytes)
+        left = retention.sweep(shown, self.masks, self._ground.clock.wall_ms(), self._store, [])
+        self._ground.quota.held += left.bytes - self.bytes
+        self.floor, self.count, self.bytes = left.floor, left.count, left.bytes
+        self.taken = {**self.taken, **left.taken}
+
     def has_dead_packs(self) -> bool:
         """Whether packs lie there that hold nothing readable: each sweep gives some of them back."""
         return bool(self.floor) and self.floor >= self._log.oldest_last

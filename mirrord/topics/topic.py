@@ -13,7 +13,7 @@ from msgspec import structs
 
 from ..actors.bell import Bell
 from ..actors.mailbox import Envelope, Mailbox
-from ..errors import ChunkCorrupt, MirrordError, StoreCorrupt
+from ..errors import ChunkCorrupt, MirrordError, StorageFailed, StoreCorrupt
 from ..records.gap import LOST
 from ..storage.store import Change, DropMark, PutHead, PutMark, PutTopic, marks_of_log
 from ..storage.turns import Turn as JournalTurn
@@ -67,9 +67,12 @@ class Topic(Shown):
         return answers[0]
 
     async def expire(self) -> None:
-        """Let go of what its limits forbid by now: whoever shows it asks for that before."""
+        """Let go of what its limits forbid by now, or hide it if the disk refuses. To be asked before it is shown."""
         if self.has_expired():
-            await self.mailbox.ask(Sweep())
+            try:
+                await self.mailbox.ask(Sweep())
+            except StorageFailed:
+                self._hide_expired()
 
     def _read_back(self) -> None:
         ground, log, store = self._ground, self._log, self._store

@@ -129,6 +129,31 @@ async def test_a_journal_that_takes_nothing_more_kills_nobody() -> None:
     assert rig.deaths == []
 
 
+async def test_what_expires_while_the_disk_refuses_is_not_shown() -> None:
+    """Reads go on while nothing can be committed (OPERATIONS, "storage_failed"), also of a topic with a ttl, and never
+    show what it forbids; once the disk takes commits again, the same is let go of for good."""
+    rig = Rig()
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders", config(ttl_ms=1000))
+        for text in "123":
+            await put(topic, text)
+            rig.clock.now_ms += 400
+        rig.store.fail_next(Fault.EIO, sticky=True)
+        for left in ([2, 3], [3], [3], []):
+            await topic.expire()
+            assert everything(topic) == [(1, 3 - len(left), "ttl"), *left]
+            assert rig.ground.quota.held == topic.bytes == topic.count == len(left)
+            rig.clock.now_ms += 300
+        with pytest.raises(StorageFailed):
+            await put(topic, "4")
+        rig.store.mend()
+        rig.store.heal()
+        await put(topic, "5")
+        assert everything(topic) == [(1, 3, "ttl"), 5]
+        assert rig.ground.quota.held == topic.bytes == topic.count == 1
+    assert rig.deaths == []
+
+
 async def test_kill_9_loses_nothing_and_goes_on_in_the_same_strand() -> None:
     """The life goes on: same log id, same strand, next seq."""
     rig = Rig()
