@@ -8,6 +8,7 @@ merged: the tail of a log waits until it fills a pack, so each byte is rewritten
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -15,6 +16,7 @@ from .store import MANY_TAGS, Pack, Part
 
 PACK_BYTES = 64 << 10
 MOST_TAGS = 64  # a pack with more distinct tags is indexed under MANY_TAGS alone
+_records, _bytes, _ts_last = map(attrgetter, ("records", "bytes", "ts_last"))
 
 
 class Extent(Struct, frozen=True):
@@ -54,9 +56,9 @@ def merge(packs: Sequence[Pack]) -> Pack:
         tid=packs[0].tid,
         seq=packs[0].seq,
         last=packs[-1].last,
-        records=sum(pack.records for pack in packs),
-        bytes=sum(pack.bytes for pack in packs),
-        ts_last=max(pack.ts_last for pack in packs),
+        records=sum(map(_records, packs)),
+        bytes=sum(map(_bytes, packs)),
+        ts_last=max(map(_ts_last, packs)),
         body=b"".join([pack.body for pack in packs]),
     )
 

@@ -42,7 +42,7 @@ class Topic(Shown):
         self.bell = Bell()
         self.ready = trio.Event()
         self._raised_at, self._raised_head = ground.clock.monotonic(), 0
-        self._decide = Decisions(self._store, ground.life, ground.quota)
+        self._decide = Decisions(self._store, ground.life, ground.sizes, ground.sources, ground.quota)
         self._in_doubt = False  # a turn of an asker's task failed: the state is read back before the next one
 
     # ---- life ------------------------------------------------------------------------------------
@@ -95,7 +95,8 @@ class Topic(Shown):
         self._show()
 
     async def _come_into_life(self) -> None:
-        turn = self._begin(reborn=self._ephemeral and not self.ready.is_set())
+        reborn = self._ephemeral and not self.ready.is_set()
+        turn = self._decide.begin(self._log, self._ground.clock.wall_ms(), reborn=reborn)
         await self._commit(turn, [], urgent=True)
 
     def _take_lone(self, envelope: Envelope[Message]) -> bool:
@@ -109,7 +110,7 @@ class Topic(Shown):
             return False
         self._in_doubt = True
         try:
-            turn = self._begin()
+            turn = self._decide.begin(self._log, ground.clock.wall_ms())
             answers = [(envelope, self._answer(message))]
             self._let_go()
             commit = self._turn_to_commit(turn, answers, urgent=True)
@@ -134,7 +135,7 @@ class Topic(Shown):
             await self._try_turn(envelopes)
 
     async def _try_turn(self, envelopes: list[Envelope[Message]]) -> None:
-        turn = self._begin()
+        turn = self._decide.begin(self._log, self._ground.clock.wall_ms())
         answers = [(envelope, self._answer(envelope.message)) for envelope in envelopes]
         urgent = any(isinstance(e.message, Append | Erase | Delete | Commit) for e in envelopes)
         if self._log.about.config.durability == "memory":  # appends are acknowledged when they are queued
@@ -148,12 +149,6 @@ class Topic(Shown):
             self._read_back()
             for envelope, _ in answers:
                 envelope.refuse(error)
-
-    def _begin(self, *, reborn: bool = False) -> Turn:
-        ground = self._ground
-        turn = Turn(self._log, ground.life, ground.sizes, ground.clock.wall_ms(), ground.sources)
-        self._decide.begin(turn, reborn=reborn)
-        return turn
 
     def _answer(self, message: Message) -> Any:
         try:

@@ -80,8 +80,13 @@ def log_of(config: TopicConfig = DEFAULT) -> Log:
 
 def turn_of(log: Log, *, sizes: Sizes = SIZES, now_ms: int = 1_700_000_000_000, sid: int = 0) -> Turn:
     """One turn of it. ``sid``: the small numbers given out before."""
+    return Turn(log, life_of(ME), sizes, now_ms, sources_of(log, sid))
+
+
+def sources_of(log: Log, sid: int = 0) -> Sources:
+    """The same small numbers for the same log, whoever asks."""
     known = max((s.sid for s in log.strands.values()), default=sid)
-    return Turn(log, life_of(ME), sizes, now_ms, Sources(9, known, Random(known)))
+    return Sources(9, known, Random(known))
 
 
 def life_of(me: Identity) -> Life:

@@ -19,7 +19,7 @@ from mirrord.topics.log.turn import Sizes
 from mirrord.topics.messages import Apply, Introduce
 from mirrord.topics.quota import Quota
 
-from .rig import ME, Origin, config, draft, life_of, log_of, turn_of
+from .rig import ME, Origin, config, draft, life_of, log_of, sources_of
 
 NOW = 1_700_000_000_000
 
@@ -32,9 +32,8 @@ class Kept:
         self.sizes = Sizes(pack_bytes, 100)
 
     def turn(self, *messages: object, now_ms: int = NOW, own: int = 0) -> None:
-        turn = turn_of(self.log, sizes=self.sizes, now_ms=now_ms)
-        decide = Decisions(self.store, life_of(ME), Quota())
-        decide.begin(turn)
+        decide = Decisions(self.store, life_of(ME), self.sizes, sources_of(self.log), Quota())
+        turn = decide.begin(self.log, now_ms)
         for message in messages:
             decide.on(message)  # type: ignore[arg-type]
         if own:

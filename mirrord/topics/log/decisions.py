@@ -61,7 +61,8 @@ from ..quota import Quota
 from . import retention, rules
 from .arrival import Arrival
 from .log import Identities, Log, Strand
-from .turn import Turn
+from .sources import Sources
+from .turn import Sizes, Turn
 
 
 class Decisions:
@@ -71,17 +72,18 @@ class Decisions:
     _log: Log
     _keys: dict[str, IdempotencyRow]
 
-    def __init__(self, store: Store, life: Life, quota: Quota) -> None:
-        self._store, self._life, self._quota = store, life, quota
+    def __init__(self, store: Store, life: Life, sizes: Sizes, sources: Sources, quota: Quota) -> None:
+        self._store, self._life, self._sizes, self._sources, self._quota = store, life, sizes, sources, quota
         self._memory = Memory()
 
-    def begin(self, turn: Turn, *, reborn: bool = False) -> None:
+    def begin(self, log: Log, now_ms: int, *, reborn: bool = False) -> Turn:
         """A turn. Before anything else of it the node's life is entered: nothing may be written into a strand of a
         life that is over. ``reborn``: the log of an ephemeral topic began with this process."""
-        self._turn, self._log, self._keys = turn, turn.log, {}
-        life_no = self._life.record.number
-        if turn.log.about.life_no != life_no or reborn:
-            self._begin_life(life_no)
+        turn = self._turn = Turn(log, self._life, self._sizes, now_ms, self._sources)
+        self._log, self._keys = log, {}
+        if log.about.life_no != self._life.record.number or reborn:
+            self._begin_life(self._life.record.number)
+        return turn
 
     def on(self, message: Message) -> Any:
         """Decide one message; its answer, to be given after the commit. Raises what it must be refused with."""

@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from ...records.run import Run, all_of
+from ...records.run import Run
+from ...storage.packing import merge
 from ...storage.store import MANY_TAGS, Pack, Part, PutPack
 
-Piece = tuple[int, int, bytes, Run]  # seq of the first record, the strand's sid, its chunks, and what they are
 
-
-def pack_of(tid: int, pieces: Sequence[Piece]) -> PutPack:
-    """These chunks as they are committed."""
-    if len(pieces) > 1:
-        return _pack_of_many(tid, pieces)
-    seq, sid, body, run = pieces[0]
+def pack_of(tid: int, seq: int, sid: int, packed: bytes, run: Run) -> PutPack:
+    """The chunks of a run as they are committed; ``seq`` is that of its first record."""
     records = run.records
-    pack = Pack(tid, seq, seq + records - 1, records, run.text_bytes, run.ts_last, body)
+    pack = Pack(tid, seq, seq + records - 1, records, run.text_bytes, run.ts_last, packed)
     part = Part(sid, run.first, run.first + records - 1)
     return PutPack(pack, (part,), (MANY_TAGS,) if run.tags is None else run.tags)
 
 
-def _pack_of_many(tid: int, pieces: Sequence[Piece]) -> PutPack:
-    seq, runs = pieces[0][0], [run for _, _, _, run in pieces]
-    records, text = sum([run.records for run in runs]), sum([run.text_bytes for run in runs])
-    newest, tags = max([run.ts_last for run in runs]), all_of([run.tags for run in runs])
-    body = b"".join([body for _, _, body, _ in pieces])
-    pack = Pack(tid, seq, seq + records - 1, records, text, newest, body)
-    return PutPack(pack, tuple(_parts(pieces)), (MANY_TAGS,) if tags is None else tags)
+def joined_packs(puts: Sequence[PutPack]) -> PutPack:
+    """Packs that lie one behind the other, as one."""
+    tags = dict.fromkeys([tag for put in puts for tag in put.tags])
+    parts = _joined_parts([part for put in puts for part in put.parts])
+    return PutPack(merge([put.pack for put in puts]), parts, (MANY_TAGS,) if MANY_TAGS in tags else tuple(tags))
 
 
-def _parts(pieces: Sequence[Piece]) -> list[Part]:
+def _joined_parts(found: Iterable[Part]) -> tuple[Part, ...]:
     parts: list[Part] = []
-    for _, sid, _, run in pieces:
-        first, last = run.first, run.first + run.records - 1
-        if parts and parts[-1].sid == sid and parts[-1].last == first - 1:
-            first = parts.pop().first
-        parts.append(Part(sid, first, last))
-    return parts
+    for part in found:
+        if parts and parts[-1].sid == part.sid and parts[-1].last == part.first - 1:
+            parts[-1] = Part(part.sid, parts[-1].first, part.last)
+        else:
+            parts.append(part)
+    return tuple(parts)

@@ -8,13 +8,14 @@ from operator import attrgetter
 
 from msgspec import Struct, field
 
+from ...storage.packing import merge
 from ...storage.store import Pack
 
 SMALL_BYTES = 2048
 JOINED = 32
 """So many small packs in a row become one: who reads the tail pays by packs."""
 
-_last, _records, _bytes, _ts_last = map(attrgetter, ("last", "records", "bytes", "ts_last"))
+_last = attrgetter("last")
 
 
 class _Row(Struct):
@@ -34,31 +35,11 @@ class _Tail(Struct):
         """Whether anything of a row of this tail is still there."""
         return bool(self.packs) and self.packs[0].last <= row.last
 
-    def add(self, pack: Pack) -> bool:
-        """The pack that follows; whether it is the first of a row."""
-        row, is_small = self.row, len(pack.body) < SMALL_BYTES
-        self.packs.append(pack)
-        if not (is_small and row.small and row.last + 1 == pack.seq):
-            self.row = _Row(pack.last, int(is_small))
-            return True
-        row.last = pack.last
-        row.small += 1
-        if row.small == JOINED:
-            self.packs[-JOINED:] = [_joined(self.packs[-JOINED:])]
-            row.small = 0
-        return False
-
     def drop(self, count: int) -> int:
         """Forget the oldest; how many bytes that were."""
         size = sum([len(pack.body) for pack in self.packs[:count]])
         del self.packs[:count]
         return size
-
-
-def _joined(packs: list[Pack]) -> Pack:
-    tid, seq, body = packs[0].tid, packs[0].seq, b"".join([pack.body for pack in packs])
-    records, text, ts_last = sum(map(_records, packs)), sum(map(_bytes, packs)), max(map(_ts_last, packs))
-    return Pack(tid, seq, packs[-1].last, records, text, ts_last, body)
 
 
 class Shelf:
@@ -74,20 +55,29 @@ class Shelf:
 
     def put(self, pack: Pack) -> None:
         """A pack that was just committed at the head of its topic."""
-        tail = self._tails.get(pack.tid)
+        tail, size = self._tails.get(pack.tid), len(pack.body)
         if tail is None:
             tail = self._tails[pack.tid] = _Tail()
-        if tail.add(pack):
-            self._order.append((pack.tid, tail, tail.row))
-            if len(self._order) > self._clean_at:
-                self._clean()
-        self._used += len(pack.body)
+        row = tail.row
+        tail.packs.append(pack)
+        if row.small and size < SMALL_BYTES and row.last == pack.seq - 1:
+            row.last = pack.last
+            row.small += 1
+            if row.small == JOINED:
+                tail.packs[-JOINED:] = [merge(tail.packs[-JOINED:])]
+                row.small = 0
+        else:
+            self._begin_row(pack, tail)
+        self._used += size
         while self._used > self._room:
             self._evict()
 
-    def _clean(self) -> None:
-        self._order = deque([(tid, tail, row) for tid, tail, row in self._order if tail.holds(row)])
-        self._clean_at = 2 * len(self._order) + JOINED
+    def _begin_row(self, pack: Pack, tail: _Tail) -> None:
+        tail.row = _Row(pack.last, int(len(pack.body) < SMALL_BYTES))
+        self._order.append((pack.tid, tail, tail.row))
+        if len(self._order) > self._clean_at:
+            self._order = deque([(tid, tail, row) for tid, tail, row in self._order if tail.holds(row)])
+            self._clean_at = 2 * len(self._order) + JOINED
 
     def _evict(self) -> None:
         tid, tail, row = self._order.popleft()

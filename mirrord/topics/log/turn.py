@@ -18,11 +18,23 @@ from ...records.gap import CONTROL, LOST, SOURCE_TRIM
 from ...records.run import Run
 from ...records.strand import Descriptor, Identity
 from ...storage.life import Life
-from ...storage.store import MASK_BITS, Change, DropMasks, Gap, Pack, PutGap, PutHead, PutMask, PutStrand, PutVector
+from ...storage.store import (
+    MASK_BITS,
+    Change,
+    DropMasks,
+    Gap,
+    Pack,
+    PutGap,
+    PutHead,
+    PutMask,
+    PutPack,
+    PutStrand,
+    PutVector,
+)
 from ..erasure.masks import Masks
 from . import rules
 from .log import Log, Strand, strand_row, vector_row
-from .pack import Piece, pack_of
+from .pack import joined_packs, pack_of
 from .sources import Sources
 
 SHARED_BYTES = 64 << 10  # appends of one turn share a chunk up to this; a larger one has its own
@@ -52,6 +64,7 @@ class Turn:
     """Collects what one commit of a topic changes."""
 
     sync = cleared = told = False
+    removes = False  # it may take something away: most do not
     begins_at = 0  # no pack is left before this seq; 0: as before
     size = 0  # bytes of the packs
     _removal: Removal | None = None
@@ -67,7 +80,7 @@ class Turn:
         self.gaps: list[Gap] = []
         self.touched: dict[int, Strand] = {}  # strands whose row changes, by sid
         self._batches: list[Batch] = []  # appended and numbered, and not yet in a chunk
-        self._pieces: list[Piece] = []  # of the pack that is not yet closed
+        self._pieces: list[PutPack] = []  # of the pack that is not yet closed
         self.before = self._head_row = log.committed_row or log.head_row
 
     @property
@@ -96,7 +109,8 @@ class Turn:
         """What was appended since becomes a chunk: before anything else happens to the log, or at the end."""
         if not self._batches:
             return
-        log, batch = self.log, joined(self._batches)
+        log, batches = self.log, self._batches
+        batch = batches[0] if len(batches) == 1 else joined(batches)
         self._batches, self._batch_bytes = [], 0
         strand = log.own or self._open_strand()
         ts = log.last_ts = max(self.now_ms, strand.ts)
@@ -151,7 +165,7 @@ class Turn:
         """Chunks that go on in a strand, into the pack that has room for them; ``seq`` is that of the first record."""
         if self._pieces and self._pack_bytes + len(packed) > self.sizes.pack_bytes:
             self._seal_pack()
-        self._pieces.append((seq, strand.sid, packed, run))
+        self._pieces.append(pack_of(self.log.tid, seq, strand.sid, packed, run))
         self._pack_bytes += len(packed)
         strand.last, strand.hash, strand.ts = run.first + run.records - 1, run.hash, run.ts_last
         self.touched[strand.sid] = strand
@@ -173,16 +187,18 @@ class Turn:
 
     def close_pack(self) -> None:
         """What comes next stands in no pack with what came before."""
-        self.write_batches()
-        self._seal_pack()
+        if self._batches:
+            self.write_batches()
+        if self._pieces:
+            self._seal_pack()
 
     def _seal_pack(self) -> None:
-        if self._pieces:
-            put = pack_of(self.log.tid, self._pieces)
-            self.packs.append(put.pack)
-            self.changes.append(put)
-            self.size += self._pack_bytes
-            self._pieces, self._pack_bytes = [], 0
+        pieces = self._pieces
+        put = pieces[0] if len(pieces) == 1 else joined_packs(pieces)
+        self.packs.append(put.pack)
+        self.changes.append(put)
+        self.size += self._pack_bytes
+        self._pieces, self._pack_bytes = [], 0
 
     def lose(self, seq_to: int) -> None:
         """Seqs up to here may have been readable in a life whose tail is gone: one `lost` tombstone, never re-used."""
@@ -213,8 +229,8 @@ class Turn:
             if not strand.stored:
                 changes.append(PutStrand(strand_row(log.tid, strand)))
             changes.append(PutVector(vector_row(strand)))
-        if self._removal is not None:
-            changes += [PutMask(row) for row in self._removal.masks.rows(log.tid)]
+        if self.removes:
+            changes += [PutMask(row) for row in self.masks.rows(log.tid)]
         if self._masks_before:
             changes.append(DropMasks(log.tid, self._masks_before))
         if (head := log.head_row) != self.before:
@@ -233,7 +249,7 @@ class Turn:
         self._pieces, self.cleared, self.told = [], True, False
         self._batches, self._batch_bytes = [], 0
         self._pack_bytes = self.size = self._masks_before = self.begins_at = 0
-        self._removal = Removal(Masks())
+        self._removal, self.removes = Removal(Masks()), True
         self.packs.clear()
         self.gaps.clear()
         self.changes.clear()
@@ -250,19 +266,14 @@ class Turn:
         log.committed_row = self._head_row
         if self.cleared:
             log.masks.clear()
-        if self._removal is not None or self._masks_before:
+        if self.removes or self._masks_before:
             log.masks.take(self.masks, self._masks_before)
-
-    @property
-    def removes(self) -> bool:
-        """Whether this turn may take anything away: most do not."""
-        return self._removal is not None
 
     @property
     def removal(self) -> Removal:
         """What it takes away; made when somebody looks."""
         if self._removal is None:
-            self._removal = Removal(Masks(over=self.log.masks))
+            self._removal, self.removes = Removal(Masks(over=self.log.masks)), True
         return self._removal
 
     @property
