@@ -79,6 +79,25 @@ async def test_an_ear_forgets_the_bells_that_it_left() -> None:
     assert not ear._bells
 
 
+async def test_an_ear_sleeps_through_what_it_does_not_heed() -> None:
+    """A feed does not wake for records that its caller has written itself."""
+    wakes: list[list[object]] = []
+    ear = Ear(lambda token: token != "echo")
+
+    async def listen() -> None:
+        while True:
+            wakes.append(list(await ear.wait()))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listen)
+        for token in ("echo", "news", "echo"):
+            await wait_all_tasks_blocked()
+            ear.hear(token)
+        await wait_all_tasks_blocked()
+        assert wakes == [["news"]]
+        nursery.cancel_scope.cancel()
+
+
 @given(st.lists(st.sampled_from(["ring a", "ring b", "take"])))
 def test_nothing_is_heard_twice_and_nothing_is_missed(steps: list[str]) -> None:
     """Whatever the order of ringing and taking, each take tells just what rang since the last."""

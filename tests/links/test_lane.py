@@ -119,6 +119,29 @@ async def test_what_the_caller_wrote_itself_is_never_sent_back() -> None:
         assert told(flow(lane_of(topic))) == [(6, 1), (6, 2)]
 
 
+async def test_a_feed_need_not_wake_for_what_its_caller_wrote() -> None:
+    """What comes and is of no use to the caller is passed by, once nothing was left to send; what is of use is not, and
+    neither is anything before the caller has been sent what it lacks."""
+    echo, other = Origin(5, "caller"), Origin(6)
+    echo.descriptor = replace(echo.descriptor, origin_id=CALLER.origin_id, life=CALLER.life)
+    echo.ends[0] = type(echo.ends[0])(0, echo.descriptor.id_hash)
+    other.write(1)
+    async with topic_of(echo, other) as (topic, _):
+        lane = lane_of(topic)
+        assert not lane.passes_by()
+        assert told(flow(lane)) == [(6, 1)]
+        await topic.mailbox.ask(Apply(echo.write(2)))
+        assert lane.has_more
+        assert lane.passes_by()
+        assert not lane.has_more
+        await topic.mailbox.ask(Apply(echo.write(1)))
+        await topic.mailbox.ask(Apply(other.write(2)))
+        assert not lane.passes_by()
+        assert told(flow(lane)) == [(6, 2), (6, 3)]
+        lane.place([at(other, 1)])
+        assert not lane.passes_by()
+
+
 async def test_a_skipped_strand_rests_until_it_is_placed() -> None:
     """What another link brings is not sent here; a later position takes it up from there."""
     one, two = Origin(5), Origin(6)

@@ -98,7 +98,7 @@ class Feed:
         self._outlet, self._in_flight = outlet, 0
         self._life, self._clock, self._gossip = life, clock, gossip
         self.caller = Identity(request.node, request.origin_id, request.life)
-        self.ear = Ear()
+        self.ear = Ear(self._heeds)
         self._changed = False  # the caller has said what it wants of this node: a held feed may begin
         self.closed: str | None = None  # the reason of the last frame, once it must end
         self.moved_at = clock.monotonic()  # when the caller last acknowledged bytes
@@ -147,6 +147,7 @@ class Feed:
             for buffers in self._opening():
                 await send(buffers)
             beat_at = self._clock.monotonic()
+            ahead = trio.current_time() - beat_at  # trio counts its seconds from another moment
             held_until = beat_at + (self.request.heartbeat_ms / 1000 if self.request.hold else 0)
             ready = Order()
             self._line_up(self._lanes, ready)
@@ -155,7 +156,7 @@ class Feed:
                 if ready and not held:
                     tokens = self.ear.take()
                 else:
-                    tokens = await self._listen(min(beat_at, held_until) if held else beat_at)
+                    tokens = await self.ear.wait_until(ahead + (min(beat_at, held_until) if held else beat_at))
                 for buffers in await self._hear(tokens, ready):
                     await send(buffers)
                 if ready and not held:
@@ -204,6 +205,15 @@ class Feed:
         for name in names:
             ready.add(name, weight_of(self._lanes[name].topic.priority(now_ms)))
 
+    def _heeds(self, token: Any) -> bool:
+        """Whether a bell is worth waking for. Not for records that the caller would not be sent, such as its own: the
+        next heartbeat tells of them."""
+        lane = self._lanes.get(token)
+        if lane is None:
+            return True
+        self._moved[token] = None
+        return not lane.passes_by()
+
     async def _hear(self, tokens: list[Any], ready: Order) -> list[Buffers]:
         """What the bells mean: lanes with more to send, topics that came or went, a change by the caller."""
         told: list[Buffers] = []
@@ -213,15 +223,9 @@ class Feed:
             elif token is CHANGED:
                 self._line_up(self._lanes, ready)
             elif token in self._lanes:
-                self._moved[token] = None
                 self._line_up((token,), ready)
         forks, self._forks = self._forks, []
         return told + [frame(fork) for fork in forks]
-
-    async def _listen(self, until: float) -> list[Any]:
-        with trio.move_on_after(max(0.0, until - self._clock.monotonic())):
-            return await self.ear.wait()
-        return []
 
     def _measure(self, piece: Piece, took_s: float) -> None:
         size = sum(len(b) for b in piece.body)

@@ -189,8 +189,6 @@ class Lane:
         pieces: list[Piece] = []
         if self.topic.about.log_id != self.log_id:  # dropped and made anew: the old seqs mean nothing
             self.log_id, self._stale = self.topic.about.log_id, True
-        if self._cursor == self._even and not self._stale and self._passes_by():
-            return pieces
         while not pieces and self.has_more:
             if self._stale:
                 self._stale = False
@@ -209,8 +207,11 @@ class Lane:
         """Whether ``next`` would find anything to look at."""
         return self._stale or self._cursor < self.topic.head or self._looked != self.topic.move_no
 
-    def _passes_by(self) -> bool:
-        """Whether all that came since there was nothing left to send is of no use to the caller, such as its own."""
+    def passes_by(self) -> bool:
+        """Whether there was nothing left to send, and all that came since is of no use to the caller, such as its own:
+        it need not be looked at again."""
+        if self._cursor != self._even or self._stale or self.topic.about.log_id != self.log_id:
+            return False
         numbers, newest = self.topic.moved_since(self._looked)
         if any(self._wanted(self.topic.strands[number]) for number in numbers):
             return False

@@ -158,14 +158,12 @@ async def _existing(node: Node, name: str) -> Topic:
 
 async def _wait_for_more(node: Node, topic: Topic, body: DiffBody, view: View, found: Found, wait_ms: int) -> Found:
     """``found`` was read without a checkpoint since: nothing can have rung before the ear hears."""
-    ear = topic.bell.attach(node.drain_bell.attach(Ear()))
+    ear, until = topic.bell.attach(node.drain_bell.attach(Ear())), trio.current_time() + wait_ms / 1000
     try:
-        with trio.move_on_after(wait_ms / 1000):
-            while not found.worth_telling and not node.draining:
-                await ear.wait()
-                if topic.about.deleted:
-                    raise TopicNotFound(f"topic {topic.topic!r} was deleted", {"topic": topic.topic})
-                found = read(topic, max(body.from_seq, found.next_from_seq), body.log_id, view)
+        while not found.worth_telling and not node.draining and await ear.wait_until(until):
+            if topic.about.deleted:
+                raise TopicNotFound(f"topic {topic.topic!r} was deleted", {"topic": topic.topic})
+            found = read(topic, max(body.from_seq, found.next_from_seq), body.log_id, view)
         return found
     finally:
         ear.close()
