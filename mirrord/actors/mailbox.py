@@ -39,19 +39,19 @@ class Envelope(Struct, Generic[M], eq=False):
     def answer(self, value: Any) -> None:
         """Give the answer. Only the first of answer and refuse counts."""
         if not self.done:
-            self._answer = value
-            self._settle()
+            self.done, self._answer = True, value
+            if self.box is not None:
+                self._leave(self.box)
 
     def refuse(self, error: MirrordError) -> None:
         """Raise this at the asker."""
         if not self.done:
-            self._error = error
-            self._settle()
+            self.done, self._error = True, error
+            if self.box is not None:
+                self._leave(self.box)
 
-    def _settle(self) -> None:
-        self.done = True
-        if self.box is not None:
-            self.box.settled(self)
+    def _leave(self, box: Mailbox[M]) -> None:
+        box.settled(self)
         if self._task is not None:
             trio.lowlevel.reschedule(self._task)
             self._task = None
@@ -60,13 +60,12 @@ class Envelope(Struct, Generic[M], eq=False):
         """The answer; raises what it was refused with. A cancelled wait leaves the message in the box."""
         if not self.done:
             self._task = trio.lowlevel.current_task()
-
-            def abort(_: Any) -> trio.lowlevel.Abort:
-                self._task = None
-                return trio.lowlevel.Abort.SUCCEEDED
-
-            await trio.lowlevel.wait_task_rescheduled(abort)
+            await trio.lowlevel.wait_task_rescheduled(self._give_up)
         return self.told()
+
+    def _give_up(self, _: Any) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def told(self) -> Any:
         """The answer of one that is ``done``; raises what it was refused with."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypeVar, cast
+from operator import attrgetter
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -99,6 +100,7 @@ class DiffBody(Struct):
 
 _config_json: msgspec.json.Decoder[dict[str, Any] | None] = msgspec.json.Decoder(dict[str, Any] | None)
 _JSON_TEXT = {Raw}
+_TEXT_BYTES = attrgetter("text_bytes")
 _append_json = msgspec.json.Decoder(AppendBody)
 _append_packed = msgspec.msgpack.Decoder(PackedAppend)
 
@@ -121,7 +123,8 @@ def decode(request: Request, decode_json: msgspec.json.Decoder[T], *, empty: T |
     if len(body) > MOST_CONTROL_BYTES:
         told = f"the body has {len(body)} bytes; other bodies than an append's have at most {MOST_CONTROL_BYTES}"
         raise PayloadTooLarge(told, {"max": MOST_CONTROL_BYTES})
-    text = to_json(body) if _is_packed(request) else body
+    plain = request.headers.get(b"content-type") == JSON or not _is_packed(request)
+    text = body if plain else to_json(body)
     found = _read_json(text, decode_json)
     if isinstance(found, Struct) and len(text) > 20 and _BEYOND_64_BITS.search(text):
         _check_numbers(msgspec.to_builtins(found))
@@ -210,7 +213,7 @@ def batches(body: AppendBody, limits: Limits) -> tuple[Batch, ...]:
         _check_text("node", body.node, limits.max_node_bytes)
     elif texts := _texts_alone(body):
         found = batches_of_text(texts)
-        if max([batch.text_bytes for batch in found]) <= limits.max_record_bytes:
+        if max(map(_TEXT_BYTES, found)) <= limits.max_record_bytes:
             return found
     for index, draft in enumerate(drafts):
         if draft.node is None:
@@ -222,10 +225,10 @@ def batches(body: AppendBody, limits: Limits) -> tuple[Batch, ...]:
 def _texts_alone(body: AppendBody) -> list[Raw]:
     """What the records are when all are JSON text and nothing else, as most are; else nothing."""
     drafts = body.records
-    texts = [draft.data for draft in drafts if draft.tag is None and draft.node is None and not draft.meta]
+    texts: list[Any] = [draft.data for draft in drafts if draft.tag is None and draft.node is None and not draft.meta]
     if len(texts) < len(drafts) or (isinstance(body, UnpackedAppend) and set(map(type, texts)) != _JSON_TEXT):
         return []
-    return cast("list[Raw]", texts)
+    return texts
 
 
 def _check_draft(index: int, draft: Draft, limits: Limits) -> None:

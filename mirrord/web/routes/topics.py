@@ -64,7 +64,8 @@ async def append(node: Node, request: Request, name: str) -> Response:
     """``POST /v0/topics/:topic``."""
     began = perf_counter()
     body = decode_append(request, node.config.limits)
-    message = message_of(body, body.idempotency_key or _header_key(request, node), node)
+    key = body.idempotency_key or (_header_key(request, node) if b"idempotency-key" in request.headers else None)
+    message = message_of(body, key, node)
     topic, created = node.registry.known(name), False
     if topic is None or body.config or not topic.ready.is_set():
         topic, created = await topic_to_append(node, request, name, body)
@@ -97,10 +98,8 @@ def appended(name: str, done: Appended, created: bool, with_seqs: bool, began: f
     )  # fmt: skip
 
 
-def _header_key(request: Request, node: Node) -> str | None:
-    raw = request.headers.get(b"idempotency-key")
-    if raw is None:
-        return None
+def _header_key(request: Request, node: Node) -> str:
+    raw = request.headers[b"idempotency-key"]
     if len(raw) > node.config.limits.max_key_bytes:
         raise InvalidRequest(f"Idempotency-Key is longer than {node.config.limits.max_key_bytes} bytes")
     return raw.decode("latin-1")
@@ -138,7 +137,8 @@ async def diff(node: Node, request: Request, name: str) -> Response:
         raise InvalidRequest("cursor is for prefixes; read one topic by from_seq", {"field": "cursor"})
     topic = await _existing(node, name)
     topic.last_read_ms = node.clock.wall_ms()
-    await topic.expire()
+    if topic.has_expired():
+        await topic.expire()
     limits = node.config.limits
     view = _view(body, node)
     found = read(topic, body.from_seq, body.log_id, view)
@@ -149,7 +149,10 @@ async def diff(node: Node, request: Request, name: str) -> Response:
 
 
 async def _existing(node: Node, name: str) -> Topic:
-    if node.registry.known(name) is None:
+    topic = node.registry.known(name)
+    if topic is not None and topic.ready.is_set() and name not in node.routers.into:
+        return topic  # nearly always
+    if topic is None:
         check_topic(name)
     if name in node.routers.into:  # what was written before is there, even through a router
         await node.routers.catch_up(name)
