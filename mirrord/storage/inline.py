@@ -14,7 +14,8 @@ from .writer import JournalSettings, WritableStore
 
 
 class InlineJournal(Journal):
-    """Commits in the event loop, after one checkpoint, so that turns that come together share a commit."""
+    """Commits in the event loop: turns that come together after one checkpoint, so that they share a commit; those
+    that come alone where they were submitted."""
 
     def __init__(
         self,
@@ -30,18 +31,17 @@ class InlineJournal(Journal):
         self._running = True
         task_status.started()
         try:
-            while not (self._closing and not self._writer.waiting):
-                await self._until_due()
-                self._settle(self._writer.step())
+            with self.rounds.counted():
+                while not (self._closing and not self._writer.waiting):
+                    await self._until_due()
+                    if self._fault is not None:
+                        raise self._fault
+                    self._settle(self._writer.step())
             with suppress(StorageFailed):
                 self._writer.sync()
         finally:
             self._stopped = True
             self._end()
-
-    def take_desk(self, *, sync: bool) -> bool:  # noqa: ARG002 -- as in Journal
-        """Never: in a simulation every commit is made by ``run``, where it may be killed."""
-        return False
 
     def _hand_over(self, turn: Turn) -> None:
         self._writer.put(turn)
@@ -52,8 +52,10 @@ class InlineJournal(Journal):
 
     async def _until_due(self) -> None:
         if not self._writer.waiting and not self._closing:
-            wait_s = max(0.0, self._writer.deadline() - self._clock.monotonic())
-            with trio.move_on_after(min(wait_s, LONGEST_SLEEP_S)):
+            now = self._clock.monotonic()
+            wait_s = min(max(0.0, self._writer.deadline() - now), LONGEST_SLEEP_S)
+            self._wakes_at = now + wait_s
+            with trio.move_on_after(wait_s):
                 await self._rung.wait()
         self._rung = trio.Event()
         await trio.lowlevel.checkpoint()

@@ -77,7 +77,7 @@ class Journal:
         self._outbox: deque[list[Outcome]] = deque()
         self._stopped = False  # the thread leaves at once
         self._desk = threading.Lock()  # whoever holds it is the writer: the thread, or for one commit the event loop
-        self._thread_wakes_at = 0.0  # monotonic seconds: when the thread looks by itself whether something is due
+        self._wakes_at = 0.0  # monotonic seconds: when the thread looks by itself whether something is due
         self._at_once_from = 0.0
         self._at_desk = False
         self._fault: BaseException | None = None  # what a commit on the event loop died of
@@ -133,7 +133,7 @@ class Journal:
         """Be the writer for one small turn that is decided and submitted before anything else runs, if the writer has
         nothing to do: then ``submit`` commits it at once, and ``leave_desk`` must follow. ``sync``: it asks for one."""
         writer, now = self._writer, self._clock.monotonic()
-        if self._open or now < self._at_once_from or not self._running:
+        if self._open or now < self._at_once_from or not self._running or self._stopped:
             return False
         if sync and not 0.0 < writer.tally.fsync_ms < QUICK_SYNC_MS:
             return False
@@ -149,7 +149,7 @@ class Journal:
         """Somebody else may write."""
         self._at_desk = False
         self._desk.release()
-        if self._writer.deadline() < self._thread_wakes_at:
+        if self._writer.deadline() < self._wakes_at:
             self._wake()  # the thread sleeps longer than what is due now may wait
 
     async def flush(self) -> None:
@@ -215,14 +215,16 @@ class Journal:
 
     def _commit_here(self, turn: Turn) -> None:
         """On the event loop, with the desk taken. A fault of our own ends the journal here as it does on the thread."""
-        error: MirrordError | None = ActorDied()
+        over = False
         try:
             error = self._writer.alone(turn)
+            over = True
         finally:
-            if isinstance(error, ActorDied):
+            if not over:
                 self._fault, self._stopped = sys.exc_info()[1], True
                 self._wake()
-            turn.settle(error)
+                turn.settle(ActorDied())
+        turn.settle(error)
         if (took_ms := self._writer.tally.last_commit_ms) > SLOW_MS:
             self._at_once_from = turn.came_s + SLOW_SHARE * took_ms / 1e3
 
@@ -285,10 +287,10 @@ class Journal:
         """Sleep, if ``patient``, until a turn comes or something is due; then take in all that has come."""
         wait_s = 0.0
         if patient and not self._writer.waiting:
-            self._thread_wakes_at = inf  # until it is known: what is committed on the event loop meanwhile wakes it
+            self._wakes_at = inf  # until it is known: what is committed on the event loop meanwhile wakes it
             now = self._clock.monotonic()
             wait_s = min(max(0.0, self._writer.deadline() - now), LONGEST_SLEEP_S)
-            self._thread_wakes_at = now + wait_s
+            self._wakes_at = now + wait_s
         with suppress(Empty):
             turn = self._inbox.get(timeout=wait_s) if wait_s else self._inbox.get_nowait()
             while True:

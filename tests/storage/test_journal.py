@@ -279,6 +279,17 @@ async def test_the_inline_journal_repeats_itself(mock_clock: trio.testing.MockCl
         assert store.unsynced == 0
 
 
+async def test_the_inline_journal_commits_a_lone_turn_where_it_was_submitted() -> None:
+    """As the real one does: so the simulator meets that way too, and its kills are met on it."""
+    store = MemoryStore()
+    journal = InlineJournal(store, SystemClock())
+    async with running(journal):
+        lone = mark("lone")
+        journal.submit(lone)
+        assert lone.settled
+        assert store.mark("lone") == b""
+
+
 class TrioClock:
     """The clock of the simulated loop."""
 

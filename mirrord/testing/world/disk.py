@@ -23,6 +23,11 @@ class Killed(Exception):
     """kill -9, at a commit."""
 
 
+def of_a_kill(error: BaseException) -> bool:
+    """Whether this is a kill at a commit, or a nursery that ended by it: the process is over in a moment."""
+    return isinstance(error, Killed) or (isinstance(error, BaseExceptionGroup) and error.split(Killed)[1] is None)
+
+
 class SimDisk(MemoryStore):
     """``watch`` hears of every commit that stands."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from random import Random
 
 import trio
@@ -20,7 +20,7 @@ from ...storage.memory.store import Snapshot
 from ...storage.store import Change
 from .clients import Follower
 from .clock import SimClock, SimMark
-from .disk import Killed, SimDisk, new_strands
+from .disk import Killed, SimDisk, new_strands, of_a_kill
 from .echo import Echo
 from .net import FakeNet
 from .story import Story
@@ -117,7 +117,7 @@ class Place:
 
     def _note(self, action: str, *, exc: BaseException | None = None, **facts: object) -> None:
         self._story.note(self.name, action, *(f"{key}={value}" for key, value in facts.items()))
-        if exc is not None and not isinstance(exc, MirrordError):
+        if exc is not None and not isinstance(exc, MirrordError) and not of_a_kill(exc):
             self._story.fail("always_no_unnamed_fault", f"{self.name} {action}: {type(exc).__name__}: {exc}")
 
     def _watch(self, disk: SimDisk, changes: Sequence[Change]) -> None:
@@ -182,11 +182,11 @@ class Place:
 
     @contextmanager
     def bound(self, seconds: float) -> Iterator[None]:
-        """A client's call: it ends when the process does, and after so long."""
+        """A client's call: it ends when the process does, perhaps of this very call, and after so long."""
         scope = trio.CancelScope(deadline=trio.current_time() + seconds)
         self._calls[scope] = None
         try:
-            with scope:
+            with suppress(Killed), scope:
                 yield
         finally:
             del self._calls[scope]
