@@ -134,11 +134,12 @@ def chunks_in(body: bytes) -> Iterator[tuple[int, int, Header]]:
 
 def chunk_at(body: bytes, at: int) -> tuple[int, Header]:
     """Size and header of the chunk of a pack that begins there. Raises ChunkCorrupt when the bytes are none."""
-    if len(body) - at < HEADER_LEN:
-        raise ChunkCorrupt("a pack ends inside a chunk header")
-    header = header_at(body, at)
+    try:
+        header = header_at(body, at)
+    except struct.error:
+        raise ChunkCorrupt("a pack ends inside a chunk header") from None
     size = header[_HLEN] + header[TAGS_LEN] + header[BODY_LEN]
-    if size <= 0 or at + size > len(body):
+    if not 0 < size <= len(body) - at:
         raise ChunkCorrupt("a pack ends inside a chunk")
     return size, header
 

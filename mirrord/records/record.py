@@ -9,7 +9,20 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import ChunkCorrupt
-from .chunk import COUNT, FIRST, FLAGS, ROUTED, STRAND, TS_FIRST, Header, body_start, missing, size_of
+from .chunk import (
+    BODY_LEN,
+    COUNT,
+    FIRST,
+    FLAGS,
+    ROUTED,
+    STRAND,
+    STRIPPED,
+    TS_FIRST,
+    Header,
+    body_start,
+    missing,
+    size_of,
+)
 from .draft import Via
 
 
@@ -24,6 +37,7 @@ class Record(Struct, frozen=True):
     data: str | bytes
 
 
+_LIST = b"\xdd"  # msgpack: a list of as many as the next four bytes tell
 NOT_HERE: Final[list[Any]] = [0, None, None, None, "null"]  # stands for a record that was taken out
 
 
@@ -51,18 +65,18 @@ def vias(body: bytes, at: int, header: Header) -> list[Via | None]:
 
 
 def _rows(body: bytes, at: int, header: Header) -> list[list[Any]]:
-    start, gone = body_start(at, header), missing(body, at, header)
-    room = at + size_of(header) - start
-    unpacker = msgpack.Unpacker(None, max_buffer_size=room or 1)
+    end, gone = at + size_of(header), 0
+    start, count = end - header[BODY_LEN], header[COUNT]
+    if header[FLAGS] & STRIPPED:
+        start, gone = body_start(at, header), missing(body, at, header)
+        count -= gone.bit_count()
+    listed = b"".join((_LIST, count.to_bytes(4, "big"), memoryview(body)[start:end]))
     try:
-        unpacker.feed(memoryview(body)[start : start + room])
-        found = list(unpacker)
+        found: list[list[Any]] = msgpack.unpackb(listed)
     except (ValueError, msgpack.UnpackException) as error:
-        raise ChunkCorrupt(f"chunk {header[STRAND]:016x}/{header[FIRST]} does not hold msgpack") from error
-    if len(found) + gone.bit_count() != header[COUNT] or unpacker.tell() != room:
         raise ChunkCorrupt(
-            f"chunk {header[STRAND]:016x}/{header[FIRST]} holds {len(found)} records, its header tells {header[COUNT]}"
-        )
+            f"chunk {header[STRAND]:016x}/{header[FIRST]} does not hold the {count} records that it tells"
+        ) from error
     return _in_place(found, gone, header[COUNT]) if gone else found
 
 

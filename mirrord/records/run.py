@@ -7,7 +7,6 @@ same chain ends the run, and is judged by the rules.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import chain
 
 from msgspec import Struct
@@ -16,15 +15,12 @@ from xxhash import xxh3_128_digest
 from .chunk import (
     COUNT,
     FIRST,
-    HASH,
     HASH_LEN,
     HEADER_LEN,
     LAST_OSEQ,
     RECORDS,
     STRAND,
     STRIPPED,
-    TEXT_LEN,
-    TS_LAST,
     VERSION,
     Header,
     check_hash,
@@ -55,15 +51,9 @@ def run_from(buffer: bytes, at: int, size: int, header: Header, most_bytes: int)
     """
     view, end = memoryview(buffer), len(buffer)
     check_hash(view, at, size, header)
-    tags = [tags_of(buffer, at, header)]
-    last_hash, number, first, text, newest = (
-        header[HASH],
-        header[STRAND],
-        header[FIRST],
-        header[TEXT_LEN],
-        header[TS_LAST],
-    )
-    here, following, most = at + size, first + header[COUNT], at + most_bytes
+    tags, others = tags_of(buffer, at, header), list[Tags]()
+    last_hash, _, _, _, _, _, _, number, first, records, _, text, _, newest = header
+    here, following, most = at + size, first + records, at + most_bytes
     while here + HEADER_LEN <= end:
         header = header_at(buffer, here)
         told, prev, version, kind, hlen, flags, tags_len, strand, begin, count, body_len, text_len, ts, ts_last = header
@@ -77,18 +67,17 @@ def run_from(buffer: bytes, at: int, size: int, header: Header, most_bytes: int)
         if begin + count > LAST_OSEQ or xxh3_128_digest(view[here + HASH_LEN : here + size]) != told:
             break
         if tags_len or flags:
-            tags.append(tags_of(buffer, here, header))
+            others.append(tags_of(buffer, here, header))
         last_hash, following, here = told, begin + count, here + size
         text += text_len
         if ts_last > newest:
             newest = ts_last
-    return Run(first, following - first, text, newest, last_hash, all_of(tags)), here
+    if others:
+        tags = _joined([tags, *others])
+    return Run(first, following - first, text, newest, last_hash, tags), here
 
 
-def all_of(tags: Sequence[Tags]) -> Tags:
-    """The distinct tags of what has these."""
-    if len(tags) == 1:
-        return tags[0]
+def _joined(tags: list[Tags]) -> Tags:
     known = [some for some in tags if some is not None]
     return tuple(dict.fromkeys(chain.from_iterable(known))) if len(known) == len(tags) else None
 

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from ..actors.bell import Bell
 from ..actors.mailbox import Envelope, Mailbox
-from ..errors import ChunkCorrupt, MirrordError, StorageFailed, StoreCorrupt
+from ..errors import MirrordError, StorageFailed, StoreCorrupt
 from ..records.gap import LOST
 from ..storage.store import Change, DropMark, PutHead, PutMark, PutTopic, marks_of_log
 from ..storage.turns import Turn as JournalTurn
@@ -112,7 +112,7 @@ class Topic(Shown):
         try:
             turn = self._decide.begin(self._log, ground.clock.wall_ms())
             answers = [(envelope, self._answer(message))]
-            self._let_go()
+            self._decide.let_go(self._oldest_ts)
             commit = self._turn_to_commit(turn, answers, urgent=True)
             if commit is not None:
                 ground.journal.submit(commit)
@@ -141,7 +141,7 @@ class Topic(Shown):
         if self._log.about.config.durability == "memory":  # appends are acknowledged when they are queued
             _give([(envelope, answer) for envelope, answer in answers if isinstance(envelope.message, Append)])
         try:
-            self._let_go()
+            self._decide.let_go(self._oldest_ts)
             await self._commit(turn, answers, urgent=urgent)
         except StoreCorrupt:
             raise
@@ -155,12 +155,6 @@ class Topic(Shown):
             return self._decide.on(message)
         except MirrordError as error:
             return error
-
-    def _let_go(self) -> None:
-        try:  # noqa: SIM105 -- a context manager costs each append a microsecond
-            self._decide.let_go(self._oldest_ts)
-        except ChunkCorrupt:
-            pass  # what can neither be read nor counted stops no writer: limits stand still until it is fetched again
 
     async def _commit(self, turn: Turn, answers: list[Answer], *, urgent: bool) -> None:
         """Commit the turn; the moment it stands, all are answered and the bell rings once."""

@@ -123,22 +123,9 @@ class Arrival:
 
     def _take(self, strand: Strand, buffer: bytes, at: int, header: Header, size: int) -> int:
         """The chunk that follows, and those behind it that follow without a doubt; where the next one begins."""
-        if header[KIND] == RECORDS and not header[FLAGS] & STRIPPED:
-            end = self._take_run(strand, buffer, at, header, size)
-        else:
-            end = at + size
-            check_hash(memoryview(buffer), at, size, header)
-            if header[KIND] == RECORDS:
-                self._take_stripped(strand, buffer[at:end], header)
-            else:
-                self._turn.put_control(strand, buffer[at:end], header)
-                self._turn.removal.orders.append(buffer[at:end])
-            self._taken += header[COUNT]
-        self._moved[header[STRAND]] = strand.last
-        return end
-
-    def _take_run(self, strand: Strand, buffer: bytes, at: int, header: Header, size: int) -> int:
-        """The chunk and those behind it as one piece of a pack."""
+        if header[KIND] != RECORDS or header[FLAGS] & STRIPPED:
+            self._take_other(strand, buffer[at : at + size], header)
+            return at + size
         log, turn = self._log, self._turn
         run, end = run_from(buffer, at, size, header, turn.room_for(size))
         turn.put(strand, log.head + 1, buffer[at:end], run)
@@ -147,7 +134,19 @@ class Arrival:
         log.count += records
         log.bytes += run.text_bytes
         self._taken += records
+        self._moved[header[STRAND]] = strand.last
         return end
+
+    def _take_other(self, strand: Strand, chunk: bytes, header: Header) -> None:
+        """One that lacks records, or says something to nodes."""
+        check_hash(memoryview(chunk), 0, len(chunk), header)
+        if header[KIND] == RECORDS:
+            self._take_stripped(strand, chunk, header)
+        else:
+            self._turn.put_control(strand, chunk, header)
+            self._turn.removal.orders.append(chunk)
+        self._taken += header[COUNT]
+        self._moved[header[STRAND]] = strand.last
 
     def _take_stripped(self, strand: Strand, chunk: bytes, header: Header) -> None:
         """What it lacks was deleted where it came from, and so it is here."""

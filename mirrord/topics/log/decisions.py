@@ -8,6 +8,7 @@ from typing import Any, assert_never
 from msgspec import structs
 
 from ...errors import (
+    ChunkCorrupt,
     Conflict,
     IdempotencyConflict,
     RecordTooLarge,
@@ -133,7 +134,8 @@ class Decisions:
         if self._quota.most:
             self._quota.admit(log.bytes - turn.before.bytes + message.text_bytes)
         first, last = turn.append(message.batches)
-        turn.marks += message.changes
+        if message.changes:
+            turn.marks += message.changes
         if key is not None:
             row = IdempotencyRow(log.tid, key.name, first, last, last, key.digest, turn.now_ms)
             self._keys[key.name] = row
@@ -282,14 +284,17 @@ class Decisions:
             turn.tell(list(erase_orders(turn.removal.settled)))
         if self._keys:
             turn.changes.append(DropIdempotency(log.tid, turn.now_ms - config.idempotency_window_ms))
-        if retention.has_limits(config) and retention.due(log, turn.now_ms, oldest_ts()):
-            self._sweep()
-        if turn.removes:
-            self._close_up()
-        if log.floor and log.floor >= log.oldest_last:
-            Trimmer(turn, self._store).front()
-        if turn.told:
-            Compactor(turn, self._store).run()
+        try:
+            if retention.has_limits(config) and retention.due(log, turn.now_ms, oldest_ts()):
+                self._sweep()
+            if turn.removes:
+                self._close_up()
+            if log.floor and log.floor >= log.oldest_last:
+                Trimmer(turn, self._store).front()
+            if turn.told:
+                Compactor(turn, self._store).run()
+        except ChunkCorrupt:
+            pass  # what can neither be read nor counted stops no writer: limits stand still until it is fetched again
 
     def _close_up(self) -> None:
         """Something went, or may have: the floor moves over what is deleted, and packs go of which nothing is left."""
