@@ -18,6 +18,7 @@ from typing import Any, cast
 import httpx
 
 from ..errors import ConfigError, InvalidRequest, MirrordError, PeerUnreachable
+from ..reasons import reason_of
 from .answer import Answer, error_in
 from .call import Call
 
@@ -219,19 +220,11 @@ def _answer(url: str, reply: httpx.Response) -> Answer:
 
 
 def _unreachable(url: str, error: httpx.HTTPError | httpx.StreamError) -> MirrordError:
-    why = "no answer in time" if isinstance(error, httpx.TimeoutException) else _why(error)
+    why = "no answer in time" if isinstance(error, httpx.TimeoutException) else reason_of(error)
     hint = "check that the node is up and the address is right"
     if "CERTIFICATE_VERIFY_FAILED" in why:
         hint = "name the CA of the node's certificate (--ca, or ca=), and call the node by a host that stands in it"
     return PeerUnreachable(
         f"{url} does not answer ({why}); {hint}",
-        {"sent": not isinstance(error, _NEVER_SENT)},
+        {"sent": not isinstance(error, _NEVER_SENT), "why": why},
     )
-
-
-def _why(error: BaseException) -> str:
-    """The first words in what led to the error: under trio a certificate's are some way down."""
-    at: BaseException | None = error
-    while at is not None and not str(at):
-        at = at.__cause__ or at.__context__
-    return str(at) if at is not None else type(error).__name__

@@ -101,8 +101,10 @@ class Faults:
         self._unlisted(path, name, nodes, "one of the nodes ")
 
     def _unlisted(self, path: Path, found: str, known: Collection[str], what: str = "one of ") -> None:
-        some = ", ".join(list(known)[:30]) + (", ..." if len(known) > 30 else "")
-        self.add(path, f"expected {what}{some}, found {quoted(found)}{nearest(found, known)}")
+        guess = nearest(found, known)
+        most = 12 if guess else 30
+        some = ", ".join(list(known)[:most]) + (", ..." if len(known) > most else "")
+        self.add(path, f"expected {what}{some}, found {quoted(found)}{guess}")
 
     def check(self) -> None:
         """Raises ConfigError with each fault on a line of its own, in the order of the file, if any."""

@@ -127,7 +127,7 @@ def _ranged(option: Option, number: int, value: object) -> int:
         return number
     write = {"size": as_size, "duration": as_duration}.get(option.kind, str)
     bound = f"at least {write(option.least)}" if number < option.least else f"at most {write(option.most)}"
-    raise _unexpected(bound + (" (or 0 for off)" if option.off else ""), value)
+    raise _unexpected(bound + (" (or 0 for off)" if option.off and option.least else ""), value)
 
 
 def _quantity(value: object, kind: Kind, units: dict[str, int]) -> int:

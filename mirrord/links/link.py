@@ -263,6 +263,7 @@ class Link:
     def resume(self) -> None:
         """Pull again."""
         self.facts.paused = self._line.paused = False
+        self.facts.error, self.facts.refused, self.facts.since = None, None, self._clock.monotonic()
         self.poke()
 
     def state(self) -> LinkState:

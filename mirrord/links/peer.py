@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from ..errors import FeedNotFound, PeerRefused, PeerUnreachable
+from ..reasons import reason_of
 from .pull import Pull
 from .wire import UNREADABLE
 
@@ -86,7 +87,7 @@ class HttpPeer:
                 ):
                     body = await _beginning(stream)
             except (httpx.HTTPError, httpx.StreamError) as error:
-                raise PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}") from error
+                raise PeerUnreachable(f"{self._url}: {reason_of(error)}") from error
             if response.status_code != 200:
                 raise refusal(response.status_code, body)
             return

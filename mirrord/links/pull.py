@@ -17,6 +17,7 @@ import httptools
 import trio
 
 from ..errors import PeerUnreachable
+from ..reasons import reason_of
 
 RECEIVE_BYTES = 1 << 18
 MOST_HEAD_BYTES = 64 << 10
@@ -140,7 +141,7 @@ class Pull:
         return data
 
     def _unreachable(self, error: BaseException) -> PeerUnreachable:
-        return PeerUnreachable(f"{self._url}: {type(error).__name__}: {error}")
+        return PeerUnreachable(f"{self._url}: {reason_of(error)}")
 
 
 class PlainStream(trio.abc.ReceiveStream):

@@ -11,6 +11,7 @@ import httpx
 from msgspec import Struct
 
 from ..errors import HomeUnreachable
+from ..reasons import reason_of
 
 PASSED_ON = b"mirrord-passed-on"
 """The header that marks a call which another node passed on: it is never passed on again."""
@@ -108,7 +109,7 @@ class HttpHome:
         return self._client.build_request(call.method, url, headers=headers, content=call.body or None)
 
     def _unreachable(self, error: Exception) -> HomeUnreachable:
-        told = f"{self._name}, which grants the leases, does not answer at {self._url} ({type(error).__name__})"
+        told = f"{self._name}, which grants the leases, does not answer at {self._url} ({reason_of(error)})"
         return HomeUnreachable(f"{told}; try again, or use it directly", {"home": self._name}, 1.0)
 
 

@@ -77,9 +77,12 @@ def test_tables_tell_nodes_links_and_lag() -> None:
     before = Survey(10.0, (_sight("fra", topics=_topics(100)),))
     now = Survey(12.0, (_sight("fra", "ready", topics=_topics(300), **facts), _sight("iad", "unreachable")))
     runs = {"fra": Run("up", 4711, 2), "iad": Run("died", None, 1, "disk on fire")}
-    words = _drawn(*tables(now, before, runs)).split()
+    drawn = _drawn(*tables(now, before, runs))
+    words = drawn.split()
     for word in ("fra", "4711", "2", "300", "100/s", "1m15s", "<-", "catching-up", "17", "died", "disk"):
         assert word in words
+    (away,) = (line.split() for line in drawn.splitlines() if line.startswith(" iad"))
+    assert away == ["iad", "died", "http://iad", "-", "1", "-", "-", "-", "-", "disk", "on", "fire"]  # nothing is known
 
 
 def test_an_actor_that_died_is_shown_beside_its_node() -> None:

@@ -88,7 +88,10 @@ def test_what_is_not_written_is_the_default() -> None:
             "c.toml:3: [nodes.a.listen_on] expected one of listen, url, data_dir, topics, tls, "
             'found "listen_on" (did you mean "listen"?)',
         ),
-        ("[limits]\nmax_topic = 1\n[nodes.a]", '"max_topic" (did you mean "max_topics"?)'),
+        (
+            "[limits]\nmax_topic = 1\n[nodes.a]",
+            'max_batch_bytes, max_page_size, ..., found "max_topic" (did you mean "max_topics"?)',
+        ),
         ("[nodes.a]\n[limits]\nmax_limit = 0", "c.toml:3: [limits.max_limit] expected at least 1, found 0"),
         (
             "[nodes.a]\n[limits]\nmax_wait_ms = '30'",

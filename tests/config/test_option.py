@@ -91,6 +91,10 @@ def test_ranges_are_told_in_the_units_of_the_option() -> None:
     with pytest.raises(ConfigError, match="at least 4KiB, found 0"):
         read(option, 0)
     assert read(Option("count", "x", least=5, off=True), 0) == 0
+    with pytest.raises(ConfigError, match="at least 5 \\(or 0 for off\\), found 4"):
+        read(Option("count", "x", least=5, off=True), 4)
+    with pytest.raises(ConfigError, match="at least 0, found -4"):
+        read(Option("count", "x", off=True), -4)
 
 
 @pytest.mark.parametrize(

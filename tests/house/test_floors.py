@@ -11,7 +11,7 @@ from .tree import MODULES, imported, name_of, parsed
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
-    frozenset({"names", "clock"}),
+    frozenset({"names", "clock", "reasons"}),
     frozenset({"records", "config", "actors"}),
     frozenset({"storage", "client"}),
     frozenset({"topics", "sync"}),

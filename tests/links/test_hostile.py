@@ -15,6 +15,7 @@ from trio.testing import MockClock
 
 from mirrord.config.load import parse
 from mirrord.links.link import Link
+from mirrord.links.state import LinkState
 from mirrord.links.switchboard import Switchboard
 from mirrord.links.wire import (
     Chunks,
@@ -261,6 +262,7 @@ async def test_a_paused_link_stays_paused(autojump_clock: MockClock) -> None:
         await trio.sleep(120)
         assert len(world.bad.requests) == count
         link.resume()
+        assert link.state() == LinkState("connecting")
         await world.until(lambda: len(world.bad.requests) > count)
 
 

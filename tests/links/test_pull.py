@@ -89,10 +89,10 @@ async def test_a_pull_that_is_given_up_closes_its_connection() -> None:
 
 
 async def test_nobody_at_the_address_is_named() -> None:
-    """A refused connection, and a name that is none."""
-    for url in ("http://127.0.0.1:1/v0/feed", "http://no-such-host.invalid:80/v0/feed"):
-        with pytest.raises(PeerUnreachable):
-            await Pull(url, 5.0, None).open(b"", {})
+    """A refused connection, and a name that is none, as the system tells it."""
+    for host, told in (("127.0.0.1:1", "Connection refused"), ("no-such-host.invalid:80", "")):
+        with pytest.raises(PeerUnreachable, match=f"{host}/v0/feed: {told}"):
+            await Pull(f"http://{host}/v0/feed", 5.0, None).open(b"", {})
 
 
 async def test_over_a_short_line_the_kernel_keeps_little() -> None:

@@ -81,9 +81,8 @@ def _node_row(sight: Sight, before: Sight | None, since_s: float, run: Run | Non
         state(word),
         sight.url,
         *((str(run.pid or "-"), str(run.deaths)) if run else ("-", "-")),
-        count(len(listed.get("topics", ()))) + more,
-        count(sight.records()) + more,
-        rate(new / since_s) if since_s > 0 else "-",
+        *((count(len(listed["topics"])) + more, count(sight.records()) + more) if listed else ("-", "-")),
+        rate(new / since_s) if listed and since_s > 0 else "-",
         duration(uptime_ms / 1000 if uptime_ms is not None else None),
         (_trouble(sight, run), "red"),
     )

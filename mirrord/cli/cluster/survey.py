@@ -91,12 +91,12 @@ async def _sight(place: Place, api: AsyncApi) -> Sight:
         except NotReady as error:
             state, why = "not ready", str(error)
         except MirrordError as error:
-            return Sight(place.name, place.url, "unreachable", str(error))
+            return Sight(place.name, place.url, "unreachable", _why(error))
         for what, question in _QUESTIONS.items():
             try:
                 told[what] = await api.ask(question)
             except PeerUnreachable as error:
-                return Sight(place.name, place.url, "unreachable", str(error), told)
+                return Sight(place.name, place.url, "unreachable", _why(error), told)
             except PeerError as error:
                 return Sight(place.name, place.url, "unreachable", str(error))
             except MirrordError as error:
@@ -104,3 +104,8 @@ async def _sight(place: Place, api: AsyncApi) -> Sight:
     if scope.cancelled_caught:
         return Sight(place.name, place.url, "unreachable", f"no answer within {LOOK_TIMEOUT_S:.0f} s", told)
     return Sight(place.name, place.url, state, why, told)
+
+
+def _why(error: MirrordError) -> str:
+    """What stands beside a node's URL."""
+    return str((error.detail or {}).get("why", error))
