@@ -91,7 +91,7 @@ def test_seek(shell: Any, written: str, sent: Any) -> None:
     """A place by word or by seq, and what is pending no longer."""
     asked = Asked(shell, {"cursor": 12, "dropped": 3, "created": False})
     out = shell.run("groups", "seek", "t", "g", written)[1]
-    assert out == "g goes on after seq 12; 3 records are pending no longer\n"
+    assert out == "g goes on after seq 12; pending no longer: 3\n"
     assert asked.calls[0][2] == {"to": sent}
 
 

@@ -64,6 +64,13 @@ def test_every_verb_can_explain_itself(shell: Any, verb: str) -> None:
     assert out.startswith(f"Usage: mirrord {verb}")
 
 
+@pytest.mark.parametrize("verb", ["topics", "groups", "queue", "router"])
+def test_the_line_of_a_command_is_whole(shell: Any, verb: str) -> None:
+    """A list of commands says what each does, and does not end in the middle of it."""
+    _, out, _ = shell.run(verb, "--help")
+    assert "..." not in out.partition("Commands:")[2]
+
+
 def test_help_tells_the_exit_codes(shell: Any) -> None:
     """Scripts can rely on them, so they stand where people look."""
     _, out, _ = shell.run("--help")

@@ -57,7 +57,7 @@ def show_router(target: Target, name: str) -> None:
 @click.option("--forward", type=click.Choice(["all", "origin"]), help="origin: only what was written on this node.")
 @speaks_to_a_node
 def put_router(target: Target, name: str, *, tag: str | None, **options: Any) -> None:
-    """Create a router, or change one: what is not given goes back to its default."""
+    """Create a router, or change one. What is not given goes back to its default."""
     config = {word: value for word, value in options.items() if value is not None}
     with target.api() as api:
         answer = api.ask(call.put_router(name, config | ({"filter": tag} if tag is not None else {})))

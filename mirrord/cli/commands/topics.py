@@ -74,7 +74,7 @@ def show_topic(target: Target, name: str) -> None:
 @click.option("--idempotency-window", help="For how long a key is remembered: 2m.")
 @speaks_to_a_node
 def create_topic(target: Target, name: str, settings: tuple[str, ...], **options: Any) -> None:
-    """Create a topic, or configure it anew: what is not given goes back to its default.
+    """Create a topic, or configure it anew. What is not given goes back to its default.
 
     Keys are those of the configuration file: type=queue max_deliveries=3 discard=reject.
     """
@@ -89,7 +89,7 @@ def create_topic(target: Target, name: str, settings: tuple[str, ...], **options
 @click.argument("settings", nargs=-1, required=True, metavar="KEY=VALUE...")
 @speaks_to_a_node
 def set_topic(target: Target, name: str, settings: tuple[str, ...]) -> None:
-    """Change single keys of a topic's configuration: ttl_ms=7d cap_bytes=500MB discard=reject.
+    """Change single keys of a topic's configuration. Such as ttl_ms=7d cap_bytes=500MB discard=reject.
 
     What is not named stays as it is. Durations and sizes are written as in the configuration file; null takes a
     key back where it may be absent.

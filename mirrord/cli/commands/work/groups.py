@@ -75,7 +75,7 @@ def read_group(
     target: Target, topic: str, group: str, consumer: str, *, limit: int, start: str | int | None,
     min_idle: int | None, commits: bool, follow: bool, text: bool,
 ) -> None:  # fmt: skip
-    """Show the next records of TOPIC that GROUP has not given to anybody. They stay CONSUMER's until committed.
+    """Show the next records that GROUP has given to nobody. They stay CONSUMER's until committed.
 
     With --json each record is one line of JSON.
     """
@@ -185,7 +185,7 @@ def _committed(consumer: str, told: dict[str, Any]) -> str:
 
 
 def _moved(group: str, told: dict[str, Any]) -> str:
-    dropped = f"; {count(told['dropped'])} records are pending no longer" if told["dropped"] else ""
+    dropped = f"; pending no longer: {count(told['dropped'])}" if told["dropped"] else ""
     return f"{group} {'begins' if told['created'] else 'goes on'} after seq {told['cursor']}{dropped}"
 
 

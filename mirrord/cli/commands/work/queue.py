@@ -40,7 +40,7 @@ def queue() -> None:
 @click.argument("name")
 @speaks_to_a_node
 def show_queue(target: Target, name: str) -> None:
-    """How many jobs of NAME are ready, leased and set aside, and how it is set."""
+    """How many jobs are ready, leased, set aside. And how NAME is set."""
     with target.api() as api:
         say(api.ask(topics.topic(name)), target.as_json, partial(_standing, name))
 
@@ -119,7 +119,7 @@ def extend(target: Target, name: str, leased: tuple[str, ...], worker: str, leas
 def work(
     target: Target, name: str, command: tuple[str, ...], worker: str, lease: int, retry_delay: int, most: int | None
 ) -> None:
-    """Run COMMAND for every job of NAME, one after the other: options first, then NAME, then COMMAND and its words.
+    """Run COMMAND for every job of NAME, one after the other. Options first, then NAME, then COMMAND and its words.
 
     It gets the payload as JSON on its standard input and MIRRORD_TOPIC, MIRRORD_SEQ, MIRRORD_TAG, MIRRORD_META and
     MIRRORD_DELIVERIES in its environment. Exit code 0 acknowledges the job, anything else gives it back; the lease is
