@@ -61,7 +61,7 @@ class Envelope(Struct, Generic[M], eq=False):
         if not self.done:
             self._task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._give_up)
-        return self.told()
+        return self._answer if self._error is None else self.told()
 
     def _give_up(self, _: Any) -> trio.lowlevel.Abort:
         self._task = None
@@ -109,8 +109,7 @@ class Mailbox(Generic[M]):
 
     async def ask(self, message: M) -> Any:
         """Leave a message and wait for its answer. Raises what the actor refuses with, or Throttled."""
-        envelope = self.put(message)
-        return envelope.told() if envelope.done else await envelope.wait()
+        return await self.put(message).wait()
 
     async def insist(self, message: M, within_s: float) -> Any:
         """``ask``, but while there is too much at once try again for so long. Raises what the actor refuses

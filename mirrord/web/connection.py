@@ -1,8 +1,8 @@
 """The life of one connection: requests one after the other, each answered before the next is begun.
 
-The common case costs no scheduling but the wait for the client: the kernel is asked before waiting, handlers
-run in this task, and deadlines are numbers that the server's patrol looks at. A handler that is still busy at
-the second patrol gets a watch: it reads ahead a little and cancels the handler if the client hangs up.
+The common case costs no scheduling but the wait for the client: handlers run in this task, the kernel is asked for the
+rest of a body before waiting, and how long a client has been silent is the patrol's business alone. A handler that is
+still busy at the second patrol gets a watch: it reads ahead a little and cancels the handler if the client hangs up.
 """
 
 from __future__ import annotations
@@ -92,16 +92,21 @@ class Connection:
 
     async def live(self) -> None:
         """Answer requests until one of the two sides has had enough."""
+        parser, heads, goes_on = self._parser, self._service.heads, True
         with self._scope:
             try:
-                await self._converse()
+                while goes_on and (data := await self._read()):
+                    if parser.stage == IDLE and (request := heads.recall(data, self)) is not None:
+                        goes_on = await self._answer(request)  # a whole request whose head is known needs no parsing
+                    else:
+                        goes_on = await self._parse(data)
             except ClientGone:
                 return
             finally:
                 self._end_watch()
         if self._scope.cancel_called:
             self._lingers = False
-        if self._overdue and self._parser.stage != IDLE:
+        if self._overdue and parser.stage != IDLE:
             self.refuse(RequestTimeout())
 
     async def linger(self) -> None:
@@ -185,17 +190,6 @@ class Connection:
             self._leave()
 
     # The conversation.
-
-    async def _converse(self) -> None:
-        """A whole request whose head is known needs no parsing."""
-        parser, heads = self._parser, self._service.heads
-        while data := await self._read():
-            if parser.stage == IDLE and (request := heads.recall(data, self)) is not None:
-                goes_on = await self._answer(request)
-            else:
-                goes_on = await self._parse(data)
-            if not goes_on:
-                return
 
     async def _read(self) -> bytes:
         """What comes next; nothing when the client has ended. Between requests the client has hardly had the time to

@@ -273,9 +273,12 @@ class Reply(Struct, eq=False):
             return True
         if not self._chunked:
             return self.wire.offer(buffers)
-        if len(buffers) == 1 and len(buffers[0]) < JOIN_BYTES:
+        length = sum(map(len, buffers))
+        if length >= JOIN_BYTES:
+            return self.wire.offer([b"%x\r\n" % length, *buffers, b"\r\n"])
+        if len(buffers) == 1:
             return self.wire.offer_one(_chunk(buffers[0]))
-        return self.wire.offer([b"%x\r\n" % sum(map(len, buffers)), *buffers, b"\r\n"])
+        return self.wire.offer_one(b"%x\r\n%b\r\n" % (length, b"".join(buffers)))
 
     async def drained(self) -> None:
         """See ``Writer``."""

@@ -84,7 +84,7 @@ def message_of(body: AppendBody, key_name: str | None, node: Node) -> Append:
 def hand_over(node: Node, topic: Topic, message: Append, *, patient: bool) -> Coroutine[Any, Any, Appended]:
     """Have the topic append; who is patient waits while there is too much at once, instead of a 429."""
     box = topic.mailbox
-    return box.insist(message, node.config.limits.max_wait_ms / 1000) if patient else box.ask(message)
+    return box.insist(message, node.config.limits.max_wait_ms / 1000) if patient else box.put(message).wait()
 
 
 def appended(name: str, done: Appended, created: bool, with_seqs: bool, began: float, fsync_ms: float) -> bytes:
