@@ -8,6 +8,7 @@ heartbeats, sets its alarm once.
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from itertools import count
 from math import inf
 from typing import Protocol
 
@@ -31,6 +32,7 @@ class Alarms:
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Sleeper]] = []
+        self._numbers = count()  # who set its alarm first is called first
         self._idle = 0  # how many of them are not waited for
         self._sooner = trio.Event()
         self._until = -inf  # when the task looks again by itself
@@ -42,7 +44,7 @@ class Alarms:
         """Call the sleeper then, and not at the later time that it may have set before."""
         self._idle += sleeper.alarm_at < inf
         sleeper.alarm_at = at
-        heappush(self._heap, (at, id(sleeper), sleeper))
+        heappush(self._heap, (at, next(self._numbers), sleeper))
         if at < self._until:
             self._sooner.set()
 
@@ -51,7 +53,7 @@ class Alarms:
         sleeper.alarm_at = inf
         self._idle += 1
         if self._idle > SPARE and 2 * self._idle > len(self._heap):
-            self._heap = [*{alarm: None for alarm in self._heap if alarm[0] == alarm[2].alarm_at}]
+            self._heap = list({alarm[2]: alarm for alarm in self._heap if alarm[0] == alarm[2].alarm_at}.values())
             heapify(self._heap)
             self._idle = 0
 

@@ -16,7 +16,7 @@ from ..topics.messages import Applied, Apply, ApplyCover, Created, Introduce
 from ..topics.topic import Topic
 from .asking import Asking
 from .board.board import Halt, Side, Told
-from .feeds.lane import position_digest
+from .feeds.telling import Tally
 from .ground import Ground
 from .offers import Offers, cover_of
 from .wire import (
@@ -58,8 +58,7 @@ class Inlet:
         self._topics: dict[int, Topic] = {}
         self._known = 0
         self._hello: Hello | None = None
-        self._told: dict[tuple[int, int], int] = {}  # topic number and strand: the oseq told
-        self._digest = 0
+        self._tally = Tally()
         self._stamp: Stamp = (0, 0, 0)
         self.clock_offset_ms = 0
 
@@ -70,8 +69,7 @@ class Inlet:
     async def request(self, heartbeat_ms: int, max_frame_bytes: int) -> FeedRequest:
         """What to open the next feed with; forgets the one before."""
         self._topics, self._known, self._hello = {}, 0, None
-        self._told.clear()
-        self._digest = 0
+        self._tally = Tally()
         return await self.asking.request(heartbeat_ms, max_frame_bytes)
 
     # ---- what the peer says ----------------------------------------------------------------------
@@ -148,11 +146,10 @@ class Inlet:
                 self.note("topic deleted", info.name)
                 if (gone := self._topics.pop(info.no, None)) is not None:
                     self._ground.board.tells_only(self.plan.peer, gone.topic, ())
-                for no, number in [key for key in self._told if key[0] == info.no]:
-                    self._digest ^= position_digest(no, number, self._told.pop((no, number)))
+                self._tally.forget(info.no)
                 continue
             for number, oseq, *_ in info.vector:
-                self._tally(info.no, number, oseq)
+                self._note(info.no, number, oseq)
             self._known += header.event == "there"
             local = self.asking.local_name(info.name)
             if local is None:
@@ -251,7 +248,7 @@ class Inlet:
         board.beat(self.plan.peer)
         self._stamp = head.stamp
         for no, number, oseq, digest, ts in head.moves:
-            self._tally(no, number, oseq)
+            self._note(no, number, oseq)
             topic = self._topics.get(no)
             if topic is not None:
                 self._hear(topic, (number, oseq, digest, 0, ts))
@@ -263,17 +260,13 @@ class Inlet:
                 if (topic := self._topics.get(no)) is not None:
                     self._sides[topic.topic].pending[number] = (first, last)
         self._ground.take_sights(head.sights)
-        if head.digest != self._digest:
+        if head.digest != self._tally.digest:
             raise ProtocolViolation("what the peer told of its positions does not add up to its digest")
 
-    def _tally(self, no: int, number: int, oseq: int) -> None:
-        before = self._told.get((no, number))
-        if before is not None:
-            self._digest ^= position_digest(no, number, before)
-        elif len(self._told) >= MOST_POSITIONS:
+    def _note(self, no: int, number: int, oseq: int) -> None:
+        self._tally.note(no, number, oseq)
+        if self._tally.positions > MOST_POSITIONS:
             raise ProtocolViolation(f"the peer tells more than {MOST_POSITIONS} positions")
-        self._told[no, number] = oseq
-        self._digest ^= position_digest(no, number, oseq)
 
     def _on_fork(self, fork: ForkIs) -> None:
         topic = self._topics.get(fork.topic)

@@ -220,7 +220,7 @@ def decode_change(body: bytes) -> FeedChange:
 def frame(header: Frame, body: Sequence[bytes | memoryview] = ()) -> list[bytes | memoryview]:
     """A frame as buffers, so that chunks are sent from where they lie."""
     packed = _encode(header)
-    return [_LENGTHS.pack(len(packed), sum(len(b) for b in body)) + packed, *body]
+    return [_LENGTHS.pack(len(packed), sum(map(len, body))) + packed, *body]
 
 
 def _decode(packed: bytes) -> Frame | None:

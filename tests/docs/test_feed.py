@@ -10,7 +10,7 @@ from msgspec import Raw
 from xxhash import xxh3_64_intdigest
 
 from mirrord.links import wire
-from mirrord.links.feeds.lane import position_digest
+from mirrord.links.feeds.telling import position_digest
 from mirrord.records import chunk
 from mirrord.records.batch import batches_of, encode
 from mirrord.records.draft import Draft

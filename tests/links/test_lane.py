@@ -150,7 +150,7 @@ async def test_a_skipped_strand_rests_until_it_is_placed() -> None:
             origin.write(1)
     async with topic_of(one, two) as (topic, _):
         lane = lane_of(topic)
-        lane.skip([5])
+        lane.standings.skip([5])
         assert told(flow(lane)) == [(6, 1), (6, 2), (6, 3)]
         assert lane.place([at(one, 1)]) == []
         assert told(flow(lane)) == [(5, 2), (5, 3)]
@@ -230,22 +230,7 @@ async def test_a_caller_above_our_head_in_our_own_strand_proves_a_rewind() -> No
         for at, proof in told:
             lane = Lane(1, topic, CALLER)
             lane.place([at])
-            assert lane.proves_rewind([at]) == proof
-
-
-async def test_moves_are_told_once() -> None:
-    """A heartbeat tells what changed since the last one, and the digest is that of all that was told."""
-    one = Origin(5)
-    one.write(2)
-    async with topic_of(one) as (topic, _):
-        lane = lane_of(topic)
-        assert [t[:2] for t in lane.info().vector] == [(5, 2)]
-        before = lane.digest
-        assert lane.moves() == []
-        await topic.mailbox.ask(Apply(one.write(1)))
-        assert [(m[1], m[2]) for m in lane.moves()] == [(5, 3)]
-        assert lane.moves() == []
-        assert lane.digest != before
+            assert lane.standings.proves_rewind([at]) == proof
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -305,7 +290,7 @@ async def test_what_is_deleted_here_is_not_sent_and_what_is_left_only_when_it_is
         assert [p.header for p in pieces if isinstance(p.header, StrippedIs)] == [StrippedIs(1, 5, 3, 5)]
         assert flow(lane) == []
         lane.place([at(one, 1)])
-        lane.take([(5, 5)])
+        lane.standings.take([(5, 5)])
         pieces = flow(lane)
         assert chunks_of(pieces) == [("deleted", 5, 3, 0b010), ("", 5, 6, 0)]
         assert told(pieces) == [(5, 3), (5, 5), (5, 6)]

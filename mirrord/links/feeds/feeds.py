@@ -13,7 +13,8 @@ from ...records.strand import Identity
 from ...storage.life import Life
 from ...topics.registry import Registry
 from ..wire import PROTO, FeedChange, FeedRequest, NeedClosed, Refused, frame
-from .feed import Feed, FeedRules, Gossip, Outlet
+from .feed import Feed, FeedRules, Outlet
+from .herald import Gossip
 from .lane import Lane
 
 LEAST_BEAT_MS, MOST_BEAT_MS = 10, 60_000  # a caller may neither make us beat without pause nor never
@@ -123,7 +124,7 @@ class Feeds:
                 continue
             lane = Lane(0, await self._registry.find(name), caller)
             lane.place(vector)
-            if (strand := lane.proves_rewind(vector)) is not None:
+            if (strand := lane.standings.proves_rewind(vector)) is not None:
                 self._rewound(
                     f"{caller.name} stands above our head in strand {strand:016x} of topic {name}, life {me.life.hex()}"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 
@@ -17,29 +18,39 @@ def weight_of(priority: int) -> float:
 
 class Order:
     """Lanes that have something to send, by weighted turns: whoever sent a frame stands in line again behind as much of
-    the others' as its weight lets pass. With equal weights they take turns.
+    the others' as its weight lets pass. With equal weights they take turns. Who comes alone is not weighed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, weight: Callable[[str], float]) -> None:
+        self._weight = weight
+        self._alone: str | None = None
         self._waiting: list[tuple[float, int, str]] = []
         self._names: set[str] = set()
         self._numbers = count()
         self._time = 0.0  # virtual: the place in line of whoever sent last
 
     def __bool__(self) -> bool:
-        return bool(self._names)
+        return self._alone is not None or bool(self._names)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._names
-
-    def add(self, name: str, weight: float) -> None:
+    def add(self, name: str) -> None:
         """It has something to send. Who stands in line keeps its place."""
-        if name not in self._names:
-            self._names.add(name)
-            heappush(self._waiting, (self._time + 1 / weight, next(self._numbers), name))
+        if not self:
+            self._alone = name
+        elif name != self._alone and name not in self._names:
+            if self._alone is not None:
+                self._stand_in_line(self._alone)
+                self._alone = None
+            self._stand_in_line(name)
+
+    def _stand_in_line(self, name: str) -> None:
+        self._names.add(name)
+        heappush(self._waiting, (self._time + 1 / self._weight(name), next(self._numbers), name))
 
     def take(self) -> str:
         """Whose turn it is. There must be one."""
+        if self._alone is not None:
+            name, self._alone = self._alone, None
+            return name
         self._time, _, name = heappop(self._waiting)
         self._names.discard(name)
         return name

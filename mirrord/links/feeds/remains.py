@@ -48,10 +48,11 @@ class Remains:
         if number in self._open:
             self._extend(header)
             return
-        verdict = lane.verdict(number, first, header[COUNT])
+        standing, last = lane.standings.of(number), first + header[COUNT] - 1
+        verdict = standing.verdict(first, last)
         if verdict is GAP:
-            self.taken += lane.close_up(self.pieces, number, first, self._put, self._flush)
-            verdict = lane.verdict(number, first, header[COUNT])
+            self.taken += lane.closing.close_up(self.pieces, number, first, self._put, self._flush)
+            verdict = standing.verdict(first, last)
         if verdict is SEND:
             self._send(at, size, header)
         elif verdict is FORKED:
@@ -62,19 +63,19 @@ class Remains:
 
     def _send(self, at: int, size: int, header: Header) -> None:
         lane, number, count = self._lane, header[STRAND], header[COUNT]
-        last = header[FIRST] + count - 1
+        last, standing = header[FIRST] + count - 1, lane.standings.of(number)
         gone = self._bits(self._gone, header)
         only_erased = not gone & ~self._bits(self._erased, header)
         lane.introduce(self.pieces, number)
         if not gone:
             self._put(memoryview(self._pack.body)[at : at + size], "")
-        elif only_erased or lane.may_strip(number, last):
+        elif only_erased or last <= standing.strip_to:
             self._put(strip(self._pack.body, at, header, gone), ERASED if only_erased else DELETED)
         else:
             self._tell(header, whole=gone.bit_count() == count)
             return
         self.taken += size
-        lane.sent_to(number, last)
+        standing.oseq = last
 
     def _put(self, packed: bytes | memoryview, lacks: str = "") -> None:
         if lacks != self._lacks:
@@ -93,7 +94,7 @@ class Remains:
         """The strand rests here: nothing is left of the chunk, or something that must be asked for."""
         lane, number, first = self._lane, header[STRAND], header[FIRST]
         last = first + header[COUNT] - 1
-        lane.rest(number)
+        lane.standings.of(number).rests = True
         if whole:
             self._open[number] = CoverIs(lane.no, number, first, last, DELETED, header[PREV_HASH], header[HASH])
         else:
