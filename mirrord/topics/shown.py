@@ -105,8 +105,8 @@ class Shown:
     def moved_since(self, move_no: int) -> tuple[list[int], int]:
         """Strands whose durable position moved after commit ``move_no``, and the number of the newest commit."""
         moved: list[int] = []
-        for strand in reversed(self._moves):
-            if self._moves[strand] <= move_no:
+        for strand, moved_at in reversed(self._moves.items()):
+            if moved_at <= move_no:
                 break
             moved.append(strand)
         return moved, self._move_no
@@ -115,12 +115,13 @@ class Shown:
         """Committed packs from the one that holds ``seq`` on. Raises ChunkCorrupt."""
         if seq > self.head:
             return []
-        warm = self._ground.shelf.read(self.tid, seq, max_bytes)
-        return warm if warm is not None else self._store.packs(self.tid, seq, max_bytes)
+        tid = self._log.tid
+        warm = self._ground.shelf.read(tid, seq, max_bytes)
+        return warm if warm is not None else self._store.packs(tid, seq, max_bytes)
 
     def gone(self, first: int, last: int) -> int:
         """What of these seqs nobody may be given: deleted one by one, or all below a place. Bit i is ``first + i``."""
-        bits = self.masks.within(first, last)
+        bits = self._log.masks.within(first, last)
         if (front := self.taken.get(DELETED, 0)) >= first:
             bits |= (1 << min(front, last) - first + 1) - 1
         return bits

@@ -180,7 +180,7 @@ class Topic(Shown):
         if turn.changes:
             self._settle(turn)
         _give(answers)
-        if turn.packs or turn.gaps:
+        if turn.packs or turn.last_gap is not None:
             self.bell.ring()
 
     def _kept(self, changes: list[Change], turn: Turn) -> list[Change]:
@@ -207,8 +207,8 @@ class Topic(Shown):
             came += pack.records
         if turn.begins_at:
             shelf.trim(log.tid, turn.begins_at)
-        for gap in turn.gaps:
-            self.last_gap = max(self.last_gap, gap.seq_to)
+        if turn.last_gap:
+            self.last_gap = max(self.last_gap, turn.last_gap)
         self._move_no += 1
         for strand in turn.touched.values():
             number = strand.descriptor.strand

@@ -97,6 +97,13 @@ def draft(text: str = "1", **labels: Any) -> Draft:
     return Draft(Raw(text.encode()), **labels)
 
 
+class Together(InlineJournal):
+    """Commits nothing where it was asked: for what is about turns of the topic's own task."""
+
+    def take_desk(self, *, sync: bool) -> bool:  # noqa: ARG002 -- as in Journal
+        return False
+
+
 class Rig:
     """Topics over a store in memory, with everything that can be made to fail in reach."""
 
@@ -119,7 +126,7 @@ class Rig:
         self.settled.set()
         self.max_topics = 100
         self.shelf_bytes = 1 << 20
-        self.journals: type[Journal] = InlineJournal  # Journal: with a thread, and commits where they are asked for
+        self.journals: type[Journal] = InlineJournal  # or Journal, which has a thread; or Together
 
     def new_life(self, *, log_ids: bool = False) -> None:
         """As a start after a reboot (or a restored backup) finds it."""

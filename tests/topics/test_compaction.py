@@ -32,7 +32,7 @@ from mirrord.topics.log.turn import Sizes
 from mirrord.topics.messages import Append, Commit, Configure, Delete, DropTopic, Erase
 from mirrord.topics.topic import Topic
 
-from .rig import Rig, config, draft
+from .rig import Rig, Together, config, draft
 
 MOST = 10
 Content = tuple[str, bytes]
@@ -200,6 +200,7 @@ async def test_of_what_the_node_let_go_of_only_the_latest_is_said() -> None:
 async def test_a_refused_snapshot_lets_go_of_nothing() -> None:
     """It is one commit with what it supersedes: both or neither, also over the restart that follows."""
     rig = rig_of()
+    rig.journals = Together
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
         await topic.mailbox.ask(Append(batches_of([draft() for _ in range(40)])))

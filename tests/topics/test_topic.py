@@ -42,7 +42,7 @@ from mirrord.topics.read.face import View
 from mirrord.topics.read.reading import read
 from mirrord.topics.topic import Topic
 
-from .rig import Origin, Rig, config, draft
+from .rig import Origin, Rig, Together, config, draft
 
 VIEW = View(1000, 1 << 20)
 
@@ -74,6 +74,7 @@ async def put(topic: Topic, *texts: str, key: Key | None = None) -> Appended:
 async def test_what_waits_together_is_committed_together() -> None:
     """Group commit: many askers, one transaction, each gets its own seqs, each bell rings once."""
     rig = Rig()
+    rig.journals = Together
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
         before = rig.journal.statistics().commits
@@ -95,6 +96,7 @@ async def test_what_waits_together_is_committed_together() -> None:
 async def test_a_refused_commit_leaves_nothing_behind(fault: Fault, error: type[MirrordError], written: bool) -> None:
     """Promise 1 turned around: what was refused is nowhere, burns no seq, and the next append works."""
     rig, origin = Rig(), Origin(5)
+    rig.journals = Together
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
         await put(topic, "1")
@@ -267,6 +269,7 @@ async def test_a_key_writes_once() -> None:
     """A repeat of a keyed append is answered as the first one was; another payload under the key is a conflict; the key
     is committed with the records, so neither a crash nor a refused commit separates them."""
     rig = Rig()
+    rig.journals = Together
     key = Key("k", b"d")
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
@@ -339,6 +342,7 @@ async def test_types_are_for_ever() -> None:
 async def test_class_memory_answers_before_the_disk_does() -> None:
     """Acknowledged when queued, and readable only when committed."""
     rig = Rig(declared={"orders": {"durability": "memory"}})
+    rig.journals = Together
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
         rig.store.fail_next(Fault.EIO)

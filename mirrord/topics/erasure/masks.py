@@ -38,7 +38,7 @@ class Masks:
         return cls({r.block: Mask(_int(r.bits), _int(r.erased), r.text) for r in rows})
 
     def __bool__(self) -> bool:
-        return bool(self._rows) or bool(self._over)
+        return bool(self._rows or self._over)
 
     def block(self, number: int) -> Mask:
         """One block's mask."""

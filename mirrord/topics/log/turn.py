@@ -67,6 +67,7 @@ class Turn:
     removes = False  # it may take something away: most do not
     begins_at = 0  # no pack is left before this seq; 0: as before
     size = 0  # bytes of the packs
+    last_gap: int | None = None  # the highest seq that a gap of this turn has, 0 when they have none; None: no gaps
     _removal: Removal | None = None
     _masks_before = 0  # blocks before this one go: their packs are gone
     _batch_bytes = _pack_bytes = 0
@@ -77,7 +78,6 @@ class Turn:
         self.changes: list[Change] = []
         self.marks: list[Change] = []  # of readers: committed whatever becomes of the log
         self.packs: list[Pack] = []
-        self.gaps: list[Gap] = []
         self.touched: dict[int, Strand] = {}  # strands whose row changes, by sid
         self._batches: list[Batch] = []  # appended and numbered, and not yet in a chunk
         self._pieces: list[PutPack] = []  # of the pack that is not yet closed
@@ -182,13 +182,12 @@ class Turn:
 
     def put_gap(self, gap: Gap) -> None:
         """A range without records; whoever gives it a seq has closed the pack before."""
-        self.gaps.append(gap)
+        self.last_gap = max(self.last_gap or 0, gap.seq_to)
         self.changes.append(PutGap(gap))
 
     def close_pack(self) -> None:
         """What comes next stands in no pack with what came before."""
-        if self._batches:
-            self.write_batches()
+        self.write_batches()
         if self._pieces:
             self._seal_pack()
 
@@ -251,7 +250,7 @@ class Turn:
         self._pack_bytes = self.size = self._masks_before = self.begins_at = 0
         self._removal, self.removes = Removal(Masks()), True
         self.packs.clear()
-        self.gaps.clear()
+        self.last_gap = None
         self.changes.clear()
 
     def touch(self, strand: Strand) -> None:
@@ -264,9 +263,9 @@ class Turn:
             strand.settle()
         log = self.log
         log.committed_row = self._head_row
-        if self.cleared:
-            log.masks.clear()
         if self.removes or self._masks_before:
+            if self.cleared:
+                log.masks.clear()
             log.masks.take(self.masks, self._masks_before)
 
     @property
