@@ -2,7 +2,7 @@
 
 Only the strict parser decides what a head means; what it once made of a head is remembered here, with who answers such
 a request, so that neither is found out again for the same bytes. A head with a secret in it, or with anything that
-concerns the framing beyond a content-length, is never remembered.
+concerns the framing beyond a content-length, is never remembered; nor is one that comes only once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ END = b"\r\n\r\n"
 NEVER = frozenset({
     b"authorization", b"cookie", b"proxy-authorization",
     b"transfer-encoding", b"content-encoding", b"expect", b"upgrade",
+    b"idempotency-key", b"traceparent", b"x-request-id",
 })  # fmt: skip
 
 
