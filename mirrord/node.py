@@ -135,7 +135,7 @@ class Node:
         limits, patience_s = self.config.limits, self.config.mirroring.home_patience_ms / 1000
         ground = QueueGround(
             self.name, frozenset(self.config.nodes), self.life, self.clock, self.registry,
-            limits.max_leases, limits.max_mailbox,
+            limits.max_leases, limits.max_jitter_ms, limits.max_mailbox,
             lru_cache(4096)(partial(mirrored, self.config, self.name)),
             lambda topic: bool(self.switchboard.behind(topic, patience_s)),
         )  # fmt: skip

@@ -205,7 +205,7 @@ class Limits(Struct, frozen=True):
     max_settle: Annotated[int, Option("count", "seqs in one ack, nack, extend or commit", least=1, most=100_000)] = 1000
     min_lease_ms: Annotated[int, Option("duration", "a lease; shorter is raised to it", least=1)] = 100
     max_lease_ms: Annotated[int, Option("duration", "a lease; longer is cut to it", least=1)] = 86_400_000
-    max_jitter_ms: Annotated[int, Option("duration", "claim_jitter_ms; longer is cut to it", most=60_000)] = 5000
+    max_jitter_ms: Annotated[int, Option("duration", "claim_jitter_ms; longer is cut to it", most=5000)] = 5000
     max_nack_delay_ms: Annotated[int, Option("duration", "a nack's delay_ms; longer is cut to it")] = 86_400_000
     max_leases: Annotated[
         int, Option("count", "records of one queue that were claimed and are not done; beyond, nothing fresh", least=1)

@@ -21,6 +21,7 @@ class Ground(Struct, frozen=True):
     clock: Clock
     registry: Registry
     most_leases: int  # records that one queue remembers
+    most_jitter_ms: int  # claims gather for no longer, whatever the topic says
     room: int  # of a mailbox
     mirrored: Callable[[str], bool]  # whether settlements must travel: a link names the topic
     unsure: Callable[[str], bool]  # whether peers may still bring settlements that this node lost

@@ -90,7 +90,9 @@ class Queue:
         topic = self.topic
         self._log_id, self._accounted = topic.log_id_hex, topic.removed
         leases = Leases(number, self.ground.most_leases)
-        books = self.books = Books(Stock(topic), Marks(topic.tid, self._log_id), leases, lambda: topic.count)
+        books = self.books = Books(
+            Stock(topic), Marks(topic.tid, self._log_id), leases, lambda: topic.count, self.ground.most_jitter_ms
+        )
         self.foreman = Foreman(books)
         self.look_at_clock()
         kept = books.marks.read(topic.reads.marks(books.marks.prefix))

@@ -43,7 +43,6 @@ class Fan:
         self._groups: dict[Spot, Group] = {}
         self.shown: Spot = (0, "")  # strong: how far the log is known to be synced
         self.rest_until_s = 0.0  # it just did much work and lets others have the time
-        self.encoded = 0
 
     def join(self, place: Place, rider: Rider) -> None:
         """From now on this one gets what comes behind its place."""
@@ -90,7 +89,6 @@ class Fan:
         group = self._groups.pop(spot)
         sample = Place(self.topic, self.view, *spot, first=False, told=group.told)
         batch = shared_batch(sample, read(self.topic, *spot, self.view, head), self._dialect)
-        self.encoded += 1
         return batch, group.riders
 
     def settle(self, batch: Batch, took: dict[Place, Rider]) -> None:

@@ -19,8 +19,6 @@ from .fans import Fans
 from .session import Session, Sessions, Start
 from .watcher import StreamGround
 
-MOST_SEQ = (1 << 63) - 1
-
 
 class StreamRules(Struct, frozen=True):
     """Bounds, as ``[limits]`` has them. 0 of a count: any number."""

@@ -73,14 +73,16 @@ async def test_a_refused_commit_hands_nothing_out() -> None:
     async with rig.opened():
         await rig.append("1", "2", "3")
         await rig.read(limit=1)
-        rig.store.fail_next(Fault.EIO)
+        rig.store.fail_next(Fault.EIO, sticky=True)
         with pytest.raises(StorageFailed):
             await rig.read()
+        rig.store.mend()
         rig.store.heal()
         assert (await rig.state()).pending == 1
-        rig.store.fail_next(Fault.EIO)
+        rig.store.fail_next(Fault.EIO, sticky=True)
         with pytest.raises(StorageFailed):
             await rig.commit(1)
+        rig.store.mend()
         rig.store.heal()
         assert (await rig.commit(1)).committed == 1
         assert seqs(await rig.read()) == [2, 3]

@@ -53,6 +53,7 @@ class QueueRig(Rig):
         self.unsure: list[str] = []
         self.mirrored = False
         self.most_leases = 1000
+        self.most_jitter_ms = 5000
         self._starts = 0
 
     @asynccontextmanager
@@ -63,7 +64,8 @@ class QueueRig(Rig):
         self.life.take(LifeRecord(old.life, old.number, 1, "boot", 1, 1, b"", 0, self._starts))
         async with self.run() as self.registry:
             ground = Ground(
-                "here", frozenset({"here", "there"}), self.life, self.clock, self.registry, self.most_leases, 1000,
+                "here", frozenset({"here", "there"}), self.life, self.clock, self.registry, self.most_leases,
+                self.most_jitter_ms, 1000,
                 lambda _: self.mirrored, lambda name: name in self.unsure,
             )  # fmt: skip
             self.queues = Queues(ground, self.supervisor, lambda name: no_way(name, ""))

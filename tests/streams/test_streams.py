@@ -357,6 +357,8 @@ async def _other(here: Stage, viewers: list[Viewer], step: str, what: Any, much:
     elif step == "handle":
         viewers[what].handle(much)
     elif step == "reconnect":
+        if viewers[what].last is None:  # without an id what was sent and not handled would be lost
+            await settled()
         viewers[what].handle(1)
         await viewers[what].hang_up()
         viewers[what].connect()

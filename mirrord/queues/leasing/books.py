@@ -38,8 +38,11 @@ class Pending(Struct, frozen=True):
 class Books:
     """One queue's. ``live`` tells how many records the topic holds."""
 
-    def __init__(self, stock: Stock, marks: Marks, leases: Leases, live: Callable[[], int]) -> None:
+    def __init__(
+        self, stock: Stock, marks: Marks, leases: Leases, live: Callable[[], int], most_jitter_ms: int
+    ) -> None:
         self.stock, self.marks, self.leases, self._live = stock, marks, leases, live
+        self._most_jitter_ms = most_jitter_ms
         self.crew = Crew()
         self.now = Moment(0, 0)
         self.config: TopicConfig = DEFAULT
@@ -55,6 +58,11 @@ class Books:
     def in_flight(self) -> int:
         """Records that somebody holds."""
         return len(self.leases.held) + sum(bool(lease.number) for lease in self.leases.leaving.values())
+
+    @property
+    def jitter_ms(self) -> int:
+        """For how long claims gather."""
+        return min(self.config.claim_jitter_ms, self._most_jitter_ms)
 
     def elapse(self) -> None:
         """End leases and delays whose time is over."""

@@ -69,7 +69,7 @@ class Foreman:
     def serve(self) -> bool:
         """Give out what may be given now. True: there is more to do, after others had their turn."""
         books = self.books
-        if jitter_ms := books.config.claim_jitter_ms:
+        if jitter_ms := books.jitter_ms:
             if self._window_ms is None and (self._claims or (books.crew.hungry and books.ready)):
                 self._window_ms = books.now.ms + jitter_ms
             if self._window_ms is not None and books.now.ms >= self._window_ms:
