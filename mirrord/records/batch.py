@@ -138,7 +138,7 @@ def encode(
 ) -> tuple[bytes, bytes, tuple[str, ...] | None]:
     """A chunk of these batches, all of writers or all of routers: its bytes, its hash, and the distinct tags; None when
     they are too many to list."""
-    batch = batches[0] if len(batches) == 1 else joined(batches)
+    batch = batches[0] if len(batches) == 1 else joined_batches(batches)
     body, flags, tag_bytes = batch.body, ROUTED if batch.routed else 0, b""
     tags: tuple[str, ...] | None = batch.tags
     if tags:
@@ -158,9 +158,7 @@ def encode(
     return digest + rest, digest, tags
 
 
-def joined(batches: Sequence[Batch]) -> Batch:
+def joined_batches(batches: Sequence[Batch]) -> Batch:
     """One of them all, in this order."""
-    if len(batches) == 1:
-        return batches[0]
     records, sizes, bodies, tags, routed = zip(*map(astuple, batches), strict=True)
     return Batch(sum(records), sum(sizes), b"".join(bodies), tuple(dict.fromkeys(chain(*tags))), routed[0])

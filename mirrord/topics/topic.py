@@ -201,10 +201,8 @@ class Topic(Shown):
         if turn.cleared:
             shelf.clear(log.tid)
             self.last_gap = 0
-        came = 0
         for pack in turn.packs:
             shelf.put(pack)
-            came += pack.records
         if turn.begins_at:
             shelf.trim(log.tid, turn.begins_at)
         if turn.last_gap:
@@ -214,8 +212,9 @@ class Topic(Shown):
             number = strand.descriptor.strand
             self._moves.pop(number, None)
             self._moves[number] = self._move_no
-        if log.count < self.count + came:
-            self.removed += self.count + came - log.count
+        if turn.removes:
+            came = sum([pack.records for pack in turn.packs])
+            self.removed += max(0, self.count + came - log.count)
         if log.ceiling != turn.before.ceiling:
             self._raised_at, self._raised_head = self._ground.clock.monotonic(), log.head
         self._show()

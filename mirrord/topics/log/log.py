@@ -153,11 +153,6 @@ class Log(Struct):
         return TopicRow(self.tid, self.name, self.about.encode())
 
 
-def vector_row(strand: Strand) -> VectorRow:
-    """As stored; an unknown hash is an empty one."""
-    return VectorRow(strand.sid, strand.last, strand.hash or b"", strand.whole_from, strand.ts)
-
-
 def strand_row(tid: int, strand: Strand) -> StrandRow:
     """As stored."""
     return StrandRow(strand.sid, tid, strand.descriptor.strand, strand.descriptor.encode())

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ...records.run import Run
 from ...storage.packing import merge
-from ...storage.store import MANY_TAGS, Pack, Part, PutPack
+from ...storage.store import MANY_TAGS, Part, PutPack
 
 
-def pack_of(tid: int, seq: int, sid: int, packed: bytes, run: Run) -> PutPack:
-    """The chunks of a run as they are committed; ``seq`` is that of its first record."""
-    records = run.records
-    pack = Pack(tid, seq, seq + records - 1, records, run.text_bytes, run.ts_last, packed)
-    part = Part(sid, run.first, run.first + records - 1)
-    return PutPack(pack, (part,), (MANY_TAGS,) if run.tags is None else run.tags)
-
-
-def joined_packs(puts: Sequence[PutPack]) -> PutPack:
+def joined(puts: Sequence[PutPack]) -> PutPack:
     """Packs that lie one behind the other, as one."""
     tags = dict.fromkeys([tag for put in puts for tag in put.tags])
     parts = _joined_parts([part for put in puts for part in put.parts])

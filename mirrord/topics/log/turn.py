@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Raw, Struct
 
 from ...records import chunk as chunks
-from ...records.batch import Batch, batches_of, encode, joined
+from ...records.batch import Batch, batches_of, encode, joined_batches
 from ...records.chunk import COUNT, FIRST, HASH, TS_LAST, Header
 from ...records.draft import Draft
 from ...records.gap import CONTROL, LOST, SOURCE_TRIM
@@ -19,22 +19,25 @@ from ...records.run import Run
 from ...records.strand import Descriptor, Identity
 from ...storage.life import Life
 from ...storage.store import (
+    MANY_TAGS,
     MASK_BITS,
     Change,
     DropMasks,
     Gap,
     Pack,
+    Part,
     PutGap,
     PutHead,
     PutMask,
     PutPack,
     PutStrand,
     PutVector,
+    VectorRow,
 )
 from ..erasure.masks import Masks
 from . import rules
-from .log import Log, Strand, strand_row, vector_row
-from .pack import joined_packs, pack_of
+from .log import Log, Strand, strand_row
+from .pack import joined
 from .sources import Sources
 
 SHARED_BYTES = 64 << 10  # appends of one turn share a chunk up to this; a larger one has its own
@@ -110,7 +113,7 @@ class Turn:
         if not self._batches:
             return
         log, batches = self.log, self._batches
-        batch = batches[0] if len(batches) == 1 else joined(batches)
+        batch = batches[0] if len(batches) == 1 else joined_batches(batches)
         self._batches, self._batch_bytes = [], 0
         strand = log.own or self._open_strand()
         ts = log.last_ts = max(self.now_ms, strand.ts)
@@ -165,9 +168,12 @@ class Turn:
         """Chunks that go on in a strand, into the pack that has room for them; ``seq`` is that of the first record."""
         if self._pieces and self._pack_bytes + len(packed) > self.sizes.pack_bytes:
             self._seal_pack()
-        self._pieces.append(pack_of(self.log.tid, seq, strand.sid, packed, run))
+        records, last = run.records, run.first + run.records - 1
+        pack = Pack(self.log.tid, seq, seq + records - 1, records, run.text_bytes, run.ts_last, packed)
+        tags = run.tags if run.tags is not None else (MANY_TAGS,)
+        self._pieces.append(PutPack(pack, (Part(strand.sid, run.first, last),), tags))
         self._pack_bytes += len(packed)
-        strand.last, strand.hash, strand.ts = run.first + run.records - 1, run.hash, run.ts_last
+        strand.last, strand.hash, strand.ts = last, run.hash, run.ts_last
         self.touched[strand.sid] = strand
 
     def put_control(self, strand: Strand, packed: bytes, header: Header) -> None:
@@ -193,7 +199,7 @@ class Turn:
 
     def _seal_pack(self) -> None:
         pieces = self._pieces
-        put = pieces[0] if len(pieces) == 1 else joined_packs(pieces)
+        put = pieces[0] if len(pieces) == 1 else joined(pieces)
         self.packs.append(put.pack)
         self.changes.append(put)
         self.size += self._pack_bytes
@@ -227,7 +233,8 @@ class Turn:
         for strand in self.touched.values():  # behind the packs: a DropLog before must not take what follows it
             if not strand.stored:
                 changes.append(PutStrand(strand_row(log.tid, strand)))
-            changes.append(PutVector(vector_row(strand)))
+            row = VectorRow(strand.sid, strand.last, strand.hash or b"", strand.whole_from, strand.ts)
+            changes.append(PutVector(row))
         if self.removes:
             changes += [PutMask(row) for row in self.masks.rows(log.tid)]
         if self._masks_before:
@@ -235,7 +242,8 @@ class Turn:
         if (head := log.head_row) != self.before:
             self._head_row = head
             changes.append(PutHead(head))
-        changes += self.marks
+        if self.marks:
+            changes += self.marks
         return changes
 
     def closed_packs(self) -> list[Pack]:
