@@ -165,6 +165,24 @@ def test_the_log_stays_short(tmp_path: Path, record_at: Any) -> None:
     store.close()
 
 
+def test_the_writer_leaves_the_copying_to_the_side_connection(tmp_path: Path, record_at: Any) -> None:
+    """Who begins the WAL anew waits for the disk until all of it is copied, and every commit waits with it: so a long
+    one is copied aside until little is left."""
+    store = open_sqlite(tmp_path, Settings(ballast_bytes=0, passive_bytes=1 << 30, restart_bytes=1 << 20))
+    wal, aside = store._wal, store._wal._checkpointer
+    anew: list[int] = []
+    for seq in range(1, 101):
+        while aside._wake.is_set() or aside.copying.locked():
+            pass  # it copies what it was woken for
+        before, left = wal.bytes, wal.bytes - aside.copied * wal._frame_bytes
+        store.commit([record_at(seq, b"x" * 60_000)], sync=False)
+        if wal.bytes < before:
+            anew.append(left)
+    assert len(anew) > 3
+    assert max(anew) <= 1 << 18
+    store.close()
+
+
 def test_a_reader_that_never_ends_cannot_make_the_log_endless(tmp_path: Path, record_at: Any) -> None:
     """Another process that holds a snapshot stops the WAL from starting anew: at the limit writes are refused
     with what to do, and go on when that reader has ended."""

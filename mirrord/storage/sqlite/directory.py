@@ -53,6 +53,7 @@ class DataDirectory:
             raise DataDirLocked(
                 f"{path} is used by another daemon (process {holder}); stop it or choose another data_dir"
             ) from error
+        self._database = -1
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
         self.ballast = Ballast(path / BALLAST, settings)
@@ -62,8 +63,17 @@ class DataDirectory:
         """The one database file."""
         return self.path / DATABASE
 
+    def sync_database(self) -> None:
+        """Have the disk take what was written into the database file. For one thread. Raises OSError."""
+        if self._database < 0:
+            self._database = os.open(self.database, os.O_RDONLY | os.O_CLOEXEC)
+        os.fdatasync(self._database)
+
     def close(self) -> None:
-        """Let another daemon have it. The lock file stays: else two daemons could lock two files."""
+        """Let another daemon have it. The lock file stays: else two daemons could lock two files. All connections to
+        the database are closed before: who closes any descriptor of a file loses all POSIX locks on it."""
+        if self._database >= 0:
+            os.close(self._database)
         os.close(self._lock)
 
 

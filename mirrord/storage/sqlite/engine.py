@@ -66,7 +66,7 @@ class SqliteStore(Queries):
         self._full_sync = False  # every connection begins with synchronous = NORMAL
         self._failed = False
         self._copied = True
-        self._checkpointer = Checkpointer(directory.database, settings)
+        self._checkpointer = Checkpointer(directory, settings)
         self._wal = WriteAheadLog(directory.database, writer, self._checkpointer, settings)
         self._empty_wal()  # what a killed process left in the WAL was perhaps never synced
 

@@ -17,6 +17,7 @@ FRAME_HEADER_BYTES = 24
 WRITER_WAIT_MS = 1_000  # for a lock that another process holds (a backup, a shell)
 RESTART_WAIT_MS = 20  # for a reader to end
 NEAR_BYTES = 1 << 20  # more than one commit on the event loop writes
+REST_BYTES = 1 << 20  # what the writer may have to copy itself
 RETRY_BYTES = 1 << 20  # how much more is written before a RESTART that met a reader is tried again
 
 
@@ -29,6 +30,8 @@ class WriteAheadLog:
         self._settings = settings
         self._page_bytes: int = rows(writer, "PRAGMA page_size")[0][0]
         self._checkpointer = checkpointer
+        self._frame_bytes = self._page_bytes + FRAME_HEADER_BYTES
+        self._rest_bytes = min(REST_BYTES, settings.restart_bytes // 4)
         self._passive_at = settings.passive_bytes
         self._restart_at = settings.restart_bytes
         self.bytes = 0  # in use; the file may be longer
@@ -36,7 +39,9 @@ class WriteAheadLog:
         writer.set_wal_hook(self._grew)
 
     def _grew(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
-        self.bytes = pages * (self._page_bytes + FRAME_HEADER_BYTES)
+        if pages * self._frame_bytes < self.bytes:
+            self._begin_anew()  # all was copied and nobody read: SQLite has begun it anew by itself
+        self.bytes = pages * self._frame_bytes
         self.written += 1
         return apsw.SQLITE_OK
 
@@ -46,9 +51,15 @@ class WriteAheadLog:
         return self.bytes + NEAR_BYTES >= self._restart_at
 
     def tend(self) -> None:
-        """After a commit: have the side connection copy pages, or start anew when the WAL has become long."""
+        """After a commit: have the side connection copy pages, or start anew when the WAL has become long. The writer
+        copies what is left then, and waits for the disk: so the side connection goes on until little is left."""
         if self.bytes >= self._restart_at:
-            self._restart()
+            left = self.bytes - self._checkpointer.copied * self._frame_bytes
+            late = self.bytes >= self._restart_at + self._settings.restart_bytes // 2
+            if late or left <= self._rest_bytes:
+                self._restart(patient=late)
+            else:
+                self._checkpointer.wake()
         elif self.bytes >= self._passive_at:
             self.copy()
 
@@ -60,18 +71,19 @@ class WriteAheadLog:
     def require_room(self) -> None:
         """Before a commit. Raises StorageFailed when the WAL is at its limit and cannot be started anew."""
         if self.bytes >= self._settings.wal_limit_bytes:
-            self._restart()
+            self._restart(patient=True)
             if self.bytes >= self._settings.wal_limit_bytes:
                 raise StorageFailed(
                     f"the write-ahead log has reached {self.bytes >> 20} MiB because another process"
                     " reads mirrord.db; end that reader"
                 )
 
-    def _restart(self) -> None:
-        """The next transaction overwrites the WAL from its beginning, unless somebody reads it just now."""
-        self._restart_at = self.bytes + RETRY_BYTES
-        if not self._checkpointer.copying.acquire(blocking=self.bytes >= self._settings.wal_limit_bytes):
+    def _restart(self, *, patient: bool) -> None:
+        """The next transaction overwrites the WAL from its beginning, unless somebody reads it just now. ``patient``:
+        wait for the side connection if it copies; else the next commit tries again."""
+        if not self._checkpointer.copying.acquire(blocking=patient):
             return
+        self._restart_at = self.bytes + RETRY_BYTES
         self._writer.set_busy_timeout(RESTART_WAIT_MS)
         try:
             self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
@@ -92,7 +104,7 @@ class WriteAheadLog:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self.bytes = 0
+        self.bytes = self._checkpointer.copied = 0
         self._passive_at = self._settings.passive_bytes
         self._restart_at = self._settings.restart_bytes
 
@@ -104,6 +116,6 @@ class WriteAheadLog:
         there at any time.
         """
         frames, _ = self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-        good = HEADER_BYTES + frames * (self._page_bytes + FRAME_HEADER_BYTES) if frames > 0 else 0
+        good = HEADER_BYTES + frames * self._frame_bytes if frames > 0 else 0
         if self._path.exists() and self._path.stat().st_size > good:
             os.truncate(self._path, good)
