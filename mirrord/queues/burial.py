@@ -71,10 +71,10 @@ class Burial:
         return True
 
     async def _let_go(self, foreman: Foreman) -> bool:
-        books, seqs = foreman.books, tuple(foreman.moved)
+        books, seqs, clerk = foreman.books, tuple(foreman.moved), self._queue.clerk
         count = books.dead_lettered + len(seqs)
         try:
-            self._queue.account(await self._queue.erase(seqs, books.marks.gone(seqs, count)).wait())
+            clerk.account(await clerk.erase(seqs, books.marks.gone(seqs, count)).wait())
         except MirrordError:
             return False
         foreman.moved = foreman.moved[len(seqs) :]

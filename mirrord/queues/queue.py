@@ -1,29 +1,25 @@
 """The queue's task: takes all that waits, lets the foreman decide, has it committed in the topic's turn, answers.
 
-Three small tasks beside it: one hears the topic's bell, one has settlements committed (acks of many callers in one
-commit), one carries dead letters over (``burial.py``). The lease table is in memory; with ``leases_durable`` it lies in
-marks as well.
+Three small tasks beside it: one hears the topic's bell, one has settlements committed (``clerk.py``), one carries dead
+letters over (``burial.py``). The lease table is in memory; with ``leases_durable`` it lies in marks as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from math import inf
-from typing import Any
 
 import trio
-from msgspec import Struct
 
 from ..actors.bell import Ear
 from ..actors.mailbox import Envelope, Mailbox
 from ..errors import ActorDied, HomeUnreachable, MirrordError, NotReady, TopicNotFound
-from ..storage.store import Change
-from ..topics.messages import Commit, Erase, Erased
+from ..topics.messages import Commit
 from ..topics.topic import Topic
 from .burial import Burial
+from .clerk import Clerk
 from .ground import Ground, home_of
-from .leasing.books import Books, Moment, Pending
+from .leasing.books import Books, Moment
 from .leasing.foreman import Foreman
 from .leasing.leases import Lease, Leases
 from .leasing.marks import Marks
@@ -31,17 +27,7 @@ from .leasing.messages import Ack, Claim, Counts, Extend, Look, Message, Nack
 from .leasing.stock import Stock
 
 MOST_AT_ONCE = 256
-MOST_ERASED = 10_000  # seqs in one commit
 AGAIN_S = 1.0  # after a disk refused, and while peers may still tell what was settled
-
-
-class UnderWay(Struct, frozen=True):
-    """A commit that is asked for: who waits for it, and what it erases."""
-
-    pending: list[Pending]
-    seqs: tuple[int, ...]
-    leases: Leases
-    envelope: Envelope[Any]
 
 
 class Queue:
@@ -56,20 +42,19 @@ class Queue:
         self.ground, self._left = ground, left
         self._sure_in = 0  # the life in which peers have told all that was settled
         self._looking = self._in_doubt = False
-        self._under_way: UnderWay | None = None
-        self._due, self.burial = trio.Event(), Burial(self)
+        self.clerk, self.burial = Clerk(self), Burial(self)
         self._make_books(number)
 
     # ---- life ------------------------------------------------------------------------------------
 
     async def live(self) -> None:
         """One life: read back what outlives a restart, then take turns. Ends when the topic was deleted."""
-        self._under_way = None  # who waited for it was told that the life before ended
+        self.clerk.begin()
         try:
             async with trio.open_nursery() as nursery:
                 await self._begin()
                 nursery.start_soon(self._hear)
-                nursery.start_soon(self._keep)
+                nursery.start_soon(self.clerk.live)
                 nursery.start_soon(self.burial.live)
                 self.mailbox.at_once = self._take_lone
                 while not self.topic.about.deleted:
@@ -88,11 +73,11 @@ class Queue:
 
     def _make_books(self, number: int) -> None:
         topic = self.topic
-        self._log_id, self._accounted = topic.log_id_hex, topic.removed
-        leases = Leases(number, self.ground.most_leases)
+        log_id, leases = topic.log_id_hex, Leases(number, self.ground.most_leases)
         books = self.books = Books(
-            Stock(topic), Marks(topic.tid, self._log_id), leases, lambda: topic.count, self.ground.most_jitter_ms
-        )
+            Stock(topic), Marks(topic.tid, log_id), leases, lambda: topic.count, self.ground.most_jitter_ms,
+            log_id, topic.removed,
+        )  # fmt: skip
         self.foreman = Foreman(books)
         self.look_at_clock()
         kept = books.marks.read(topic.reads.marks(books.marks.prefix))
@@ -132,7 +117,7 @@ class Queue:
     async def _turn(self, envelopes: Sequence[Envelope[Message]]) -> None:
         self._looking = False
         await self.topic.expire()
-        if self._in_doubt or (self.topic.log_id_hex != self._log_id and not self.topic.about.deleted):
+        if self._in_doubt or (self.topic.log_id_hex != self.books.log_id and not self.topic.about.deleted):
             await self._begin()
         fault = self._take(envelopes)
         while fault is None and self.foreman.serve():
@@ -147,7 +132,7 @@ class Queue:
         topic, books = self.topic, self.books
         if not isinstance(envelope.message, Claim | Ack | Nack | Extend) or books.crew or topic.config.claim_jitter_ms:
             return False
-        if self._in_doubt or topic.about.deleted or topic.log_id_hex != self._log_id or topic.has_expired():
+        if self._in_doubt or topic.about.deleted or topic.log_id_hex != books.log_id or topic.has_expired():
             return False
         self._in_doubt = True
         if self._take((envelope,)) is None:
@@ -173,8 +158,8 @@ class Queue:
         """Leases whose time is over, and those of records that went from the topic, are none."""
         self.look_at_clock()
         self.books.elapse()
-        if self.topic.removed != self._accounted:
-            self._accounted = self.topic.removed
+        if self.topic.removed != self.books.removed:
+            self.books.removed = self.topic.removed
             self.books.purge()
 
     def _may_not_grant(self) -> MirrordError | None:
@@ -203,8 +188,7 @@ class Queue:
         self.books.now, self.books.config = self._moment(), self.topic.config
 
     def _wake(self) -> None:
-        if self._commit():
-            self._due.set()
+        self.clerk.look()
         if self.foreman.letters:
             self.burial.look()
 
@@ -223,70 +207,6 @@ class Queue:
                     self.look()
         finally:
             ear.close()
-
-    # ---- commits ---------------------------------------------------------------------------------
-
-    def _commit(self) -> bool:
-        """Have committed what must be, all that waits at once. Whether that is on its way; else nothing was to be
-        done, or it stands already and all were told."""
-        while self._under_way is None and self.books.pending:
-            pending = self._first_pending()
-            seqs = tuple([seq for one in pending for seq in one.seqs])
-            envelope = self.erase(seqs, tuple([change for one in pending for change in one.changes]))
-            self._under_way = UnderWay(pending, seqs, self.books.leases, envelope)
-            if envelope.done:
-                self._tell()
-        return self._under_way is not None
-
-    async def _keep(self) -> None:
-        """Wait for what is on its way to the disk, and tell those who wait for it."""
-        while True:
-            await self._due.wait()
-            self._due = trio.Event()
-            while self._commit():
-                if self._under_way is not None:
-                    with suppress(MirrordError):
-                        await self._under_way.envelope.wait()
-                    self._tell()
-
-    def _first_pending(self) -> list[Pending]:
-        taken, seqs, waiting = 0, 0, self.books.pending
-        while taken < len(waiting) and seqs < MOST_ERASED:
-            seqs += len(waiting[taken].seqs)
-            taken += 1
-        self.books.pending = waiting[taken:]
-        return waiting[:taken]
-
-    def _tell(self) -> None:
-        """The commit that was on its way stands, or was refused."""
-        done, self._under_way = self._under_way, None
-        self.look_at_clock()
-        if done is None:
-            return
-        try:
-            gone = self.account(done.envelope.told())
-        except MirrordError as error:
-            for one in done.pending:
-                one.refused(error)
-            return
-        done.leases.left(done.seqs)  # all of them, before the first is told how many are ready
-        for one in done.pending:
-            one.then(gone)
-        if self.books.crew.hungry:
-            self.look()
-
-    def erase(self, seqs: tuple[int, ...], changes: tuple[Change, ...]) -> Envelope[Any]:
-        """Ask for it. Marks are refused by a log that took the place of theirs."""
-        if not seqs or self.topic.log_id_hex != self._log_id:
-            return self.topic.mailbox.put(Commit(changes, self._log_id), bounded_elsewhere=True)
-        travels = self.ground.mirrored(self.topic.topic)
-        return self.topic.mailbox.put(Erase(seqs, changes, travels), bounded_elsewhere=True)
-
-    def account(self, told: Erased | None) -> frozenset[int]:
-        """Those of the seqs that were live."""
-        gone = frozenset(told.seqs) if told is not None else frozenset[int]()
-        self._accounted += len(gone)
-        return gone
 
     # ---- numbers ---------------------------------------------------------------------------------
 

@@ -36,13 +36,16 @@ class Pending(Struct, frozen=True):
 
 
 class Books:
-    """One queue's. ``live`` tells how many records the topic holds."""
+    """Of one queue and log. ``live`` tells how many records the topic holds; ``removed`` is how many that had gone from
+    it are accounted for."""
 
     def __init__(
-        self, stock: Stock, marks: Marks, leases: Leases, live: Callable[[], int], most_jitter_ms: int
-    ) -> None:
+        self, stock: Stock, marks: Marks, leases: Leases, live: Callable[[], int], most_jitter_ms: int,
+        log_id: str, removed: int,
+    ) -> None:  # fmt: skip
         self.stock, self.marks, self.leases, self._live = stock, marks, leases, live
         self._most_jitter_ms = most_jitter_ms
+        self.log_id, self.removed = log_id, removed
         self.crew = Crew()
         self.now = Moment(0, 0)
         self.config: TopicConfig = DEFAULT
