@@ -54,21 +54,26 @@ class Door:
         method, path = request.method, request.path
         if method == "GET" and path.startswith(WATCH):
             wid = path[len(WATCH) :]
-            return partial(self._admitted, _WATCH, {"wid": wid}) if wid and "/" not in wid else None
+            return partial(self._let_in, False, _WATCH, {"wid": wid}) if wid and "/" not in wid else None
         if method != "POST":
             return None
-        through = self._plainly if is_plain(request) else self._admitted
-        if path.startswith(TOPIC):
-            name, slash, verb = path[len(TOPIC) :].partition("/")
-            endpoint = _VERBS.get(verb) if slash else _APPEND
-            return partial(through, endpoint, {"name": name}) if name and endpoint is not None else None
-        return partial(through, _FEED, {}) if path == "/v0/feed" else None
+        if path == "/v0/feed":
+            return partial(self._let_in, is_plain(request), _FEED, {})
+        if not path.startswith(TOPIC):
+            return None
+        name, slash, verb = path[len(TOPIC) :].partition("/")
+        endpoint = _VERBS.get(verb) if slash else _APPEND
+        return partial(self._let_in, is_plain(request), endpoint, {"name": name}) if name and endpoint else None
 
-    def _plainly(self, endpoint: Endpoint, params: Mapping[str, str], request: Request) -> Awaitable[Response | Stream]:
-        """The same as ``_admitted`` where nothing is to be unpacked or packed: as long as the gate is open, just the
+    def _let_in(
+        self, plain: bool, endpoint: Endpoint, params: Mapping[str, str], request: Request
+    ) -> Awaitable[Response | Stream]:
+        """``plain``: nothing is to be unpacked or packed, so that, as long as the gate is open, all that is left is the
         endpoint's own handler."""
         if not self._gate.open:
             return self._admitted(endpoint, params, request)
+        if not plain:
+            return self._through(endpoint, params, request)
         if self._node.draining:
             raise ShuttingDown(retry_after_s=1.0)
         return endpoint.handler(self._node, request, **params)

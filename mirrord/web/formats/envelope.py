@@ -34,8 +34,9 @@ async def opened(request: Request, most_bytes: int) -> Request:
 def is_plain(request: Request) -> bool:
     """Whether its body is as it was sent, and any answer leaves as it is: told by the head alone."""
     headers = request.headers
-    packs = b"content-encoding" in headers or b"accept-encoding" in headers
-    return request.method == "POST" and not packs and not wants_msgpack(headers.get(b"accept"))
+    if request.method != "POST" or b"content-encoding" in headers or wants_msgpack(headers.get(b"accept")):
+        return False
+    return coding_for(headers.get(b"accept-encoding")) is None
 
 
 def leaves_as_it_is(request: Request, response: Response) -> bool:

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mirrord.web.formats.envelope import is_plain
 from mirrord.web.formats.negotiation import coding_for, is_msgpack, wants_msgpack
+from mirrord.web.message import Request
 
 _fuzz = settings(max_examples=100, deadline=None)
 header_values = st.text(st.sampled_from("applicationmsgkjz*/+;q=.,0159 \t\xff"), max_size=60).map(
@@ -84,3 +86,20 @@ def test_any_header_is_read(value: bytes) -> None:
     """Nothing that a header can hold breaks the reading of it."""
     assert wants_msgpack(value) in (True, False)
     assert coding_for(value) in (None, b"gzip", b"zstd")
+
+
+@pytest.mark.parametrize(
+    ("headers", "plain"),
+    [
+        ({}, True),
+        ({b"accept": b"*/*", b"accept-encoding": b"identity"}, True),
+        ({b"accept": b"application/json", b"accept-encoding": b"gzip;q=0"}, True),
+        ({b"accept-encoding": b"gzip, deflate"}, False),
+        ({b"accept": b"application/msgpack"}, False),
+        ({b"content-encoding": b"gzip"}, False),
+    ],
+)
+def test_a_head_tells_whether_anything_may_be_packed(headers: dict[bytes, bytes], plain: bool) -> None:
+    """Only where it is sure that nothing will be are packing and unpacking passed by."""
+    assert is_plain(Request(method="POST", headers=headers)) == plain
+    assert not is_plain(Request(method="GET", headers=headers))  # such answers say what they vary by
