@@ -84,6 +84,37 @@ def test_an_answer_is_the_log_or_nothing(steps: list[tuple[int, int, int]], room
                 assert (found[0].seq <= seq, sum(p.records for p in found)) == (True, log[-1].last - found[0].seq + 1)
 
 
+STEPS = st.tuples(st.sampled_from(("put", "put", "put", "put", "hole", "trim", "clear")), st.integers(1, 2))
+
+
+@given(st.lists(STEPS, max_size=200), st.integers(1, 2000))
+def test_whatever_goes_the_rest_is_the_log(steps: list[tuple[str, int]], room: int) -> None:
+    """Holes, trims and drops between the packs, in any order: the rows that go leave nothing out, and no byte of them
+    is counted for ever."""
+    shelf = Shelf(room)
+    logs: dict[int, list[Pack]] = {1: [], 2: []}
+    for what, tid in steps:
+        log = logs[tid]
+        if what == "trim":
+            del log[: len(log) // 2]
+            shelf.trim(tid, log[0].seq if log else 1)
+        elif what == "clear":
+            log.clear()
+            shelf.clear(tid)
+        else:
+            seq = log[-1].last + (2 if what == "hole" else 1) if log else 1
+            log.append(pack(tid, seq, seq))
+            shelf.put(log[-1])
+        assert shelf.used_bytes <= room
+    for tid, log in logs.items():
+        for i, p in enumerate(log):
+            found = shelf.read(tid, p.seq, 1 << 20)
+            if found is not None:
+                assert b"".join(f.body for f in found).endswith(b"".join(later.body for later in log[i:]))
+        shelf.clear(tid)
+    assert shelf.used_bytes == 0
+
+
 def test_what_the_store_let_go_is_forgotten() -> None:
     """A reader or feed must not be given from memory what is gone from the disk; the room comes back at once."""
     shelf = Shelf(1 << 20)

@@ -22,7 +22,7 @@ from mirrord.errors import (
     TopicNotEmpty,
     TopicNotFound,
 )
-from mirrord.records.batch import batches_of
+from mirrord.records.batch import CHUNK_BYTES, batches_of
 from mirrord.records.gap import Cover
 from mirrord.storage.journal import Journal
 from mirrord.storage.memory import Fault, MemoryStore
@@ -441,6 +441,19 @@ async def test_what_fails_where_it_is_asked_is_taken_the_usual_way() -> None:
         assert topic.mailbox.statistics().waiting == 1
         assert (await envelope.wait()).last_seq == 3
         assert everything(topic) == [1, 1, 1]
+
+
+async def test_what_is_large_is_left_to_the_topics_own_task() -> None:
+    """However small the first piece of it is: whoever asks elsewhere meanwhile does not wait for megabytes."""
+    rig = Rig()
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders")
+        await asked_alone(topic, Append(batches_of([draft()])))
+        for _ in range(3):
+            await trio.testing.wait_all_tasks_blocked()
+        envelope = topic.mailbox.put(Append(batches_of([draft(), draft('"' + "x" * CHUNK_BYTES + '"')])))
+        assert topic.mailbox.statistics().waiting == 1
+        assert (await envelope.wait()).last_seq == 3
 
 
 async def test_a_chunk_that_cannot_be_leaves_nothing_behind() -> None:
