@@ -82,8 +82,9 @@ class Ear:
 
     def close(self) -> None:
         """Leave all bells, and forget the alarm."""
-        for bell, token in list(self._bells):
-            bell.detach(self, token)
+        for bell, token in self._bells:
+            bell.forget(self, token)
+        self._bells.clear()
         if self.alarm_at < inf:
             alarms().forget(self)
 
@@ -112,8 +113,12 @@ class Bell:
 
     def detach(self, ear: Ear, token: Hashable = None) -> None:
         """Stop hearing."""
-        self._ears.pop((ear, token), None)
+        self.forget(ear, token)
         ear.left(self, token)
+
+    def forget(self, ear: Ear, token: Hashable) -> None:
+        """Called by an ear that leaves all its bells."""
+        self._ears.pop((ear, token), None)
 
     def ring(self) -> None:
         """Wake every ear."""

@@ -109,6 +109,8 @@ def read(log: LogReads, from_seq: int, log_id: str | None, view: View, until: in
         told = told or tombstone(cursor + 1, lost, front_reason(log.taken, cursor), lost - cursor, lost + 1, head)
     cursor = max(cursor, floor)  # what was deleted behind it goes without saying
     begun_at = cursor
+    if cursor >= head:
+        return Found([], cursor, head, earliest, told, 0, begun_at)
     page, faces = Page(cursor, [], lead=f'"$topic":"{log.topic}",' if view.named else ""), _Faces(log)
     while page.cursor < head and not page.full and page.scanned < MOST_SCANNED:
         gap = log.next_gap(page.cursor + 1) if page.cursor < log.last_gap else None
