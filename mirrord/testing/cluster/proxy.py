@@ -29,6 +29,15 @@ class Way(Struct):
     noise: bytes = b""  # put in front of the next bytes
     passed_bytes: int = 0
 
+    def cut(self, data: bytes) -> tuple[bytes, bool]:
+        """What comes through of these bytes, and whether the connection that carries them breaks behind them: that is
+        settled here, for while they are on their way another connection may carry some, or the line be healed."""
+        if self.breaks_in is None or len(data) < self.breaks_in:
+            self.breaks_in = None if self.breaks_in is None else self.breaks_in - len(data)
+            return data, False
+        data, self.breaks_in = data[: self.breaks_in], None
+        return data, True
+
 
 class Proxy:
     """The line on which a puller reaches its source: ``there`` carries requests, ``back`` what is sent.
@@ -154,13 +163,9 @@ class Proxy:
             while way.conditions.silent:
                 await self._changed.wait()
             data, way.noise = way.noise + data, b""
-            if way.breaks_in is not None:
-                data, way.breaks_in = data[: way.breaks_in], max(0, way.breaks_in - len(data))
+            data, breaks = way.cut(data)
             way.passed_bytes += len(data)
-            if not await _sent(target, data):
-                return
-            if way.breaks_in == 0:
-                way.breaks_in = None
+            if not await _sent(target, data) or breaks:
                 return
 
 
