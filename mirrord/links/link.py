@@ -230,6 +230,7 @@ class Link:
             while True:
                 with trio.move_on_after(self._rules.heartbeat_ms / 1000):
                     await ear.wait()
+                self._notice_lag()
                 await self._judge_silence()
                 await self.inlet.apply_covers()
                 change = self.inlet.change()
@@ -268,12 +269,16 @@ class Link:
 
     def state(self) -> LinkState:
         """What the link is doing now."""
-        now = self._clock.monotonic()
-        facts = self.facts
-        facts.lag_records, facts.halted = self.inlet.lag_records(), self.inlet.halted_count()
-        facts.rate = self.meter.tick(now)
-        if facts.lag_records and not facts.behind_since:
-            facts.behind_since = now
-        elif not facts.lag_records:
-            facts.behind_since = 0.0
+        now, facts = self._clock.monotonic(), self.facts
+        self._notice_lag()
+        facts.halted, facts.rate = self.inlet.halted_count(), self.meter.tick(now)
         return compute(facts, now)
+
+    def _notice_lag(self) -> None:
+        """Since when there is something to bring is known whether anybody asks or not."""
+        facts = self.facts
+        facts.lag_records = self.inlet.lag_records()
+        if not facts.lag_records:
+            facts.behind_since = 0.0
+        elif not facts.behind_since:
+            facts.behind_since = self._clock.monotonic()

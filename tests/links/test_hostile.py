@@ -250,6 +250,16 @@ async def test_a_peer_that_asks_for_closed_strands_again_and_again_is_cut_off(au
         assert link.state().word == "unreachable"
 
 
+async def test_a_peer_that_tells_and_does_not_send_is_told_as_stalled(autojump_clock: MockClock) -> None:
+    """ "Running" means moving: also for the first who asks, however long after."""
+    world = World(lambda _: said(hello("bad"), orders(EVIL)))
+    async with world.run() as (link, _):
+        await world.until(lambda: link.facts.hello)
+        await trio.sleep(1.5)
+        world.rig.clock.now_ms += 6000
+        assert link.state() == LinkState("stalled", "waiting for the peer to send")
+
+
 async def test_a_paused_link_stays_paused(autojump_clock: MockClock) -> None:
     """Also when it was waiting to try again, and when a new life restarts all links."""
     world = World(lambda _: said(Refused("busy", "later")))
