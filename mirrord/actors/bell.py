@@ -12,6 +12,7 @@ from math import inf
 import trio
 
 from .alarms import alarms
+from .waking import wake
 
 
 class Ear:
@@ -61,7 +62,7 @@ class Ear:
 
     def _wake(self) -> None:
         if self._task is not None:
-            trio.lowlevel.reschedule(self._task)
+            wake(self._task)
             self._task = None
 
     def alarm(self, now: float) -> None:

@@ -11,6 +11,7 @@ import trio
 from msgspec import Struct
 
 from ..errors import MirrordError, Throttled
+from .waking import wake
 
 M = TypeVar("M")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.002, 0.1
@@ -53,7 +54,7 @@ class Envelope(Struct, Generic[M], eq=False):
     def _leave(self, box: Mailbox[M]) -> None:
         box.settled(self)
         if self._task is not None:
-            trio.lowlevel.reschedule(self._task)
+            wake(self._task)
             self._task = None
 
     async def wait(self) -> Any:
@@ -95,7 +96,7 @@ class Mailbox(Generic[M]):
             if self.at_once is not None and self.at_once(envelope):
                 self._handled += 1
                 return envelope if envelope.done else self._keep(envelope)
-            trio.lowlevel.reschedule(self._reader)
+            wake(self._reader)
             self._reader = None
         elif len(self._waiting) >= self._room and not bounded_elsewhere:
             raise Throttled("too many requests wait for this topic; try again", retry_after_s=1.0)

@@ -218,7 +218,8 @@ class Connection:
         while requests:
             if not await self._answer(requests.popleft()):
                 return False
-            await self._be_fair()
+            if requests:
+                await self._be_fair()
         if parser.fault is not None:
             self.refuse(parser.fault)
             return False

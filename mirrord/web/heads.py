@@ -43,10 +43,10 @@ class KnownHeads:
 
     def learn(self, data: bytes, request: Request) -> None:
         """``data`` was just this request, whole, and it was let through."""
-        end = data.find(END, 0, LONGEST_HEAD_BYTES) + 4
-        if end < len(END) or len(data) != end + len(request.body) or not (request.http_1_1 and request.keep_alive):
+        if not NEVER.isdisjoint(request.headers) or not (request.http_1_1 and request.keep_alive):
             return
-        if request.websocket or "token" in (args := request.query_args()) or not NEVER.isdisjoint(request.headers):
+        end = data.find(END, 0, LONGEST_HEAD_BYTES) + 4
+        if end < len(END) or len(data) != end + len(request.body) or "token" in (args := request.query_args()):
             return
         if len(self._heads) >= MOST_HEADS:
             self._heads.clear()
