@@ -133,14 +133,15 @@ async def test_a_disk_that_refuses(tmp_path: Path, fault: str, killed: bool) -> 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
 async def test_a_disk_that_refuses_once(tmp_path: Path, number: int) -> None:
-    """One EIO costs the records that it met and no others; the next append works without anybody's help."""
+    """One EIO costs no more than the records that it met; the next append works without anybody's help."""
     ledger = Ledger()
     async with local_cluster(tmp_path, graph("pair", 2), ORDERS, tables=TABLES) as cluster:
         await cluster.start()
         await write_everywhere(cluster, ledger, 10)
-        async with trap(cluster.daemons["ada"].pid, "fdatasync", f"error=EIO:when={number}"):
-            refusals = [await write_once(cluster, ledger, "ada", "orders") for _ in range(10)]
-            assert any(refusals)
+        async with trap(cluster.daemons["ada"].pid, "fdatasync", f"error=EIO:when={number}") as met:
+            for _ in range(10):  # refused or not: one that comes alone is tried once more
+                await write_once(cluster, ledger, "ada", "orders")
+            assert met()
             with trio.fail_after(10):
                 while await write_once(cluster, ledger, "ada", "orders"):
                     pass
