@@ -43,7 +43,9 @@ def batches_of(drafts: Sequence[Draft]) -> tuple[Batch, ...]:
 def batches_of_text(datas: list[Raw]) -> tuple[Batch, ...]:
     """The same for records that are JSON text and nothing else. Most are, so this goes by columns and loops in C."""
     if len(datas) == 1:
-        return (_alone(datas[0]),)
+        data, size = datas[0], len(datas[0])
+        head = _PLAIN_HEADS[size] if size < len(_PLAIN_HEADS) else _PLAIN + _text_head(size)
+        return (Batch(1, size, b"".join((head, data))),)
     sizes = list(map(len, datas))
     if (text_bytes := sum(sizes)) <= CHUNK_BYTES:
         return (_plain(datas, sizes, text_bytes),)
@@ -72,12 +74,6 @@ def _text_head(length: int) -> bytes:
 
 
 _PLAIN_HEADS = [Raw(_PLAIN + _text_head(size)) for size in range(1024)]
-
-
-def _alone(data: Raw) -> Batch:
-    size = len(data)
-    head = _PLAIN_HEADS[size] if size < len(_PLAIN_HEADS) else _PLAIN + _text_head(size)
-    return Batch(1, size, b"".join((head, data)))
 
 
 def _plain(datas: list[Raw], sizes: list[int], text_bytes: int) -> Batch:

@@ -226,7 +226,9 @@ class Turn:
     def finish(self, per_second: Callable[[], float]) -> list[Change]:
         """All changes of the turn, in the order in which they must be applied. Empty when nothing changed.
         ``per_second``: how fast the log grows, asked when the ceiling must rise."""
-        self.close_pack()
+        self.write_batches()
+        if self._pieces:
+            self._seal_pack()
         log, changes = self.log, self.changes
         if log.head > log.ceiling:
             log.ceiling, self.sync = rules.raise_ceiling(log.head, log.ceiling, per_second()), True
