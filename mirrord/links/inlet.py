@@ -171,6 +171,8 @@ class Inlet:
             self._ground.board.tells_only(self.plan.peer, local, {told[0] for told in info.vector})
             for told in info.vector:
                 self._hear(topic, told)
+                if self._ground.board.lines[self.plan.peer].up:  # else all is judged when the hello is complete
+                    self._ground.board.rejudge(local, told[0])
 
     def forget_untold(self) -> None:
         """The hello is complete: of topics that it does not name the peer has nothing."""

@@ -20,6 +20,7 @@ from .herald import Buffers, Gossip, Herald
 from .lane import Lane
 from .order import Order, weight_of
 from .piece import Piece
+from .standing import Standings
 
 FRAME_SECONDS = 0.25  # what one frame may take at the measured line speed
 LEAST_FRAME_BYTES, MOST_FRAME_BYTES = 1 << 10, 512 << 10  # larger ones bring no speed, and others wait behind them
@@ -76,6 +77,7 @@ class Feed:
         self.frame_bytes = min(request.max_frame_bytes, rules.max_frame_bytes, MOST_FRAME_BYTES)
         self._budget = min(256 << 10, self.frame_bytes)
         self._lanes: dict[str, Lane] = {}
+        self._left: dict[str, Standings] = {}  # of topics that went: what the caller says of them holds if they return
         self._ready = Order(self._weight)
         self._forks: list[ForkIs] = []
         self._last_no = self._came = self._went = 0
@@ -87,17 +89,23 @@ class Feed:
     def change(self, change: FeedChange) -> list[tuple[str, list[Any]]]:
         """New positions and strands taken elsewhere; takes effect with the next frame."""
         for name, strands in change.not_from.items():
-            if (lane := self._lanes.get(name)) is not None:
-                lane.standings.skip(strands)
+            if (standings := self._standings(name)) is not None:
+                standings.skip(strands)
         for name, vector in change.wants.items():
             if (lane := self._lanes.get(name)) is not None:
                 self._forks += lane.place(vector)
+            elif (left := self._left.get(name)) is not None:
+                left.place(vector)
         for name, takes in change.takes.items():
-            if (lane := self._lanes.get(name)) is not None:
-                lane.standings.take(takes)
+            if (standings := self._standings(name)) is not None:
+                standings.take(takes)
         self._changed = True
         self.ear.hear(CHANGED)
         return list(change.wants.items())
+
+    def _standings(self, name: str) -> Standings | None:
+        lane = self._lanes.get(name)
+        return lane.standings if lane is not None else self._left.get(name)
 
     def end(self, reason: str) -> None:
         """Close with a typed refusal."""
@@ -237,8 +245,11 @@ class Feed:
             self._lanes[name] = lane
             self._herald.know(lane.no, topic)
             topic.bell.attach(self.ear, name)
-            self._forks += lane.place(self.request.wants.get(name, []))
-            lane.standings.skip(self.request.not_from.get(name, []))
+            if (left := self._left.pop(name, None)) is not None:
+                lane.standings.go_on_from(left)
+            else:
+                self._forks += lane.place(self.request.wants.get(name, []))
+                lane.standings.skip(self.request.not_from.get(name, []))
 
     async def _topics_changed(self) -> list[Buffers]:
         """Topics that came, and those that were dropped or made anew (a new log id under the old name)."""
@@ -248,7 +259,10 @@ class Feed:
             gone = [name for name, lane in self._lanes.items() if registry.known(name) is not lane.topic]
             told += self._herald.bid_farewell(gone)
             for name in gone:
-                self._lanes.pop(name).topic.bell.detach(self.ear, name)
+                lane = self._lanes.pop(name)
+                lane.topic.bell.detach(self.ear, name)
+                self._left[name] = lane.standings
+            self._left = {name: left for name, left in self._left.items() if registry.any(name) is not None}
         fresh = [n for n in self._wanted(registry.came_since(self._came)) if n not in self._lanes]
         self._came = registry.creations
         await self._open_lanes(fresh)

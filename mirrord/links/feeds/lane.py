@@ -45,8 +45,8 @@ class Lane:
     def place(self, vector: list[At]) -> list[ForkIs]:
         """The caller stands here now. Forks are what its positions contradict."""
         forks: list[ForkIs] = []
+        self.standings.place(vector)
         for number, oseq, digest in vector:
-            self.standings.place(number, oseq)
             strand = self.topic.strands.get(number)
             if strand is not None and contradicts(strand, self.topic.tid, Position(oseq, digest), self.topic.reads):
                 forks.append(self._fork(number, digest))

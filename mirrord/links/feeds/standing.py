@@ -53,11 +53,19 @@ class Standings:
     def _held(self, number: int) -> Standing:
         return self._by_strand.setdefault(number, Standing())
 
-    def place(self, number: int, oseq: int) -> None:
+    def place(self, vector: list[At]) -> None:
         """The caller stands here now."""
-        standing = self._held(number)
-        standing.oseq, standing.strip_to = oseq, 0
-        standing.rests = standing.skipped = standing.forked = False
+        for number, oseq, _ in vector:
+            standing = self._held(number)
+            standing.oseq, standing.strip_to = oseq, 0
+            standing.rests = standing.skipped = standing.forked = False
+
+    def go_on_from(self, before: Standings) -> None:
+        """The topic was deleted and made anew: what the caller said of it still holds. It is told anew what there is,
+        so nothing rests."""
+        for number, standing in before._by_strand.items():
+            skipped, forked, strip_to = standing.skipped, standing.forked, standing.strip_to
+            self._by_strand[number] = Standing(standing.oseq, skipped=skipped, forked=forked, strip_to=strip_to)
 
     def skip(self, strands: list[int]) -> None:
         """The caller takes these over another link. Only strands that it knows count."""
