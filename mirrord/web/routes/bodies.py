@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Annotated, Any, TypeVar
 
@@ -53,12 +54,6 @@ class AppendFields(Struct, kw_only=True):
     config: Raw = NO_TEXT
     disable_backpressure: bool = False
 
-
-class AppendBody(AppendFields, kw_only=True):
-    """``POST /v0/topics/:topic``."""
-
-    records: list[Draft]
-
     def inline_config(self) -> dict[str, Any] | None:
         """The configuration that came with it; None for none. Raises InvalidRequest."""
         if not self.config:
@@ -72,8 +67,22 @@ class AppendBody(AppendFields, kw_only=True):
         return found
 
 
-class UnpackedAppend(AppendBody, kw_only=True):
-    """One that came as msgpack: ``data`` may be opaque."""
+class AppendBody(AppendFields, kw_only=True):
+    """``POST /v0/topics/:topic``."""
+
+    records: list[Draft]
+
+
+class Text(Struct, gc=False, forbid_unknown_fields=True):
+    """A record that is JSON text and nothing else, as most are."""
+
+    data: Raw
+
+
+class AppendOfTexts(AppendFields, kw_only=True):
+    """The same where all records are such."""
+
+    records: list[Text]
 
 
 class PackedAppend(AppendFields, kw_only=True):
@@ -101,6 +110,7 @@ class DiffBody(Struct):
 _config_json: msgspec.json.Decoder[dict[str, Any] | None] = msgspec.json.Decoder(dict[str, Any] | None)
 _JSON_TEXT = {Raw}
 _TEXT_BYTES = attrgetter("text_bytes")
+_texts_json = msgspec.json.Decoder(AppendOfTexts)
 _append_json = msgspec.json.Decoder(AppendBody)
 _append_packed = msgspec.msgpack.Decoder(PackedAppend)
 
@@ -125,7 +135,7 @@ def decode(request: Request, decode_json: msgspec.json.Decoder[T], *, empty: T |
         raise PayloadTooLarge(told, {"max": MOST_CONTROL_BYTES})
     plain = request.headers.get(b"content-type") == JSON or not _is_packed(request)
     text = body if plain else to_json(body)
-    found = _read_json(text, decode_json)
+    found = _read_json(text, decode_json.decode)
     if isinstance(found, Struct) and len(text) > 20 and _BEYOND_64_BITS.search(text):
         _check_numbers(msgspec.to_builtins(found))
     return found
@@ -142,7 +152,7 @@ def _check_numbers(found: Any) -> None:
         raise InvalidRequest(f"numbers are at most {MOST_NUMBER}, found {found}")
 
 
-def decode_append(request: Request, limits: Limits) -> AppendBody:
+def decode_append(request: Request, limits: Limits) -> AppendBody | AppendOfTexts:
     """The body of an append, checked but for the sizes of its records.
 
     Raises UnsupportedMediaType, InvalidRequest, and for msgpack BatchTooLarge, RecordTooLarge.
@@ -150,7 +160,7 @@ def decode_append(request: Request, limits: Limits) -> AppendBody:
     if not request.body:
         raise InvalidRequest("a body is needed: send an object with records")
     if request.headers.get(b"content-type") == JSON or not _is_packed(request):
-        return _read_json(request.body, _append_json)
+        return _read_json(request.body, _append_of)
     try:
         found = _append_packed.decode(request.body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -159,18 +169,25 @@ def decode_append(request: Request, limits: Limits) -> AppendBody:
         raise InvalidRequest("the body is nested too deeply") from error
     if len(found.config) > MOST_CONFIG_BYTES:
         raise InvalidRequest(f"config has {len(found.config)} bytes; at most {MOST_CONFIG_BYTES}")
-    return UnpackedAppend(
+    return AppendBody(
         records=drafts(found.records, limits), node=found.node, idempotency_key=found.idempotency_key,
         create=found.create, config=Raw(to_json(bytes(found.config))) if found.config else NO_TEXT,
         disable_backpressure=found.disable_backpressure,
     )  # fmt: skip
 
 
-def _read_json(body: bytes, decode_json: msgspec.json.Decoder[T]) -> T:
+def _append_of(body: bytes) -> AppendBody | AppendOfTexts:
+    try:
+        return _texts_json.decode(body)
+    except msgspec.ValidationError:  # there is more in it, or something is wrong with it
+        return _append_json.decode(body)
+
+
+def _read_json(body: bytes, decode_json: Callable[[bytes], T]) -> T:
     try:
         if not body.isascii():
             body.decode()
-        return decode_json.decode(body)
+        return decode_json(body)
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"the body is not UTF-8 at byte {error.start}") from error
     except msgspec.MsgspecError as error:
@@ -197,16 +214,15 @@ def check_media_type(request: Request, wanted: bytes) -> None:
         raise UnsupportedMediaType(f"send content-type: {wanted.decode()} (found {kind.decode('latin-1')[:80]!r})")
 
 
-def batches(body: AppendBody, limits: Limits) -> tuple[Batch, ...]:
+def batches(body: AppendBody | AppendOfTexts, limits: Limits) -> tuple[Batch, ...]:
     """The records of an append, each within [limits], packed.
 
     Raises InvalidRequest, BatchTooLarge, RecordTooLarge, naming the record.
     """
-    drafts = body.records
-    if not drafts:
+    if not body.records:
         raise InvalidRequest("records is empty; send at least one")
-    if len(drafts) > limits.max_batch_records:
-        raise BatchTooLarge(f"{len(drafts)} records in one append; at most {limits.max_batch_records}")
+    if len(body.records) > limits.max_batch_records:
+        raise BatchTooLarge(f"{len(body.records)} records in one append; at most {limits.max_batch_records}")
     if body.idempotency_key is not None:
         _check_text("idempotency_key", body.idempotency_key, limits.max_key_bytes)
     if body.node is not None:
@@ -215,20 +231,20 @@ def batches(body: AppendBody, limits: Limits) -> tuple[Batch, ...]:
         found = batches_of_text(texts)
         if max(map(_TEXT_BYTES, found)) <= limits.max_record_bytes:
             return found
-    for index, draft in enumerate(drafts):
+    drafted = [Draft(text.data) for text in body.records] if isinstance(body, AppendOfTexts) else body.records
+    for index, draft in enumerate(drafted):
         if draft.node is None:
             draft.node = body.node
         _check_draft(index, draft, limits)
-    return batches_of(drafts)
+    return batches_of(drafted)
 
 
-def _texts_alone(body: AppendBody) -> list[Raw]:
-    """What the records are when all are JSON text and nothing else, as most are; else nothing."""
-    drafts = body.records
-    texts: list[Any] = [draft.data for draft in drafts if draft.tag is None and draft.node is None and not draft.meta]
-    if len(texts) < len(drafts) or (isinstance(body, UnpackedAppend) and set(map(type, texts)) != _JSON_TEXT):
-        return []
-    return texts
+def _texts_alone(body: AppendBody | AppendOfTexts) -> list[Raw]:
+    """What the records are when all are JSON text and nothing else; else nothing."""
+    if isinstance(body, AppendOfTexts):
+        return [text.data for text in body.records]
+    texts: list[Any] = [one.data for one in body.records if one.tag is None and one.node is None and not one.meta]
+    return texts if len(texts) == len(body.records) and set(map(type, texts)) == _JSON_TEXT else []
 
 
 def _check_draft(index: int, draft: Draft, limits: Limits) -> None:

@@ -26,7 +26,7 @@ from ...topics.read.face import View
 from ...topics.read.reading import Found, read
 from ...topics.topic import Topic
 from ..message import Request, Response
-from .bodies import AppendBody, DiffBody, batches, decode, decode_append, decoder, flag
+from .bodies import AppendBody, AppendFields, AppendOfTexts, DiffBody, batches, decode, decode_append, decoder, flag
 from .streams.prefix import diff_prefix
 
 _diff_json = decoder(DiffBody)
@@ -75,7 +75,7 @@ async def append(node: Node, request: Request, name: str) -> Response:
     return Response(201 if created else 200, appended(name, done, created, with_seqs, began, fsync_ms))
 
 
-def message_of(body: AppendBody, key_name: str | None, node: Node) -> Append:
+def message_of(body: AppendBody | AppendOfTexts, key_name: str | None, node: Node) -> Append:
     """What the topic is asked. Raises InvalidRequest, BatchTooLarge, RecordTooLarge."""
     packed = batches(body, node.config.limits)
     return Append(packed, Key.of(key_name, packed) if key_name else None)
@@ -105,7 +105,7 @@ def _header_key(request: Request, node: Node) -> str:
     return raw.decode("latin-1")
 
 
-async def topic_to_append(node: Node, request: Request, name: str, body: AppendBody) -> tuple[Topic, bool]:
+async def topic_to_append(node: Node, request: Request, name: str, body: AppendFields) -> tuple[Topic, bool]:
     """An append's topic, and whether it was made for it. Raises TopicNotFound, Forbidden, InvalidRequest."""
     topic = node.registry.known(name)
     if topic is not None:
