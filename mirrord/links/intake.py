@@ -22,18 +22,21 @@ MOST_WAITING = 1  # frames in line for the applier: more bring no speed, and wha
 CARGO = (Chunks, CoverIs, StrandIs, StrippedIs)  # frames that keep their order; all others are for the reader
 
 Cargo = Chunks | CoverIs | StrandIs | StrippedIs
-Item = tuple[int, str, Envelope[Any] | CoverIs | StrippedIs]  # left in a topic's mailbox, or in line behind it
+Item = tuple[int, int, str, Envelope[Any] | CoverIs | StrippedIs]
+"""Topic number, bytes, topic, and what is left in its mailbox, or stands in line behind that."""
 
 
 class Intake:
     """Of one feed. ``settled`` hears what became of each frame of chunks."""
 
-    def __init__(self, inlet: Inlet, room: int, settled: Callable[[Applied], None]) -> None:
-        """``room``: frames that may stand in line, at most MOST_WAITING."""
-        self._inlet, self._settled = inlet, settled
-        self._frames_in, self._frames_out = trio.open_memory_channel[tuple[Cargo, bytes]](min(room, MOST_WAITING))
+    def __init__(self, inlet: Inlet, room_bytes: int, settled: Callable[[Applied], None]) -> None:
+        """``room_bytes`` may be held besides a frame that is larger."""
+        self._inlet, self._settled, self._room_bytes = inlet, settled, room_bytes
+        self._frames_in, self._frames_out = trio.open_memory_channel[tuple[Cargo, bytes]](MOST_WAITING)
         self._applied_in, self._applied_out = trio.open_memory_channel[Item](OUTSTANDING)
         self._under_way: dict[int, int] = {}  # by topic number: frames that wait, or are not settled
+        self._held_bytes = 0  # in all of them
+        self._one_done = trio.Event()
         self.busy = False  # the reader waits for room
 
     async def put(self, header: Cargo, body: bytes) -> bool:
@@ -46,12 +49,15 @@ class Intake:
                 return False
             if envelope is None:
                 return False
-            self._under_way[no] = 1
             self.busy = True
-            await self._applied_in.send((no, name, envelope))
+            self._hold(no, body)
+            await self._applied_in.send((no, len(body), name, envelope))
         else:
-            self._under_way[no] = self._under_way.get(no, 0) + 1
             self.busy = True
+            while self._held_bytes and self._held_bytes + len(body) > self._room_bytes:
+                self._one_done = trio.Event()
+                await self._one_done.wait()
+            self._hold(no, body)
             await self._frames_in.send((header, body))
         self.busy = False
         return True
@@ -61,16 +67,16 @@ class Intake:
         async for header, body in self._frames_out:
             if isinstance(header, StrandIs):
                 await self._inlet.introduce(header)
-                self._done_with(header.topic)
+                self._done_with(header.topic, len(body))
             elif isinstance(header, StrippedIs) or (isinstance(header, CoverIs) and not header.goes_on):
                 # In line: what came before it must be in the log first.
-                await self._applied_in.send((header.topic, "", header))
+                await self._applied_in.send((header.topic, len(body), "", header))
             else:
                 name, envelope = await self._hand_over(header, body)
                 if envelope is not None:
-                    await self._applied_in.send((header.topic, name, envelope))
+                    await self._applied_in.send((header.topic, len(body), name, envelope))
                 else:
-                    self._done_with(header.topic)
+                    self._done_with(header.topic, len(body))
 
     async def _hand_over(self, header: Chunks | CoverIs, body: bytes) -> tuple[str, Envelope[Any] | None]:
         topic = self._inlet.local(header.topic)
@@ -82,16 +88,22 @@ class Intake:
 
     async def settle(self) -> None:
         """The settler's life. Raises what topics refuse with."""
-        async for no, name, item in self._applied_out:
+        async for no, size, name, item in self._applied_out:
             if isinstance(item, CoverIs):
                 self._inlet.offered(item)
             elif isinstance(item, StrippedIs):
                 self._inlet.stripped(item)
             else:
                 self._look_at(name, await item.wait())
-            self._done_with(no)
+            self._done_with(no, size)
 
-    def _done_with(self, no: int) -> None:
+    def _hold(self, no: int, body: bytes) -> None:
+        self._under_way[no] = self._under_way.get(no, 0) + 1
+        self._held_bytes += len(body)
+
+    def _done_with(self, no: int, size: int) -> None:
+        self._held_bytes -= size
+        self._one_done.set()
         self._under_way[no] -= 1
         if not self._under_way[no]:
             del self._under_way[no]

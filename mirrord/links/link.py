@@ -136,8 +136,7 @@ class Link:
         raise self._failure or PeerUnreachable("the peer closed the feed")
 
     def _new_intake(self) -> Intake:
-        room = self._rules.buffer_bytes // self._rules.max_frame_bytes
-        return Intake(self.inlet, room, self._settled)
+        return Intake(self.inlet, self._rules.buffer_bytes, self._settled)
 
     def _silent(self) -> PeerUnreachable:
         return PeerUnreachable(f"no byte came for {self._patience_s():.0f} s")

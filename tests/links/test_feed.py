@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from math import inf
 
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from mirrord.links.feeds.feed import Feed, FeedRules
+from mirrord.links.feeds.feed import SHARED_FRAME_BYTES, SHARED_S, Feed, FeedRules
 from mirrord.links.feeds.herald import Buffers
-from mirrord.links.wire import PROTO, CoverIs, FeedChange, FeedRequest, Frame, FrameReader, Pending, Sight, Stamp
+from mirrord.links.wire import (
+    PROTO,
+    CoverIs,
+    FeedChange,
+    FeedRequest,
+    Frame,
+    FrameReader,
+    Head,
+    Pending,
+    Sight,
+    Stamp,
+)
 from mirrord.records.chunk import chunks_in
 from mirrord.topics.messages import Apply, Introduce
 from mirrord.topics.registry import Registry
 
 from ..topics.rig import Origin, Rig
 
+BEAT_S = 1.0
 RULES = FeedRules("shop", b"", frozenset({"caller"}), 1 << 20, 1000, 8)
 
 
@@ -93,3 +108,71 @@ async def test_what_a_caller_said_of_a_topic_outlives_the_topic(autojump_clock: 
         await wait_all_tasks_blocked()
         assert caller.covers == [(2, 3)]
         nursery.cancel_scope.cancel()
+
+
+class RunClock:
+    """The run's own."""
+
+    def monotonic(self) -> float:
+        return trio.current_time()
+
+    def wall_ms(self) -> int:
+        return int(1000 * trio.current_time())
+
+
+@asynccontextmanager
+async def running_feed(registry: Registry, rig: Rig) -> AsyncIterator[Caller]:
+    """To a caller that has nothing, once it has told what there is."""
+    caller = Caller()
+    wants: dict[str, list[tuple[int, int, bytes | None]]] = {"orders": [], "bulk": []}
+    request = FeedRequest(PROTO, "shop", "caller", b"c" * 16, b"k" * 16, b"", 1, wants, heartbeat_ms=int(1000 * BEAT_S))
+    feed = Feed(request, RULES, registry, rig.life, RunClock(), Silence(), caller)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(feed.serve)
+        await wait_all_tasks_blocked()
+        yield caller
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_feed_sleeps_through_what_its_caller_wrote(autojump_clock: MockClock) -> None:
+    """Records of the caller that came here are its own: only the next heartbeat tells where they ended."""
+    echo, rig = Origin(5, "caller"), Rig()
+    echo.descriptor = replace(echo.descriptor, origin_id=b"c" * 16, life=b"k" * 16)
+    echo.ends[0] = type(echo.ends[0])(0, echo.descriptor.id_hash)
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders")
+        async with running_feed(registry, rig) as caller:
+            caller.frames.clear()
+            await topic.mailbox.ask(Introduce(echo.descriptor))
+            await topic.mailbox.ask(Apply(echo.write(3)))
+            await trio.sleep(BEAT_S)
+            await wait_all_tasks_blocked()
+            ((head, _),) = caller.frames
+            assert isinstance(head, Head)
+            assert [move[1:3] for move in head.moves] == [(5, 3)]
+    assert autojump_clock.current_time() == BEAT_S
+
+
+async def test_large_frames_are_cut_while_little_ones_come(autojump_clock: MockClock) -> None:
+    """A record of another topic waits for the whole of the frame that is being sent: catch-up may have large frames
+    only where nobody does."""
+    bulk, live, rig = Origin(5), Origin(6), Rig()
+    async with rig.run() as registry:
+        orders, large = [(await registry.ensure(name))[0] for name in ("orders", "bulk")]
+        await orders.mailbox.ask(Introduce(live.descriptor))
+        await large.mailbox.ask(Introduce(bulk.descriptor))
+        async with running_feed(registry, rig) as caller:
+
+            async def largest() -> int:
+                caller.frames.clear()
+                await large.mailbox.ask(Apply(b"".join([bulk.write(10, pad=1000) for _ in range(60)])))
+                await wait_all_tasks_blocked()
+                return max(len(body) for _, body in caller.frames)
+
+            assert await largest() > 1.5 * SHARED_FRAME_BYTES
+            await orders.mailbox.ask(Apply(live.write(1)))
+            await wait_all_tasks_blocked()
+            assert await largest() < 1.5 * SHARED_FRAME_BYTES
+            await trio.sleep(SHARED_S)
+            assert await largest() > 1.5 * SHARED_FRAME_BYTES
+    assert autojump_clock.current_time() == SHARED_S

@@ -24,6 +24,8 @@ from .standing import Standings
 
 FRAME_SECONDS = 0.25  # what one frame may take at the measured line speed
 LEAST_FRAME_BYTES, MOST_FRAME_BYTES = 1 << 10, 512 << 10  # larger ones bring no speed, and others wait behind them
+SHARED_FRAME_BYTES = 128 << 10  # while others send a little now and then: they wait for the whole of a frame
+LITTLE_BYTES, SHARED_S = 16 << 10, 1.0  # what a frame has that comes by itself; how long the line stays shared after it
 # The ear's tokens that are no topic's name.
 CHANGED = object()  # the caller changed its wants, or the feed must end
 TOPICS = object()  # topics came or went
@@ -76,6 +78,7 @@ class Feed:
         self.moved_at = clock.monotonic()  # when the caller last acknowledged bytes
         self.frame_bytes = min(request.max_frame_bytes, rules.max_frame_bytes, MOST_FRAME_BYTES)
         self._budget = min(256 << 10, self.frame_bytes)
+        self._shared_until = clock.monotonic()
         self._lanes: dict[str, Lane] = {}
         self._left: dict[str, Standings] = {}  # of topics that went: what the caller says of them holds if they return
         self._ready = Order(self._weight)
@@ -161,10 +164,16 @@ class Feed:
         if lane is None or name in self._corrupt:
             return []
         try:
-            return lane.next(self._budget)
+            return lane.next(self._room)
         except ChunkCorrupt as error:
             self._corrupt.add(name)
             return [Piece(Refused("corrupt", str(error), name))]
+
+    @property
+    def _room(self) -> int:
+        """Bytes of the next frame. Large ones cost the caller less, as long as nothing else waits for them to end."""
+        shared = self._budget > SHARED_FRAME_BYTES and self._clock.monotonic() < self._shared_until
+        return SHARED_FRAME_BYTES if shared else self._budget
 
     def _opening(self) -> Iterator[Buffers]:
         """What every feed begins with: who serves, what there is, and what proves that the caller was put back."""
@@ -212,6 +221,8 @@ class Feed:
         size = sum(map(len, piece.body))
         self.sent_frames += 1
         self.sent_bytes += size
+        if 0 < size < LITTLE_BYTES:
+            self._shared_until = self._clock.monotonic() + SHARED_S
         if size >= LEAST_FRAME_BYTES or took_s > FRAME_SECONDS:
             self._look_whether_taken()
             fits = int(size * FRAME_SECONDS / took_s) if took_s > 0 else self.frame_bytes
