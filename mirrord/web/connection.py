@@ -65,7 +65,7 @@ class Connection:
         self._exchange: Exchange | None = None
         self._watch: trio.CancelScope | None = None
         self._ahead = b""
-        self._leaves = self._overdue = False
+        self._leaves = self._overdue = self._over = False
         self._is_last = False
         """The answer in hand, or else the next one, ends the connection."""
         self._lingers = False
@@ -78,7 +78,7 @@ class Connection:
     @property
     def busy(self) -> bool:
         """Whether a request is being answered."""
-        return self._reply is not None
+        return self._reply is not None and not self._over
 
     @property
     def draining(self) -> Drain:
@@ -103,6 +103,7 @@ class Connection:
             except ClientGone:
                 return
             finally:
+                self._over = True
                 self._end_watch()
         if self._scope.cancel_called:
             self._lingers = False
@@ -136,6 +137,8 @@ class Connection:
 
     def patrol(self, now: float, nursery: trio.Nursery) -> None:
         """Enforce the deadlines; have the client watched if the request in hand is that of last time."""
+        if self._over:
+            return  # last words have a bound of their own, and listen to the client themselves
         due, seen = self.wire.deadline, self._patrolled
         self._patrolled = self.begun
         if now >= (due if self.busy else min(due, self._patience_ends(now))):

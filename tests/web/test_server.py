@@ -131,6 +131,18 @@ async def test_a_fault_costs_its_connection_only(site: Any) -> None:
         assert (await other.response())[1] == b"GET /a?b=c "
 
 
+async def test_a_client_that_stays_after_a_fault_is_not_listened_to_twice(serving: Any) -> None:
+    """Its last words are given a moment to arrive; patrols that come by meanwhile leave it alone."""
+    async with serving(limits=LIVELY) as site, site.client() as client:
+        await client.send(b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await client.response())[0].startswith(b"HTTP/1.1 500 ")
+        await wait_all_tasks_blocked(0.004)
+        for _ in range(5):
+            await site.ask(GET)
+            await wait_all_tasks_blocked(0.008)
+        assert [type(note) for note in site.notes] == [ZeroDivisionError]
+
+
 async def test_a_header_with_a_line_break_is_never_sent(serving: Any) -> None:
     """A handler cannot be made to split its answer."""
 

@@ -36,6 +36,7 @@ class Streams:
         self.account = Account()
         self._cluster, self._ledger = cluster, Ledger()
         self._seen = {node: Seen(self.account, node) for node in cluster.nodes}
+        self._rngs = {node: Random(node) for node in cluster.nodes}  # drawn on and on: no watch is as short as the last
 
     def tasks(self) -> Sequence[Task]:
         """A producer and a watcher for each node."""
@@ -59,7 +60,7 @@ class Streams:
 
     async def _watch(self, node: str, until: float) -> None:
         """Stream after stream; some resumed by the last id, some begun anew at the last seq."""
-        rng = Random(node)
+        rng = self._rngs[node]
         async with httpx.AsyncClient(base_url=self._cluster.api(node).url, trust_env=False, timeout=SILENCE_S) as http:
             while trio.current_time() < until:
                 with trio.move_on_after(rng.uniform(0.5, 8.0)):

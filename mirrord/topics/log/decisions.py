@@ -184,8 +184,9 @@ class Decisions:
     def _apply(self, message: Apply) -> Applied:
         turn = self._turn
         applied = Arrival(turn, may_lack=message.may_lack).apply(message.chunks)
-        if turn.removes or self._log.awaited:
-            orders, came = Orders(turn, self._store, self._eraser), turn.removal.orders
+        came = turn.removal.orders if turn.removes else []
+        if came or self._log.awaited:
+            orders = Orders(turn, self._store, self._eraser)
             while came:
                 orders.follow(came.pop(0))
             for number, last in applied.moved:
