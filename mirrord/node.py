@@ -116,8 +116,8 @@ class Node:
         outside, limits = self._outside, self.config.limits
         patience_ms = max((plan.gap_patience_ms for plan in links_of(self.config, self.name)), default=0)
         ground = RouterGround(
-            self.life, outside.clock, outside.store, self.journal, self.registry, self.switchboard.behind,
-            2 * patience_ms / 1000, limits.max_router_hops,
+            self.life, outside.clock, outside.store, self.journal, self.registry,
+            self.switchboard.old_holders, 2 * patience_ms / 1000, limits.max_router_hops,
         )  # fmt: skip
         declared = {name: of_file(name, table) for name, table in routers_of(self.config, self.name).items()}
         return Routers(ground, self.supervisor, declared, limits.max_routers, limits.router_wait_ms)

@@ -140,6 +140,11 @@ class Flow:
             todo.extend(new)
         return seen
 
+    def returns(self, node: str, topic: str) -> set[State]:
+        """(node, name there) of everywhere else that the topic's records come to, and come back from."""
+        here = (node, topic)
+        return {state for state in self.reach(*here) if state != here and here in self.reach(*state)}
+
 
 def warnings(config: Config) -> list[str]:
     """What works as written but may be meant otherwise, one line each, for ``mirrord check``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
 from random import Random
 from typing import Any
 
@@ -18,9 +17,9 @@ from ..errors import LinkNotFound
 from ..records.strand import Descriptor
 from ..storage.life import Life
 from ..topics.registry import Registry
-from ..topics.topic import Topic
 from .board.board import Board, Line
 from .board.covers import Witness, could_get
+from .board.holders import Holders
 from .board.lag import Lag, Place
 from .board.matrix import Key, Matrix
 from .ground import Ground
@@ -47,6 +46,9 @@ class Switchboard:
         self.matrix = Matrix(life.name)
         self.board = Board(self._place, self._descriptor)
         self._started_at = clock.monotonic()
+        self.holders = Holders(
+            life.name, self.board, self.matrix, self._flow, self._place, self._descriptor, self._started_at
+        )
         self._own_told: dict[tuple[str, int], int] = {}
         self.links: dict[str, Link] = {}
         self._peers: list[Peer] = []
@@ -79,25 +81,17 @@ class Switchboard:
         for peer in self._peers:
             await peer.aclose()
 
-    def behind(self, topic: str, patience_s: float = inf) -> list[str]:
-        """Peers from which records that earlier lives of this node wrote to the topic may still come: those that tell
-        more of them than is here, and those that were not heard yet, as long as their link's patience, and this one."""
-        known, now, me = self._registry.any(topic), self._clock.monotonic(), self._life.name
-        found: list[str] = []
-        for line in self.board.lines.values():
-            if not line.wants(topic) or line.paused:
-                continue
-            side = line.sides.get(topic)
-            if not line.up:
-                if now - line.down_since < min(line.patience_s, patience_s):
-                    found.append(line.peer)
-            elif side is not None and any(
-                told.oseq > self._place(topic, strand)[0]
-                for strand, told in side.told.items()
-                if strand not in side.halted and _is_of(known, strand, me)
-            ):
-                found.append(line.peer)
-        return found
+    def behind(self, topic: str, patience_s: float) -> list[str]:
+        """Peers that may still bring what earlier lives of this node wrote to the topic; those that were not heard yet
+        for so long after they went."""
+        return self.holders.peers(topic, self._clock.monotonic(), patience_s)
+
+    def old_holders(self, topic: str, new_life: bool) -> list[str]:
+        """Nodes from which what earlier lives of this node wrote to the topic may still come: peers that tell more of
+        it, and in a new life whoever was not heard yet, near or far."""
+        return (
+            self.holders.everywhere(topic, self._clock.monotonic()) if new_life else self.behind(topic, patience_s=0.0)
+        )
 
     def restart_all(self, why: str) -> None:
         """Open every feed anew: who we are has changed."""
@@ -238,12 +232,6 @@ class Switchboard:
                 if strand.durable_last:
                     places[self._life.name, topic.topic, number] = (strand.durable_last, strand.durable_ts)
         return places, origins
-
-
-def _is_of(topic: Topic | None, strand: int, origin: str) -> bool:
-    """Whether the strand is the origin's; one that is not described yet may be."""
-    known = topic.strands.get(strand) if topic is not None else None
-    return known is None or known.descriptor.origin == origin
 
 
 def _line(plan: LinkPlan, clock: Clock) -> Line:

@@ -21,8 +21,8 @@ class Ground(Struct, frozen=True):
     store: Store
     journal: Writer
     registry: Registry
-    behind: Callable[[str, float], list[str]]
-    """Peers that may still bring what earlier lives of this node wrote to a topic; those that cannot be heard for so
-    many seconds after they went, and not longer than their links are patient."""
+    holders: Callable[[str, bool], list[str]]
+    """Nodes from which what earlier lives of this node wrote to a topic may still come: peers that tell more of it than
+    is here, and in a new life also whoever was not heard yet, near or far, as long as links are patient."""
     patience_s: float  # how long they are waited for at most
     most_hops: int  # topics that a record may go through before that is an alarm

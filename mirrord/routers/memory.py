@@ -4,8 +4,6 @@ copied then comes back over links, with the copies that tell of it. Those are re
 
 from __future__ import annotations
 
-from math import inf
-
 import trio
 from msgspec import structs
 
@@ -25,19 +23,19 @@ class Memory:
         self._moves = -1  # commits of the destination up to here were looked at; -1: none yet
 
     def waits_for(self, batch: Batch) -> list[str]:
-        """Peers that may still bring copies of these records; nobody when they may be copied now.
+        """Nodes that may still bring copies of these records; nobody when they may be copied now.
 
         What this life wrote no other life has copied. Of other records it is enough that no peer tells more of our old
-        copies than is here; in a new life peers that cannot be heard are waited for as well, as for covers.
+        copies than is here; in a new life all are waited for, near or far, that may hold some and were not heard yet.
         """
         if not batch.others:
             return []
         ground, life, now = self._ground, self._ground.life.record.number, self._ground.clock.monotonic()
-        behind = ground.behind(self._dest, inf if batch.position.life != life else 0.0)
+        holders = ground.holders(self._dest, batch.position.life != life)
         if self._asked_at is None:
             self._asked_at = now
-        if behind and now - self._asked_at < ground.patience_s:
-            return behind
+        if holders and now - self._asked_at < ground.patience_s:
+            return holders
         self._asked_at = None
         batch.position = structs.replace(batch.position, life=life)
         return []

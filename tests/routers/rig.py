@@ -29,12 +29,12 @@ WITHIN_S = 5.0
 
 
 class RouterRig(Rig):
-    """Nodes of one store, one after the other. ``behind`` are peers that may still bring old copies."""
+    """Nodes of one store, one after the other. ``holders`` are nodes that may still bring old copies."""
 
     def __init__(self, store: MemoryStore | None = None) -> None:
         super().__init__(store)
         self.in_file: dict[str, Definition] = {}
-        self.behind: list[str] = []
+        self.holders: list[str] = []
         self.patience_s = 60.0
         self.most = 100
         self.wait_ms = 2000
@@ -44,7 +44,7 @@ class RouterRig(Rig):
         """One run of the process; leaving it is kill -9."""
         async with self.run() as self.registry:
             ground = Ground(
-                self.life, self.clock, self.store, self.journal, self.registry, lambda *_: self.behind,
+                self.life, self.clock, self.store, self.journal, self.registry, lambda *_: self.holders,
                 self.patience_s, 8,
             )  # fmt: skip
             routers = self.routers = Routers(ground, self.supervisor, self.in_file, self.most, self.wait_ms)

@@ -60,7 +60,7 @@ async def loss(autojump_clock: trio.testing.MockClock) -> Loss:
     disk.restore(kept)
     disk.crash(None)
     rig.new_life(log_ids=True)
-    rig.behind = ["iad"]
+    rig.holders = ["iad"]
     return Loss(rig, records, copies)
 
 
@@ -77,7 +77,7 @@ async def test_copies_that_come_back_later_are_waited_for(loss: Loss) -> None:
         router = await rig.until("r", "waiting")
         assert router.statistics()["waiting_for"] == "old copies from iad"
         await come_back(rig, loss.copies)
-        rig.behind = []
+        rig.holders = []
         assert await settled(rig) == ["1", "2"]
         await rig.append("a", "3")
         assert await settled(rig) == ["1", "2", "3"]
@@ -92,7 +92,7 @@ async def test_copies_that_nobody_has_any_more_are_made_again(loss: Loss) -> Non
     async with rig.routing():
         await come_back(rig, loss.records)
         await rig.until("r", "waiting")
-        rig.behind = []
+        rig.holders = []
         assert await settled(rig) == ["1", "2"]
 
 

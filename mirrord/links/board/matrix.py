@@ -88,6 +88,10 @@ class Matrix:
         seen = self._seen.get((node, topic, strand))
         return seen.oseq if seen is not None else None
 
+    def knows(self, node: str) -> bool:
+        """Whether anything was heard of the node."""
+        return node in self._start
+
     def rows(self) -> Iterable[tuple[Key, Seen]]:
         """All sights."""
         return self._seen.items()
