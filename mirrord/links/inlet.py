@@ -313,7 +313,7 @@ class Inlet:
             await self._ground.registry.ensure(topic.topic)
         if lacks == DELETED:
             chunks = self._offers.still_taken(topic, chunks)
-        return topic.mailbox.put(Apply(chunks, may_lack=bool(lacks)), bounded_elsewhere=True)
+        return topic.mailbox.put(Apply(chunks, lacks=lacks), bounded_elsewhere=True)
 
     async def hand_over_cover(self, topic: Topic, header: CoverIs) -> Envelope[Any]:
         """The same with a cover that needs no waiting, between the chunks that it stands between."""

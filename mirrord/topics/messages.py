@@ -109,11 +109,11 @@ class Introduce(Struct, frozen=True):
 
 
 class Apply(Struct, frozen=True):
-    """Chunks that a link brought, as they came, for compare-and-append. ``may_lack``: stripped ones may be among them
-    (the link knows that nobody has more)."""
+    """Chunks that a link brought, as they came, for compare-and-append. ``lacks`` says why stripped ones may be among
+    them: erased everywhere, or deleted where the link knows that nobody has more."""
 
     chunks: bytes
-    may_lack: bool = False
+    lacks: str = ""
 
 
 class ApplyCover(Struct, frozen=True):

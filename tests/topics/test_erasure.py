@@ -13,7 +13,7 @@ from mirrord.errors import ProtocolViolation, TopicNotFound
 from mirrord.records import chunk as chunks
 from mirrord.records.batch import batches_of, encode
 from mirrord.records.draft import Draft
-from mirrord.records.gap import CONTROL
+from mirrord.records.gap import CONTROL, DELETED
 from mirrord.records.record import records
 from mirrord.records.selector import Selector, selector
 from mirrord.records.strand import Position
@@ -255,7 +255,7 @@ async def test_a_stripped_chunk_is_kept_as_it_came() -> None:
         stripped = strip(whole, 0, chunks.header_at(whole, 0), 0b0101)
         with pytest.raises(ProtocolViolation, match="unasked"):
             await topic.mailbox.ask(Apply(stripped))
-        applied = await topic.mailbox.ask(Apply(stripped + far.write(1), may_lack=True))
+        applied = await topic.mailbox.ask(Apply(stripped + far.write(1), lacks=DELETED))
         assert (applied.moved, topic.head, topic.count, topic.floor) == (((5, 5),), 5, 3, 1)
         assert topic.bytes == sum(len(far.text(oseq)) for oseq in (2, 4, 5))
         assert await topic.mailbox.ask(Erase((1, 2, 3))) == Erased((2,))

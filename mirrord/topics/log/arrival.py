@@ -26,7 +26,7 @@ from ...records.chunk import (
     missing,
     tags_of,
 )
-from ...records.gap import Cover, takes_a_seq
+from ...records.gap import ERASED, Cover, takes_a_seq
 from ...records.run import Run, run_from
 from ...records.strand import Descriptor, Position
 from ...storage.store import Gap
@@ -50,9 +50,9 @@ class Arrival:
     _taken = _known = 0
     _unfit: Unfit | None = None
 
-    def __init__(self, turn: Turn, *, may_lack: bool = False) -> None:
+    def __init__(self, turn: Turn, *, lacks: str = "") -> None:
         self._turn, self._log = turn, turn.log
-        self._may_lack = may_lack  # stripped chunks may come
+        self._lacks = lacks  # why chunks may come stripped
         self._moved: dict[int, int] = {}
 
     def introduce(self, descriptor: Descriptor) -> None:
@@ -150,11 +150,11 @@ class Arrival:
 
     def _take_stripped(self, strand: Strand, chunk: bytes, header: Header) -> None:
         """What it lacks was deleted where it came from, and so it is here."""
-        if not self._may_lack:
+        if not self._lacks:
             raise ProtocolViolation(f"strand {header[STRAND]:016x}: a stripped chunk came unasked")
         log, turn = self._log, self._turn
         gone, tags = missing(chunk, 0, header), tags_of(chunk, 0, header)
-        turn.masks.add_bits(log.head + 1, gone)
+        turn.masks.add_bits(log.head + 1, gone, erased=self._lacks == ERASED)
         run = Run(header[FIRST], header[COUNT], header[TEXT_LEN], header[TS_LAST], header[HASH], tags)
         turn.put(strand, log.head + 1, chunk, run)
         log.head += run.records

@@ -183,7 +183,7 @@ class Decisions:
 
     def _apply(self, message: Apply) -> Applied:
         turn = self._turn
-        applied = Arrival(turn, may_lack=message.may_lack).apply(message.chunks)
+        applied = Arrival(turn, lacks=message.lacks).apply(message.chunks)
         came = turn.removal.orders if turn.removes else []
         if came or self._log.awaited:
             orders = Orders(turn, self._store, self._eraser)
