@@ -48,6 +48,7 @@ from .topics.quota import Quota
 from .topics.registry import Registry
 
 Note = Callable[..., None]
+BEGIN_AGAIN_S = 0.5  # a life whose record the disk refused
 
 
 class Outside(Struct, frozen=True):
@@ -228,8 +229,10 @@ class Node:
             self._outside.note("life_rewound", evidence=evidence)
             try:
                 await self._begin_life(evidence)
-            except MirrordError as error:  # the disk refuses: the proof will come again with the next heartbeat
+            except MirrordError as error:  # the disk refuses: the proof stands, and nobody may bring it again
                 self._outside.note("life_not_begun", error=str(error))
+                await trio.sleep(BEGIN_AGAIN_S)
+                continue
             self._rewind = trio.Event()
             self._rewound_by = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from . import scenes
 from .faults import Fault
@@ -14,6 +14,7 @@ NAMES = ("ada", "bob", "cyd", "dan", "eve", "fay")
 LINE = ("cut", "oneway", "silent", "delay", "slow", "halfopen", "doubled", "unanswered")
 NODE = ("kill", "kill-before", "kill-after", "power", "wipe", "backup", "memory", "delete", "clock", "clone")
 REMOVALS = ("erase", "remove", "front")
+CLOCK_S = 50.0  # how far a clock goes either way: together less than an idempotency key is remembered
 DISK = ("eio", "eio-written", "eio-sticky", "full")
 
 MENUS: dict[str, tuple[str, ...]] = {
@@ -155,7 +156,20 @@ def _faults(menu: str, nodes: tuple[str, ...], pulls: tuple[Link, ...], until: f
         menu_now = kinds if weather == "mixed" else (rng.choice(kinds),)
         for _ in range(0 if weather == "calm" else rng.randint(1, 9 if menu == "erase" else 4)):
             found += _fault(rng.choice(menu_now), nodes, pulls, begin, end, rng)
-    return tuple(sorted(found, key=lambda fault: fault.at))
+    return _with_near_clocks(sorted(found, key=lambda fault: fault.at))
+
+
+def _with_near_clocks(faults: list[Fault]) -> tuple[Fault, ...]:
+    """No clock goes so far that what a node is to remember for a time is over by its steps alone."""
+    found, stands_at = list[Fault](), dict[str, float]()
+    for fault in faults:
+        step = fault.amount
+        if fault.kind == "clock":
+            at = stands_at.get(fault.node, 0.0)
+            step = step if abs(at + step) <= CLOCK_S else -step
+            stands_at[fault.node] = at + step
+        found.append(structs.replace(fault, amount=step))
+    return tuple(found)
 
 
 def _fault(
@@ -170,7 +184,7 @@ def _fault(
     node, down_s = rng.choice(nodes), rng.choice((0.0, rng.uniform(0.05, 2.0)))
     amount = rng.random()
     if kind == "clock":
-        amount = rng.uniform(-60, 60)  # seconds
+        amount = rng.uniform(-CLOCK_S, CLOCK_S)  # seconds
     elif kind in ("kill-before", "kill-after"):
         amount = rng.randint(1, 8)  # commits from now
     if kind in ("backup", "memory"):
