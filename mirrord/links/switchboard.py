@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..config.topology import Flow, LinkPlan, edges, links_of, topology_hash
 from ..errors import LinkNotFound
 from ..records.strand import Descriptor
 from ..storage.life import Life
+from ..topics.log.log import Strand
 from ..topics.registry import Registry
 from .board.board import Board, Line
 from .board.covers import Witness, could_get
@@ -47,7 +48,7 @@ class Switchboard:
         self.board = Board(self._place, self._descriptor)
         self._started_at = clock.monotonic()
         self.holders = Holders(
-            life.name, self.board, self.matrix, self._flow, self._place, self._descriptor, self._started_at
+            lambda: life.identity, self.board, self.matrix, self._flow, self._strands, self._started_at
         )
         self._own_told: dict[tuple[str, int], int] = {}
         self.links: dict[str, Link] = {}
@@ -108,6 +109,10 @@ class Switchboard:
         return found
 
     # ---- what the board asks ---------------------------------------------------------------------
+
+    def _strands(self, topic: str) -> Mapping[int, Strand]:
+        found = self._registry.any(topic)
+        return found.strands if found is not None else {}
 
     def _place(self, topic: str, strand: int) -> tuple[int, int]:
         found = self._registry.any(topic)

@@ -7,6 +7,8 @@ from mirrord.config.topology import Flow
 from mirrord.links.board.board import Board, Line, Side, Told
 from mirrord.links.board.holders import Holders
 from mirrord.links.board.matrix import Matrix
+from mirrord.records.strand import Identity
+from mirrord.topics.log.log import Strand
 
 from ..topics.rig import Origin
 
@@ -28,9 +30,10 @@ class Place:
         self.board = Board(lambda *_: (8, 0), lambda _, strand: descriptors[strand])
         self.line = self.board.lines["a"] = Line("a", PATIENCE_S, lambda topic: topic == "orders")
         self.matrix = Matrix("b")
+        strands = {number: Strand(number, descriptors[number], 8, durable_last=8) for number in (OURS, THEIRS)}
         self.holders = Holders(
-            "b", self.board, self.matrix, Flow(parse(NODES + RING)), lambda *_: (8, 0),
-            lambda _, strand: descriptors[strand], since=0.0,
+            lambda: Identity("b", b"b".ljust(16, b"."), b"this life"), self.board, self.matrix,
+            Flow(parse(NODES + RING)), lambda topic: strands if topic == "orders" else {}, since=0.0,
         )  # fmt: skip
 
     def tell(self, oseq: int) -> None:
@@ -71,10 +74,22 @@ def test_a_node_behind_a_peer_that_is_known_to_hold_more_is_waited_for() -> None
     """The peer lags: what it has not got yet is on its way. What c wrote itself is no matter of ours."""
     place = Place()
     place.tell(8)
+    place.matrix.see("c", "orders", OURS, 8, 0, (1, 1, 0))
     place.matrix.see("c", "orders", THEIRS, 20, 0, (1, 1, 0))
     assert place.holders.everywhere("orders", now=0.0) == []
     place.matrix.see("c", "orders", OURS, 9, 0, (1, 1, 1))
     assert place.holders.everywhere("orders", now=0.0) == ["c"]
+
+
+def test_what_is_known_of_a_node_and_is_less_than_is_here_is_too_old() -> None:
+    """The relay cannot reach c now: what it knows is from before c pulled what is here, and perhaps what was lost."""
+    place = Place()
+    place.tell(8)
+    place.matrix.see("c", "orders", THEIRS, 8, 0, (1, 1, 0))
+    assert place.holders.everywhere("orders", now=0.0) == ["c"]
+    place.matrix.see("c", "orders", OURS, 7, 0, (1, 1, 1))
+    assert place.holders.everywhere("orders", now=0.0) == ["c"]
+    assert place.holders.everywhere("orders", now=PATIENCE_S) == []
 
 
 def test_nodes_from_which_nothing_comes_back_are_not_waited_for() -> None:
