@@ -23,7 +23,7 @@ RECEIVE_BYTES = 1 << 18
 MOST_HEAD_BYTES = 64 << 10
 SEND_WITHIN_S = 60.0
 SHORT_LINE_US = 2000  # the shortest round trip over a line that needs no large window, microseconds
-SHORT_LINE_BYTES = 1 << 20  # the kernel takes twice as much for its own needs; a quarter of it cost catch-up a third
+SHORT_LINE_BYTES = 256 << 10  # the kernel takes twice as much for its own needs
 TCP_INFO_BYTES, LEAST_RTT_AT, LEAST_RTT = 152, 148, struct.Struct("=I")  # linux/tcp.h: struct tcp_info, tcpi_min_rtt
 PORTS = {"http": 80, "https": 443}
 
