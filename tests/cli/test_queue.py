@@ -94,13 +94,15 @@ def test_a_command_decides_by_its_exit_code(shell: Any, tmp_path: Path, code: in
 
 def test_a_lease_is_kept_while_a_command_runs(shell: Any, tmp_path: Path) -> None:
     """It is extended until the command ends."""
-    asked = Asked(shell, events(("job", JOB)), DONE, DONE, DONE)
+    asked = Asked(shell, events(("job", JOB)), *[DONE] * 50)
     held = tmp_path / "held"
     shell.node.trouble[2] = _then(shell.node.trouble[2], held.touch)
     script = f"while [ ! -e {held} ]; do sleep 0.01; done"
     shell.run("queue", "work", "-w", "me", "--lease", "150ms", "--count", "1", "q", "sh", "-c", script)
     verbs = [call[1].rsplit("/", 1)[1] for call in asked.calls]
-    assert verbs == ["work", "extend", "extend", "ack"]
+    extended = verbs[1:-1]
+    assert (verbs[0], set(extended), verbs[-1]) == ("work", {"extend"}, "ack")
+    assert len(extended) >= 2  # more if the machine is slow to end the command
     assert asked.calls[1][2] == {"node": "me", "seqs": [7], "lease_ids": ["lease_a"], "lease_ms": 150}
 
 
