@@ -385,6 +385,11 @@ class Inlet:
                 oldest = base if not oldest else min(oldest, base)
         return records, max(0.0, (self._ground.clock.wall_ms() - oldest) / 1000) if oldest else 0.0
 
+    @property
+    def may_be_behind(self) -> bool:
+        """Whether anything was told that was not here then; told without going through every strand."""
+        return any(side.behind for side in self._sides.values())
+
     def lag_records(self) -> int:
         """Over all topics."""
         return sum(self.lag_of(name)[0] for name in self._sides)

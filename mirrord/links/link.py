@@ -229,7 +229,8 @@ class Link:
             while True:
                 with trio.move_on_after(self._rules.heartbeat_ms / 1000):
                     await ear.wait()
-                self._notice_lag()
+                if self.facts.behind_since or self.inlet.may_be_behind:
+                    self._notice_lag()
                 await self._judge_silence()
                 await self.inlet.apply_covers()
                 change = self.inlet.change()
