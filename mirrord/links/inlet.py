@@ -61,6 +61,7 @@ class Inlet:
         self._tally = Tally()
         self._stamp: Stamp = (0, 0, 0)
         self.clock_offset_ms = 0
+        self.may_be_behind = False  # something was told that was not here then: whoever looks and finds none says so
 
     def note(self, action: str, detail: str = "") -> None:
         """One event for the flight recorder."""
@@ -223,6 +224,7 @@ class Inlet:
         number, oseq, digest, whole_from, ts = told
         ground, clock = self._ground, self._ground.clock
         ground.board.hear(self.plan.peer, topic.topic, number, Told(oseq, digest, whole_from, ts), clock.monotonic())
+        self.may_be_behind = self.may_be_behind or number in self._sides[topic.topic].behind
         ground.sees(self.plan.peer, topic.topic, number, oseq, ts, self._stamp)
         strand = topic.strands.get(number)
         if strand is None:
@@ -384,11 +386,6 @@ class Inlet:
                 base = max(side.behind.get(number, told.ts), ts if number in side.behind else 0)
                 oldest = base if not oldest else min(oldest, base)
         return records, max(0.0, (self._ground.clock.wall_ms() - oldest) / 1000) if oldest else 0.0
-
-    @property
-    def may_be_behind(self) -> bool:
-        """Whether anything was told that was not here then; told without going through every strand."""
-        return any(side.behind for side in self._sides.values())
 
     def lag_records(self) -> int:
         """Over all topics."""

@@ -278,6 +278,7 @@ class Link:
         """Since when there is something to bring is known whether anybody asks or not."""
         facts = self.facts
         facts.lag_records = self.inlet.lag_records()
+        self.inlet.may_be_behind = facts.lag_records > 0
         if not facts.lag_records:
             facts.behind_since = 0.0
         elif not facts.behind_since:
