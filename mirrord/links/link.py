@@ -199,7 +199,8 @@ class Link:
         """The watchdog: any bytes are a sign of life, and a peer is not silent while we are busy."""
         while True:
             seen_at = self.facts.byte_at
-            await trio.sleep(seen_at + self._patience_s() - self._clock.monotonic())
+            # The past, where the machine stood still for longer than that.
+            await trio.sleep(max(0.0, seen_at + self._patience_s() - self._clock.monotonic()))
             if self._intake.busy:
                 self.facts.byte_at = self._clock.monotonic()
             elif self.facts.byte_at == seen_at:
@@ -231,7 +232,7 @@ class Link:
                     await ear.wait()
                 if self.facts.behind_since or self.inlet.may_be_behind:
                     self._notice_lag()
-                await self._judge_silence()
+                self._judge_silence()
                 await self.inlet.apply_covers()
                 change = self.inlet.change()
                 if change is not None:
@@ -239,7 +240,7 @@ class Link:
         finally:
             ear.close()
 
-    async def _judge_silence(self) -> None:
+    def _judge_silence(self) -> None:
         """Heartbeats that fail to come cost this link its strands before the watchdog costs it the feed."""
         line = self._line
         quiet_s = self._clock.monotonic() - self.facts.byte_at
@@ -258,13 +259,16 @@ class Link:
 
     def pause(self) -> None:
         """Stop pulling until ``resume``."""
-        self.facts.paused = self._line.paused = True
-        self.restart("paused by hand")
+        if not self.facts.paused:
+            self.facts.paused = self._line.paused = True
+            self.facts.since = self._clock.monotonic()
+            self.restart("paused by hand")
 
     def resume(self) -> None:
-        """Pull again."""
-        self.facts.paused = self._line.paused = False
-        self.facts.error, self.facts.refused, self.facts.since = None, None, self._clock.monotonic()
+        """Pull again, at once; also when only the back-off holds it up."""
+        if self.facts.paused:
+            self.facts.paused = self._line.paused = False
+            self.facts.error, self.facts.refused, self.facts.since = None, None, self._clock.monotonic()
         self.poke()
 
     def state(self) -> LinkState:

@@ -88,6 +88,7 @@ class Scripted:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.requests: list[FeedRequest] = []
+        self.more = trio.Event()  # set: a sign of life comes behind the script
 
     @asynccontextmanager
     async def feed(self, request: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -98,6 +99,8 @@ class Scripted:
     async def _frames(self, frames: list[bytes]) -> AsyncGenerator[bytes, None]:
         for data in frames:
             yield data
+        await self.more.wait()
+        yield said(Refused("topic-type", "a sign of life", "other"))[0]
         await trio.sleep_forever()
 
     async def change(self, feed_no: int, change: bytes) -> None:
@@ -274,6 +277,36 @@ async def test_a_paused_link_stays_paused(autojump_clock: MockClock) -> None:
         link.resume()
         assert link.state() == LinkState("connecting")
         await world.until(lambda: len(world.bad.requests) > count)
+
+
+async def test_since_tells_of_the_pause(autojump_clock: MockClock) -> None:
+    """``since_ms`` is the age of the state that stands beside it; ordering what is so already changes nothing."""
+    world = World(lambda _: said(hello("bad"), orders()))
+    async with world.run() as (link, _):
+        await world.until(lambda: link.facts.hello)
+        for order in (link.pause, link.resume):
+            world.rig.clock.now_ms += 3000
+            order()
+            assert link.facts.since == world.rig.clock.monotonic()
+            since = link.facts.since
+            world.rig.clock.now_ms += 1000
+            order()
+            assert link.facts.since == since
+        await world.until(lambda: link.facts.hello)
+
+
+async def test_a_machine_that_stood_still_costs_no_more_than_the_feed(autojump_clock: MockClock) -> None:
+    """A stopped process finds deadlines in the past: the peer may be silent by then, the link is not dead."""
+    world = World(lambda _: said(hello("bad"), orders()))
+    async with world.run() as (link, _):
+        await world.until(lambda: link.facts.hello)
+        await trio.sleep(1)
+        world.rig.clock.now_ms += 1000
+        world.bad.more.set()
+        await trio.sleep(1)
+        world.rig.clock.now_ms += 20_000
+        await world.until(lambda: any("no byte came" in n["detail"] for n in link.inlet.notes))
+        assert world.rig.deaths == []
 
 
 async def test_words_without_end_do_not_fill_the_memory(
