@@ -19,7 +19,7 @@ ROW = Result(
     Conditions(loop_us=1000.0, others=0.5, slowdown=1.25),
     took_s=3.0,
 )
-MACHINE = Machine("2026-01-01 00:00", "cpu", 2, "6", "3.11", "3.54", "0.1")
+MACHINE = Machine("2026-01-01 00:00", "cpu", 2, False, "6", "3.11", "3.54", "0.1")
 
 
 def test_the_table_has_value_spread_bounds_and_verdict() -> None:

@@ -37,7 +37,7 @@ MAY_WAIT = frozenset({
     "actors/alarms.py", "actors/bell.py", "actors/mailbox.py", "actors/rounds.py", "actors/supervisor.py",
     "actors/waking.py",
     "cli/bench/connection.py", "cli/bench/daemon.py", "cli/bench/load.py", "cli/bench/machine.py",
-    "cli/bench/rows/queueing.py",
+    "cli/bench/rows/queueing.py", "cli/bench/rows/relay.py",
     "cli/cluster/harness.py", "cli/cluster/survey.py", "cli/commands/run.py",
     "cli/commands/status.py", "cli/commands/up.py", "cli/commands/work/child.py", "cli/doors.py",
     "cli/intake/batches.py", "clock.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from . import report
 from .daemon import Stretch
 from .figure import Figure, Result, beside_the_best
 from .ground import FULL, QUICK, Ground, Sizes
-from .machine import Surroundings, machine
+from .machine import Surroundings, awake, machine
 from .rows import appending, holding, mirroring, queueing, reading, seeing, watching
 
 
@@ -64,24 +65,27 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str | None) -> l
 @click.option("--quick", is_flag=True, help="Small sizes: whether it works, not how fast it is.")
 @click.option("--full", is_flag=True, help="Growth and start with 20 M records, 2 M appended alone.")
 @click.option("--repeat", type=click.IntRange(1, 100), default=5, show_default=True, help="Medians of so many.")
+@click.option("--awake", "keep_awake", is_flag=True, help="Keep the processors from sleeping meanwhile.")
 @click.option("--dir", "directory", type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="Where stores are laid, to measure its disk.")  # fmt: skip
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Also write everything to a JSON file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def bench(
-    names: list[str], quick: bool, full: bool, repeat: int, directory: Path | None, out: Path | None, as_json: bool
-) -> int:
+    names: list[str], quick: bool, full: bool, repeat: int, keep_awake: bool, directory: Path | None,
+    out: Path | None, as_json: bool,
+) -> int:  # fmt: skip
     """Measure real daemons on loopback, beside what is required of them.
 
     Each row makes its own nodes in a fresh directory and leaves nothing behind. Exit code 1 when a requirement is
     missed. The machine should have nothing else to do. Two columns tell whether it had: `slow-down`, how
     long a fixed piece of work took just before, as a multiple of the best of the run; `others`, how many processors
-    were busy with something else meanwhile.
+    were busy with something else meanwhile. Virtual processors that sleep are woken when their host has
+    time: `--awake` shows the delays without that.
     """
     sizes = QUICK if quick else FULL if full else Sizes()
     ground = Ground(sizes, repeat, directory, lambda text: click.echo(text, err=True))
-    about = machine()
-    results = beside_the_best([_result(name, ground) for name in names])
+    about = machine(keep_awake)
+    results = beside_the_best([_result(name, ground, keep_awake) for name in names])
     as_bytes = report.as_json(about, results)
     if out is not None:
         out.write_bytes(as_bytes + b"\n")
@@ -92,11 +96,12 @@ def bench(
     return FAILED if report.missed(results) else OK
 
 
-def _result(name: str, ground: Ground) -> Result:
+def _result(name: str, ground: Ground, keep_awake: bool) -> Result:
     row = ROWS[name]
     ground.say(f"{name}: {row.title} ...")
     around, stretch = Surroundings(), Stretch()
-    figures = tuple(row.figures(ground))
+    with awake() if keep_awake else nullcontext():
+        figures = tuple(row.figures(ground))
     result = Result(name, row.title, figures, around.conditions(), stretch.spent().wall_s)
     for line in report.lines(result):
         ground.say(f"  {line}")

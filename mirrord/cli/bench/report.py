@@ -32,6 +32,7 @@ class Machine(Struct, frozen=True):
     started: str  # UTC
     processor: str
     processors: int
+    awake: bool  # kept from sleeping
     kernel: str
     python: str
     sqlite: str

@@ -12,6 +12,7 @@ from ..load import Aside, Reader, Steady
 from ..topology import mesh
 from ..wire import append, payload
 from .mirroring import LOOK_EVERY_S, WITHIN_S
+from .relay import bare_delays_ms
 
 _TOPIC, _BULK = "live", "bulk"
 _SEEN_PER_S, _BUSY_PER_S = 100.0, 1000.0
@@ -19,19 +20,24 @@ _WRITERS = 64
 
 
 def seen(ground: Ground) -> list[Figure]:
-    """Appends on a at 100/s, seen on b by a long poll, nothing else going on."""
+    """Appends on a at 100/s, seen on b by a long poll, nothing else going on; what a bare byte takes that way."""
     delays: list[list[float]] = []
+    bare: list[list[float]] = []
     with ground.cluster(mesh, "a", "b") as (a, b):
         a.start()
         b.start()
         _meet(a, b)
         for _ in range(ground.repeat):
+            bare.append(bare_delays_ms(ground.sizes.seen, _SEEN_PER_S))
             steady, reader = _watched(a, b, lambda sent: sent >= ground.sizes.seen)
             delays.append(_delays_ms(steady, reader, None))
     return [
         Figure("p50", "ms", _shares(delays, 0.5), Bound(2)),
         Figure("p99", "ms", _shares(delays, 0.99), Bound(6)),
         Figure("p99.9", "ms", _shares(delays, 0.999), Bound(20)),
+        Figure("a bare byte, p50", "ms", _shares(bare, 0.5)),
+        Figure("a bare byte, p99", "ms", _shares(bare, 0.99)),
+        Figure("a bare byte, p99.9", "ms", _shares(bare, 0.999)),
     ]
 
 
