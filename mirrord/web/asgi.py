@@ -23,10 +23,8 @@ SPEC = {"version": "3.0", "spec_version": "2.3"}
 def asgi_scope(request: Request, kind: str) -> dict[str, Any]:
     """What the application is told. ``scope["mirrord"]`` is the Request itself."""
     peer = request.connection.peer if request.connection is not None else None
-    method = {"method": request.method} if kind == "http" else {}
     return {
         "type": kind,
-        **method,
         "method": request.method,
         "asgi": SPEC,
         "http_version": "1.1" if request.http_1_1 else "1.0",

@@ -93,6 +93,15 @@ def test_what_the_file_declares_is_changed_there(narrow: Daemon) -> None:
     assert (config["cap_records"], config["durability"], config["ttl_ms"]) == (5, "fsync", 1_000_000)
 
 
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_the_short_form_does_not_get_round_the_file(narrow: Daemon, method: str) -> None:
+    """``durable`` says what ``durability`` says: where the file sets the one, the other is refused as well."""
+    narrow.api.append("fixed", 1)
+    response = narrow.api.request(method, "/v0/topics/fixed", json={"durable": False})
+    assert refused(response, 409, "declared_in_file") == {"field": "durability"}
+    assert narrow.api.told(method, "/v0/topics/fixed", {"durable": True})["config"]["durability"] == "fsync"
+
+
 def test_a_patch_survives(mortal: Daemon, topic: str) -> None:
     """A configuration that was answered is there after kill -9."""
     mortal.api.create(topic, cap_records=7)

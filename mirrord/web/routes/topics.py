@@ -234,12 +234,13 @@ def _decided_by(fields: dict[str, Any]) -> tuple[str, ...]:
 def _with_declared(node: Node, name: str, fields: dict[str, Any], config: TopicConfig) -> TopicConfig:
     """With what the file declares. Raises DeclaredInFile when the fields say otherwise, NotYet."""
     node.queues.check(name, config)
-    declared = node.registry.declared(name)
+    declared, decided = node.registry.declared(name), _decided_by(fields)
+    found = topic_config(declared, config)
     for field, value in declared.items():
-        if field in fields and getattr(config, field) != getattr(topic_config(declared), field):
+        if field in decided and getattr(config, field) != getattr(found, field):
             told = f"{field} of {name} is set to {value!r} in the TOML file, which wins; change it there"
             raise DeclaredInFile(told, {"field": field})
-    return topic_config(declared, config)
+    return found
 
 
 def _configured(topic: Topic, created: bool, began: float) -> Response:
