@@ -104,13 +104,12 @@ def test_a_stream_is_told_that_the_node_stops(mortal: Daemon, topic: str) -> Non
     api = mortal.api
     api.create(topic, type="queue", leases_durable=True)
     api.append(topic, "x")
-    with api.stream("GET", f"/v0/topics/{topic}/work", params={"node": "w", "lease_ms": LONG_MS}) as response:
+    args = {"node": "w", "lease_ms": LONG_MS}
+    with Api(api.address) as own, own.stream("GET", f"/v0/topics/{topic}/work", params=args) as response:
         lines = response.iter_lines()
         next(line for line in lines if line.startswith("data: "))
-        stopping = threading.Thread(target=mortal.stop)
-        stopping.start()
+        mortal.stop()
         assert "event: error" in (rest := list(lines))
         assert '"code":"server_shutting_down"' in rest[rest.index("event: error") + 1]
-    stopping.join()
     mortal.start()
     assert [job["data"] for job in _claim(mortal.api, topic)] == ["x"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -83,15 +83,20 @@ class Pair:
             daemon.kill()
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
+PairOf = Callable[..., Pair]
 
 
 @pytest.fixture
-def pairs() -> Iterator[list[Pair]]:
+def pair_of(tmp_path: Path) -> Iterator[PairOf]:
+    """Makes pairs whose ``fra`` has written ``m:1``."""
     made: list[Pair] = []
-    yield made
+
+    def make(trust: ssl.SSLContext | None = None, **parts: str) -> Pair:
+        made.append(Pair(tmp_path, trust, **parts))
+        made[-1].append("m:1")
+        return made[-1]
+
+    yield make
     for pair in made:
         pair.close()
 
@@ -99,11 +104,9 @@ def pairs() -> Iterator[list[Pair]]:
 @pytest.mark.parametrize(
     "parts", [{"auth": 'peer_key = "file:peer.txt"'}, {"link": 'key = "file:iad.txt"'}], ids=["cluster", "link"]
 )
-def test_a_link_shows_its_key(folder: Path, pairs: list[Pair], parts: dict[str, str]) -> None:
+def test_a_link_shows_its_key(pair_of: PairOf, parts: dict[str, str]) -> None:
     """That of the cluster, or its own; what is written on one node comes to the other."""
-    pair = Pair(folder, None, **parts)
-    pairs.append(pair)
-    pair.append("m:1")
+    pair = pair_of(**parts)
     until(lambda: pair.arrived("m:1"))
 
 
@@ -112,13 +115,9 @@ def test_a_link_shows_its_key(folder: Path, pairs: list[Pair], parts: dict[str, 
     [({}, "unauthorized"), ({"link": 'key = "file:elsewhere.txt"'}, "forbidden")],
     ids=["none", "other"],
 )
-def test_a_link_without_the_right_key_is_refused_by_name(
-    folder: Path, pairs: list[Pair], parts: dict[str, str], reason: str
-) -> None:
+def test_a_link_without_the_right_key_is_refused_by_name(pair_of: PairOf, parts: dict[str, str], reason: str) -> None:
     """Its state tells why; nothing comes, and no name is told."""
-    pair = Pair(folder, None, **parts)
-    pairs.append(pair)
-    pair.append("m:1")
+    pair = pair_of(**parts)
     until(lambda: pair.link()["state"] == "refused")
     assert reason in str(pair.link()["reason"])
     assert not pair.arrived("m:1")
@@ -128,70 +127,53 @@ def test_a_link_without_the_right_key_is_refused_by_name(
     assert "elsewhere" not in topology
 
 
-def test_a_peer_key_that_is_renewed_is_shown_at_the_next_try(folder: Path, pairs: list[Pair]) -> None:
+def test_a_peer_key_that_is_renewed_is_shown_at_the_next_try(tmp_path: Path, pair_of: PairOf) -> None:
     """Both ends read their keys again; nobody starts anew."""
-    pair = Pair(folder, link='key = "file:elsewhere.txt"')
-    pairs.append(pair)
-    pair.append("m:1")
+    pair = pair_of(link='key = "file:elsewhere.txt"')
     until(lambda: pair.link()["state"] == "refused")
-    folder.joinpath("elsewhere.txt").write_text("iad-key")
+    tmp_path.joinpath("elsewhere.txt").write_text("iad-key")
     pair.daemons[1].reload()
     until(lambda: "reloaded" in pair.daemons[1].log_text())
     pair.iad.post("/v0/links/fra/retry").raise_for_status()
     until(lambda: pair.arrived("m:1"))
 
 
-def test_the_feed_of_a_key_that_went_ends(folder: Path, pairs: list[Pair]) -> None:
-    """Not only the next one: what runs is ended, and the link tells why it does not come back."""
-    pair = Pair(folder, link='key = "file:iad.txt"')
-    pairs.append(pair)
-    pair.append("m:1")
+@pytest.mark.parametrize(
+    ("keys", "reason"), [("root\n", "unauthorized"), ("root\niad-key:peer:other\n", "forbidden")], ids=["gone", "less"]
+)
+def test_a_feed_ends_when_its_key_may_it_no_more(tmp_path: Path, pair_of: PairOf, keys: str, reason: str) -> None:
+    """Not only the next one: what runs is ended, and the link tells why; it goes on when the key may again."""
+    pair = pair_of(link='key = "file:iad.txt"')
     until(lambda: pair.arrived("m:1"))
-    folder.joinpath("keys.txt").write_text("root\n")
+    tmp_path.joinpath("keys.txt").write_text(keys)
     pair.daemons[0].reload()
     until(lambda: pair.link()["state"] == "refused")
-    assert "unauthorized" in str(pair.link()["reason"])
-
-
-def test_the_feed_of_a_key_that_may_less_is_looked_at_anew(folder: Path, pairs: list[Pair]) -> None:
-    """What its prefixes no longer cover is brought no more: the feed ends, and is refused as the key now is."""
-    pair = Pair(folder, link='key = "file:iad.txt"')
-    pairs.append(pair)
-    pair.append("m:1")
-    until(lambda: pair.arrived("m:1"))
-    folder.joinpath("keys.txt").write_text("root\niad-key:peer:other\n")
-    pair.daemons[0].reload()
-    until(lambda: pair.link()["state"] == "refused")
-    assert "forbidden" in str(pair.link()["reason"])
-    folder.joinpath("keys.txt").write_text("root\niad-key:peer:m\n")
+    assert reason in str(pair.link()["reason"])
+    tmp_path.joinpath("keys.txt").write_text("root\niad-key:peer:m\n")
     pair.daemons[0].reload()
     pair.append("m:2")
     until(lambda: pair.arrived("m:2"))
 
 
-def test_nodes_that_know_each_other_by_certificate(folder: Path, pairs: list[Pair]) -> None:
+def test_nodes_that_know_each_other_by_certificate(tmp_path: Path, pair_of: PairOf) -> None:
     """Mutual TLS: the link shows the node's own certificate; a key opens no feed any more, only a certificate does."""
-    authority = Authority(folder / "certs")
+    authority = Authority(tmp_path / "certs")
     for node in ("fra", "iad"):
         authority.sign(node)
     trust = ssl.create_default_context(cafile=str(authority.ca))
-    pair = Pair(folder, trust, fra=TLS.format("fra"), iad=TLS.format("iad"))
-    pairs.append(pair)
-    pair.append("m:1")
+    pair = pair_of(trust, fra=TLS.format("fra"), iad=TLS.format("iad"))
     until(lambda: pair.arrived("m:1"))
     refused = pair.fra.post("/v0/feed", headers={"authorization": "Bearer iad-key"})
     assert refused.json()["error"]["code"] == "unauthorized"
     assert "client certificate" in refused.json()["error"]["message"]
 
 
-def test_the_command_line_speaks_tls(folder: Path, pairs: list[Pair]) -> None:
+def test_the_command_line_speaks_tls(tmp_path: Path, pair_of: PairOf) -> None:
     """With the file it knows whom to believe; with a URL it is told; else it does not send its key to anybody."""
-    authority = Authority(folder / "certs")
+    authority = Authority(tmp_path / "certs")
     authority.sign("fra")
     trust = ssl.create_default_context(cafile=str(authority.ca))
-    pair = Pair(folder, trust, fra=TLS.format("fra"), iad='tls = {ca = "certs/ca.crt"}')
-    pairs.append(pair)
-    pair.append("m:1")
+    pair = pair_of(trust, fra=TLS.format("fra"), iad='tls = {ca = "certs/ca.crt"}')
     url = str(pair.fra.base_url)
 
     def topics(*where: str) -> subprocess.CompletedProcess[str]:
@@ -207,16 +189,14 @@ def test_the_command_line_speaks_tls(folder: Path, pairs: list[Pair]) -> None:
     assert "use https://" in plain.stderr
 
 
-def test_a_node_without_our_certificate_pulls_nothing(folder: Path, pairs: list[Pair]) -> None:
+def test_a_node_without_our_certificate_pulls_nothing(tmp_path: Path, pair_of: PairOf) -> None:
     """It reads over TLS like anybody, and is refused as a peer."""
-    authority, other = Authority(folder / "certs"), Authority(folder / "other")
+    authority, other = Authority(tmp_path / "certs"), Authority(tmp_path / "other")
     authority.sign("fra")
     other.sign("iad")
     trust = ssl.create_default_context(cafile=str(authority.ca))
     trust.load_verify_locations(str(other.ca))
     iad = 'tls = {cert = "other/iad.crt", key = "other/iad.key", ca = "certs/ca.crt"}'
-    pair = Pair(folder, trust, fra=TLS.format("fra"), iad=iad)
-    pairs.append(pair)
-    pair.append("m:1")
+    pair = pair_of(trust, fra=TLS.format("fra"), iad=iad)
     until(lambda: pair.link()["state"] in ("refused", "unreachable"))
     assert not pair.arrived("m:1")
