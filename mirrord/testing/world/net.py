@@ -116,6 +116,8 @@ class FakeNet:
                     stream.lose()
                 else:
                     stream.break_off("the connection was reset")
+            if name == direction[0]:
+                self.forget(stream)
 
     # ---- ways -------------------------------------------------------------------------------------------------------
 
@@ -161,7 +163,7 @@ class FakeNet:
         return stream
 
     def forget(self, stream: Stream) -> None:
-        """Neither end holds it any more."""
+        """Nobody serves it any more."""
         self._streams.pop(stream, None)
 
     async def change(self, caller: str, source: str, feed_no: int, change: bytes) -> None:

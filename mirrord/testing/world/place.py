@@ -135,7 +135,7 @@ class Place:
         return self.node is not None
 
     def serve(self, request: bytes, stream: Stream) -> None:
-        """Serve a feed, for as long as this process lives."""
+        """Serve a feed, for as long as this process lives: what it leaves open then is the network's to break off."""
         if self._nursery is not None and self.node is not None:
             self._nursery.start_soon(self._pump, self.node, request, stream)
 
@@ -148,10 +148,7 @@ class Place:
             stream.break_off("the peer let go")
         except MirrordError as error:  # the web server ends the answer there
             stream.break_off(f"the answer ended: {error.code}")
-        finally:
-            if self.node is not node and self.has_power:
-                stream.break_off("the connection was reset")
-            self._net.forget(stream)
+        self._net.forget(stream)
 
     async def change(self, feed_no: int, change: bytes) -> None:
         """As the route does it, in this process: if that dies, no answer comes."""
