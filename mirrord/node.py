@@ -88,7 +88,7 @@ class Node:
         self.queues = self._make_queues()
         self.streams = self._make_streams()
         self.feeds = Feeds(
-            self._feed_rules(), self.registry, self.life, outside.clock, self.switchboard, self._on_rewound
+            self._feed_rules(), self.registry, self.life, outside.clock, self.switchboard.gossip, self._on_rewound
         )
 
     def _make_registry(self) -> Registry:

@@ -7,8 +7,11 @@ from xxhash import xxh3_128_digest
 from ..config.topology import LinkPlan
 from ..topics.topic import Topic
 from .board.board import Line
+from .board.sights import Sights
 from .ground import Ground
 from .wire import GOES_ON, PROTO, At, FeedChange, FeedRequest, Take
+
+SIGHTS_PER_CHANGE = 64
 
 
 class Asking:
@@ -21,7 +24,7 @@ class Asking:
         self.sent_closed = False  # it has all that there is to tell of them
         self._confirm: dict[tuple[str, int], None] = {}
         self._told_closed: dict[str, list[At]] = {}
-        self._sights_told = 0
+        self._sights: Sights | None = None  # what goes with changes: when the peer hears no heartbeats of ours
         self._takes: dict[tuple[str, int], int] = {}
         self._must_answer = False  # the feed holds back until it has heard a change
 
@@ -51,6 +54,7 @@ class Asking:
         self._confirm.clear()
         self._takes.clear()
         self._must_answer = self._has_rivals()
+        self._sights = self._new_sights()
         wants: dict[str, list[At]] = {}
         closed: dict[str, list[At]] = {}
         not_from: dict[str, list[int]] = {}
@@ -75,6 +79,10 @@ class Asking:
             hold=self._must_answer, features=[GOES_ON],
             max_frame_bytes=max_frame_bytes, heartbeat_ms=heartbeat_ms,
         )  # fmt: skip
+
+    def _new_sights(self) -> Sights | None:
+        gossip, peer = self._ground.gossip, self._plan.peer
+        return None if gossip.pulls(peer) else gossip.sights(peer, lambda _: True)
 
     def _closed_hash(self) -> bytes:
         closed = self._told_closed
@@ -140,7 +148,7 @@ class Asking:
                 not_from.setdefault(side.source, []).append(number)
         line.dirty.clear()
         self._confirm.clear()
-        sights, self._sights_told = ground.sights_for(self._plan.peer, self._sights_told)
+        sights = self._sights.next(SIGHTS_PER_CHANGE) if self._sights is not None else []
         if not (wants or not_from or sights or self._must_answer):
             return None
         self._must_answer = False

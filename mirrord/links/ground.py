@@ -12,7 +12,7 @@ from ..storage.life import Life
 from ..topics.registry import Registry
 from .board.board import Board
 from .board.covers import Witness
-from .wire import Sight, Stamp
+from .board.gossip import Gossip
 
 
 class Ground(Struct, frozen=True):
@@ -24,9 +24,7 @@ class Ground(Struct, frozen=True):
     clock: Clock
     registry: Registry
     board: Board
+    gossip: Gossip
     declared: Callable[[str, TopicConfig], TopicConfig]  # the file's settings for a topic, over a peer's
     rewound: Callable[[str], None]
-    sees: Callable[[str, str, int, int, int, Stamp], object]
-    take_sights: Callable[[list[Sight]], None]
-    sights_for: Callable[[str, int], tuple[list[Sight], int]]  # for a peer that does not pull from us
     worth_waiting: Callable[[str, int, int, Witness], bool]

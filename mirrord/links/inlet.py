@@ -222,10 +222,10 @@ class Inlet:
 
     def _hear(self, topic: Topic, told: WireTold) -> None:
         number, oseq, digest, whole_from, ts = told
-        ground, clock = self._ground, self._ground.clock
+        ground, clock, side = self._ground, self._ground.clock, self._sides[topic.topic]
         ground.board.hear(self.plan.peer, topic.topic, number, Told(oseq, digest, whole_from, ts), clock.monotonic())
-        self.may_be_behind = self.may_be_behind or number in self._sides[topic.topic].behind
-        ground.sees(self.plan.peer, topic.topic, number, oseq, ts, self._stamp)
+        self.may_be_behind = self.may_be_behind or number in side.behind
+        ground.gossip.matrix.see(self.plan.peer, side.source, number, oseq, ts, self._stamp)
         strand = topic.strands.get(number)
         if strand is None:
             return
@@ -263,7 +263,7 @@ class Inlet:
             for no, number, first, last in head.pending:
                 if (topic := self._topics.get(no)) is not None:
                     self._sides[topic.topic].pending[number] = (first, last)
-        self._ground.take_sights(head.sights)
+        self._ground.gossip.saw(head.sights)
         if head.digest != self._tally.digest:
             raise ProtocolViolation("what the peer told of its positions does not add up to its digest")
 

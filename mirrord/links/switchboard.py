@@ -20,17 +20,15 @@ from ..topics.log.log import Strand
 from ..topics.registry import Registry
 from .board.board import Board, Line
 from .board.covers import Witness, could_get
+from .board.gossip import Gossip
 from .board.holders import Holders
 from .board.lag import Lag, Place
-from .board.matrix import Key, Matrix
+from .board.matrix import Key
 from .ground import Ground
 from .inlet import Inlet
 from .link import Link, LinkRules
 from .peer import Peer
 from .state import state_json
-from .wire import Pending, Sight, Stamp
-
-SIGHTS_PER_CHANGE = 64
 
 
 class Switchboard:
@@ -44,13 +42,11 @@ class Switchboard:
         self._edges = edges(config)
         self._nodes, self._flow = frozenset(config.nodes), Flow(config)
         self._rewound = rewound
-        self.matrix = Matrix(life.name)
         self.board = Board(self._place, self._descriptor)
-        self._started_at = clock.monotonic()
+        self.gossip = Gossip(config, life, clock, registry, self.board)
         self.holders = Holders(
-            lambda: life.identity, self.board, self.matrix, self._flow, self._strands, self._started_at
+            lambda: life.identity, self.board, self.gossip.matrix, self._flow, self._strands, clock.monotonic()
         )
-        self._own_told: dict[tuple[str, int], int] = {}
         self.links: dict[str, Link] = {}
         self._peers: list[Peer] = []
         for plan in links_of(config, life.name):
@@ -62,8 +58,8 @@ class Switchboard:
 
     def _ground(self, topology: bytes) -> Ground:
         return Ground(
-            self._config.cluster, topology, self._life, self._clock, self._registry, self.board, self._declared,
-            self._rewound, self.matrix.see, self.saw, self._sights_for, self._worth_waiting,
+            self._config.cluster, topology, self._life, self._clock, self._registry, self.board, self.gossip,
+            self._declared, self._rewound, self._worth_waiting,
         )  # fmt: skip
 
     def start(self, supervisor: Supervisor) -> None:
@@ -134,53 +130,10 @@ class Switchboard:
             line = self.board.lines.get(node)
             side = line.sides.get(topic) if line is not None else None
             lacks = side is not None and side.covered.get(strand, 0) > after
-            place = self.matrix.place(node, topic, strand)
+            place = self.gossip.matrix.place(node, side.source if side is not None else topic, strand)
             if place is None or (place > after and not lacks):
                 may_hold.add(node)
         return could_get(witness.link, self._life.name, may_hold, self._edges)
-
-    # ---- gossip: what heartbeats tell ------------------------------------------------------------
-
-    def pending(self, lanes: dict[str, int]) -> list[Pending]:
-        """Covers that this node holds back, for the topics of a feed."""
-        found: dict[tuple[str, int], tuple[int, int]] = {}
-        for _, topic, offer in self.board.offers():
-            if topic in lanes:
-                found[topic, offer.cover.strand] = (offer.cover.first, offer.cover.last)
-        return [(lanes[topic], strand, first, last) for (topic, strand), (first, last) in sorted(found.items())]
-
-    def sights(self, caller: str, since: int, most: int) -> tuple[list[Sight], int]:
-        """What is known of other nodes than the caller, as far as it changed."""
-        return self.matrix.since(since, most, caller)
-
-    def stamp(self) -> Stamp:
-        """Orders what others see of this node: grows over kill -9 and clock steps, and a node that was wiped or put
-        back was born later."""
-        record = self._life.record
-        return record.born_ms, record.starts, int(1000 * (self._clock.monotonic() - self._started_at))
-
-    def saw(self, sights: list[Sight]) -> None:
-        """What a peer told of other nodes, or a caller of itself."""
-        self.matrix.take(sights, self._nodes)
-
-    def _sights_for(self, peer: str, since: int) -> tuple[list[Sight], int]:
-        """For a peer that does not pull from us: our own positions, and what we know of others."""
-        if (self._life.name, peer) in self._edges:
-            return [], since
-        found, newest = self.matrix.since(since, SIGHTS_PER_CHANGE, peer)
-        now, me = self.stamp(), self._life.name
-        own: list[Sight] = []
-        for topic in self._registry:
-            for number, strand in topic.strands.items() if topic.ready.is_set() else ():
-                if (
-                    strand.durable_last
-                    and self._own_told.get((peer + "/" + topic.topic, number)) != strand.durable_last
-                ):
-                    self._own_told[peer + "/" + topic.topic, number] = strand.durable_last
-                    own.append((me, topic.topic, number, strand.durable_last, strand.durable_ts, now))
-                    if len(own) >= SIGHTS_PER_CHANGE:
-                        return found + own, newest
-        return found + own, newest
 
     # ---- for people ------------------------------------------------------------------------------
 
@@ -228,7 +181,7 @@ class Switchboard:
 
     def _places(self) -> tuple[dict[Key, Place], dict[int, str]]:
         """How far every node is known to be in every strand, and who wrote it."""
-        places: dict[Key, Place] = {key: (seen.oseq, seen.ts) for key, seen in self.matrix.rows()}
+        places: dict[Key, Place] = {key: (seen.oseq, seen.ts) for key, seen in self.gossip.matrix.rows()}
         origins: dict[int, str] = {}
         known = dict.fromkeys([*self._registry.names, *(topic for _, topic, _ in places)])
         for topic in filter(None, map(self._registry.any, known)):  # those deleted here as well: their vectors stand

@@ -10,6 +10,9 @@ import trio
 from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from mirrord.config.model import Config, NodeConfig
+from mirrord.links.board.board import Board
+from mirrord.links.board.gossip import Gossip
 from mirrord.links.feeds.feed import SHARED_FRAME_BYTES, SHARED_S, Feed, FeedRules
 from mirrord.links.feeds.herald import Buffers
 from mirrord.links.wire import (
@@ -20,9 +23,6 @@ from mirrord.links.wire import (
     Frame,
     FrameReader,
     Head,
-    Pending,
-    Sight,
-    Stamp,
 )
 from mirrord.records.chunk import chunks_in
 from mirrord.topics.messages import Apply, Introduce
@@ -32,22 +32,6 @@ from ..topics.rig import Origin, Rig
 
 BEAT_S = 1.0
 RULES = FeedRules("shop", b"", frozenset({"caller"}), 1 << 20, 1000, 8)
-
-
-class Silence:
-    """Nothing is known of others."""
-
-    def pending(self, lanes: dict[str, int]) -> list[Pending]:  # noqa: ARG002 -- as the protocol names them
-        return []
-
-    def sights(self, caller: str, since: int, most: int) -> tuple[list[Sight], int]:  # noqa: ARG002
-        return [], 0
-
-    def stamp(self) -> Stamp:
-        return (0, 0, 0)
-
-    def saw(self, sights: list[Sight]) -> None:
-        assert not sights
 
 
 class Caller:
@@ -63,6 +47,9 @@ class Caller:
     def unacknowledged(self) -> int:
         return 0
 
+    def sees(self, _: str) -> bool:
+        return True
+
     @property
     def covers(self) -> list[tuple[int, int]]:
         """What it was told to lack for good."""
@@ -74,6 +61,12 @@ class Caller:
         return sum(len(list(chunks_in(body))) for _, body in self.frames if body)
 
 
+def silence(registry: Registry, rig: Rig) -> Gossip:
+    """Nothing is known of others."""
+    config = Config("shop", {name: NodeConfig(name) for name in ("here", "caller")})
+    return Gossip(config, rig.life, rig.clock, registry, Board(lambda *_: (0, 0), lambda *_: None))
+
+
 def feed_to(caller: Caller, registry: Registry, rig: Rig, origin: Origin, stands_at: int) -> Feed:
     """The caller holds so much of the origin's strand, and has the rest from another node."""
     number = origin.number
@@ -82,7 +75,7 @@ def feed_to(caller: Caller, registry: Registry, rig: Rig, origin: Origin, stands
         wants={"orders": [(number, stands_at, origin.ends[stands_at].hash)]},
         not_from={"orders": [number]},
     )  # fmt: skip
-    return Feed(request, RULES, registry, rig.life, rig.clock, Silence(), caller)
+    return Feed(request, RULES, registry, rig.life, rig.clock, silence(registry, rig), caller)
 
 
 async def test_what_a_caller_said_of_a_topic_outlives_the_topic(autojump_clock: MockClock) -> None:
@@ -126,7 +119,7 @@ async def running_feed(registry: Registry, rig: Rig) -> AsyncIterator[Caller]:
     caller = Caller()
     wants: dict[str, list[tuple[int, int, bytes | None]]] = {"orders": [], "bulk": []}
     request = FeedRequest(PROTO, "shop", "caller", b"c" * 16, b"k" * 16, b"", 1, wants, heartbeat_ms=int(1000 * BEAT_S))
-    feed = Feed(request, RULES, registry, rig.life, RunClock(), Silence(), caller)
+    feed = Feed(request, RULES, registry, rig.life, RunClock(), silence(registry, rig), caller)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(feed.serve)
         await wait_all_tasks_blocked()

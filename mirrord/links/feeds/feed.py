@@ -15,8 +15,9 @@ from ...names import matches
 from ...records.strand import Identity
 from ...storage.life import Life
 from ...topics.registry import Registry
+from ..board.gossip import Gossip
 from ..wire import GOES_ON, FeedChange, FeedRequest, ForkIs, Refused, frame
-from .herald import Buffers, Gossip, Herald
+from .herald import Buffers, Herald
 from .lane import Lane
 from .order import Order, weight_of
 from .piece import Piece
@@ -40,6 +41,10 @@ class Outlet(Protocol):
 
     def unacknowledged(self) -> int:
         """Bytes on their way that the caller's machine has not confirmed."""
+        ...
+
+    def sees(self, topic: str) -> bool:
+        """Whether the caller may know of a topic of this name."""
         ...
 
 
@@ -71,7 +76,7 @@ class Feed:
         self._outlet, self._in_flight = outlet, 0
         self._life, self._clock = life, clock
         self.caller = Identity(request.node, request.origin_id, request.life)
-        self._herald = Herald(request.node, gossip, clock)
+        self._herald = Herald(gossip, gossip.sights(request.node, outlet.sees), clock)
         self.ear = Ear(self._heeds)
         self._changed = False  # the caller has said what it wants of this node: a held feed may begin
         self.closed: str | None = None  # the reason of the last frame, once it must end

@@ -12,9 +12,9 @@ from ...errors import FeedNotFound, PeerRefused
 from ...records.strand import Identity
 from ...storage.life import Life
 from ...topics.registry import Registry
+from ..board.gossip import Gossip
 from ..wire import PROTO, FeedChange, FeedRequest, NeedClosed, Refused, frame
 from .feed import Feed, FeedRules, Outlet
-from .herald import Gossip
 from .lane import Lane
 
 LEAST_BEAT_MS, MOST_BEAT_MS = 10, 60_000  # a caller may neither make us beat without pause nor never

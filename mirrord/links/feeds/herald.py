@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from ...clock import Clock
 from ...records.strand import Identity
 from ...topics.topic import Topic
-from ..wire import PROTO, Head, Hello, Move, Pending, Sight, Stamp, TopicInfo, Topics, frame
+from ..board.gossip import Gossip
+from ..board.sights import Sights
+from ..wire import PROTO, Head, Hello, Move, Pending, TopicInfo, Topics, frame
 from .telling import Tally, Telling
 
 TOPICS_PER_FRAME = 32
@@ -16,29 +17,16 @@ TOPICS_PER_FRAME = 32
 Buffers = list[bytes | memoryview]
 
 
-class Gossip(Protocol):
-    """What a heartbeat tells besides positions: covers held back here, and what is known of other nodes."""
-
-    def pending(self, lanes: dict[str, int]) -> list[Pending]: ...
-
-    def sights(self, caller: str, since: int, most: int) -> tuple[list[Sight], int]: ...
-
-    def stamp(self) -> Stamp: ...
-
-    def saw(self, sights: list[Sight]) -> None: ...
-
-
 class Herald:
     """Of one feed. Tells each topic once, and then only what has moved."""
 
-    def __init__(self, caller: str, gossip: Gossip, clock: Clock) -> None:
-        self._caller, self._gossip, self._clock = caller, gossip, clock
+    def __init__(self, gossip: Gossip, sights: Sights, clock: Clock) -> None:
+        self._gossip, self._sights, self._clock = gossip, sights, clock
         self._tally = Tally()
         self._tellings: dict[str, Telling] = {}
         self._numbers: dict[str, int] = {}
         self._moved: dict[str, None] = {}
         self._pending: list[Pending] = []
-        self._sights_told = 0
 
     def hello(self, me: Identity, topology_hash: bytes) -> Buffers:
         """The first frame."""
@@ -74,7 +62,7 @@ class Herald:
         moves: list[Move] = [move for telling in tellings for move in telling.moves()]
         pending = self._gossip.pending(self._numbers)
         changed, self._pending = pending != self._pending, pending
-        sights, self._sights_told = self._gossip.sights(self._caller, self._sights_told, most_sights)
+        sights = self._sights.next(most_sights)
         now_ms, digest, stamp = self._clock.wall_ms(), self._tally.digest, self._gossip.stamp()
         told = [buffer for buffers in _in_frames(corrections, "reconfigured") for buffer in buffers]
         return told + frame(Head(now_ms, digest, moves, pending if changed else None, sights, stamp))

@@ -26,6 +26,10 @@ class Echo:
         """The callers of this world confirm at once."""
         return 0
 
+    def sees(self, _: str) -> bool:
+        """Nodes of this world show no keys."""
+        return True
+
     def _look(self, buffers: list[bytes | memoryview]) -> None:
         """One frame: its header, and perhaps the chunks behind it."""
         for body in buffers[1:]:

@@ -25,7 +25,7 @@ class _Line:
 
     def __init__(self, writer: Writer, principal: Principal) -> None:
         self._writer, self._principal, self._renewals = writer, principal, principal.renewals
-        self.unacknowledged = writer.unacknowledged
+        self.unacknowledged, self.sees = writer.unacknowledged, principal.sees
 
     async def send(self, buffers: Any) -> None:
         """Bytes or views of them; without a checkpoint when the kernel takes all at once. Raises ClientGone."""
