@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Protocol, cast
 
 import httpx
@@ -45,7 +45,7 @@ class Home(Protocol):
         ...
 
     def stream(self, call: Call) -> AbstractAsyncContextManager[Reply]:
-        """An answer without an end, as ``more``; whole if it is a refusal."""
+        """An answer without an end, as ``more``, which raises it too; whole if it is a refusal."""
         ...
 
     async def aclose(self) -> None:
@@ -89,11 +89,19 @@ class HttpHome:
             response = await self._client.send(request, stream=True)
             try:
                 if response.status_code == 200:
-                    yield _reply(response, b"", cast("AsyncGenerator[bytes]", response.aiter_raw()))
+                    yield _reply(response, b"", self._pieces(response))
                 else:
                     yield _reply(response, await response.aread())
             finally:
                 await response.aclose()
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise self._unreachable(error) from error
+
+    async def _pieces(self, response: httpx.Response) -> AsyncGenerator[bytes]:
+        try:
+            async with aclosing(cast("AsyncGenerator[bytes]", response.aiter_raw())) as pieces:
+                async for piece in pieces:
+                    yield piece
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise self._unreachable(error) from error
 

@@ -126,6 +126,38 @@ def test_work_is_pushed_through_another_node(two: Two, jobs: str) -> None:
     until(lambda: two.fra.api.state(jobs)["queue"]["ready"] == 1)
 
 
+@pytest.mark.parametrize(
+    ("ends", "reason"),
+    [(("iad", "stop"), "shutting_down"), (("fra", "kill"), "home_unreachable")],
+    ids=["here", "home"],
+)
+def test_a_stream_that_is_passed_on_tells_why_it_ends(two: Two, jobs: str, ends: tuple[str, str], reason: str) -> None:
+    """The node between stops, or the home is lost: the last frame says so, and nobody calls it a fault."""
+    daemon: Daemon = getattr(two, ends[0])
+    two.fra.api.append(jobs, "x")
+    try:
+        with Api(two.iad.api.address) as own, own.stream("GET", f"/v0/topics/{jobs}/work?node=w") as response:
+            lines = response.iter_lines()
+            next(line for line in lines if line.startswith("data: "))
+            getattr(daemon, ends[1])()
+            *_, event, data, end = lines
+        assert (event, end) == ("event: error", "")
+        assert f'"reason":"{reason}"' in data
+        assert "connection_fault" not in two.iad.log_text()
+    finally:
+        daemon.start()
+    until(lambda: _post(two.iad.api, jobs, "claim")["claimed"])
+
+
+def test_the_head_of_a_stream_takes_no_job(two: Two, jobs: str) -> None:
+    """Also at another node than the home."""
+    two.fra.api.append(jobs, "x")
+    for api in (two.fra.api, two.iad.api):
+        response = api.head(f"/v0/topics/{jobs}/work", params={"node": "w"})
+        assert (response.status_code, response.headers["content-type"]) == (200, "text/event-stream")
+    assert two.fra.api.state(jobs)["queue"]["in_flight"] == 0
+
+
 def test_settlements_are_no_records(two: Two, jobs: str) -> None:
     """They travel in the queue's strand; a digest tells how many of its oseqs they are, at the home and elsewhere."""
     two.fra.api.append(jobs, 1, 2, 3)

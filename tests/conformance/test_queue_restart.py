@@ -104,7 +104,7 @@ def test_a_stream_is_told_that_the_node_stops(mortal: Daemon, topic: str) -> Non
     api = mortal.api
     api.create(topic, type="queue", leases_durable=True)
     api.append(topic, "x")
-    args = {"node": "w", "lease_ms": LONG_MS}
+    args: dict[str, str | int] = {"node": "w", "lease_ms": LONG_MS}
     with Api(api.address) as own, own.stream("GET", f"/v0/topics/{topic}/work", params=args) as response:
         lines = response.iter_lines()
         next(line for line in lines if line.startswith("data: "))

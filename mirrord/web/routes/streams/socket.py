@@ -30,7 +30,7 @@ from .orders import (
     told,
 )
 from .outbox import Outbox
-from .watch import LAST_WORDS_S, begins, counted, view_of
+from .watch import LAST_WORDS_S, begins, counted, over, view_of
 
 GOING_AWAY, TRY_LATER = 1001, 1013
 BEAT_S = 15.0  # how often the key is looked at again, and the node's state
@@ -57,9 +57,7 @@ class _Conversation:
         self._watcher = Watcher(node.streams.ground, self._outbox, MESSAGES, pace, self._over)
 
     def _over(self) -> MirrordError | None:
-        if self._node.draining:
-            return ShuttingDown("the node is shutting down; come again, or go to another node")
-        return self._permit.fault()
+        return over(self._node, self._permit)
 
     def _watched(self) -> Iterator[str]:
         yield from self._watcher.places

@@ -155,6 +155,13 @@ def counted(principal: Principal) -> Principal | None:
     return principal if principal.is_key else None
 
 
+def over(node: Node, permit: Permit) -> MirrordError | None:
+    """Why an open stream or connection must end now; None: it may go on."""
+    if node.draining:
+        return ShuttingDown("the node is shutting down; come again, or go to another node")
+    return permit.fault()
+
+
 class _Streaming:
     """One open stream of a session."""
 
@@ -162,12 +169,7 @@ class _Streaming:
         self._node, self._session, self._writer, self._permit = node, session, writer, permit
         self._outlet = EventStream(writer, session)
         pace = Pace(session.heartbeat_ms / 1000, node.config.limits.slow_consumer_timeout_ms / 1000)
-        self._watcher = Watcher(node.streams.ground, self._outlet, SSE, pace, self._over)
-
-    def _over(self) -> MirrordError | None:
-        if self._node.draining:
-            return ShuttingDown("the node is shutting down; come again, or go to another node")
-        return self._permit.fault()
+        self._watcher = Watcher(node.streams.ground, self._outlet, SSE, pace, lambda: over(node, permit))
 
     async def run(self, last: EventId | None) -> None:
         """Until everything that it watches is gone, the client is, or the node is to stop."""

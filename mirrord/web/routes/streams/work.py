@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from ....actors.bell import Ear
-from ....errors import InvalidRequest, MirrordError, ShuttingDown
+from ....errors import HomeUnreachable, InvalidRequest, MirrordError, ShuttingDown
 from ....node import Node
 from ....queues.home import Home
 from ....queues.leasing.leases import Claimant
@@ -19,9 +19,9 @@ from ....streams.dialect import HEARTBEAT, RETRY
 from ....topics.topic import Topic
 from ...auth.permit import Permit
 from ...auth.principal import Scope
-from ...message import Request, Response, Stream, Writer
+from ...message import ClientGone, Request, Response, Stream, Writer
 from ..queues import call_of, check_worker, elsewhere, job_text, lease_ms_of, queue_of
-from .watch import EVENT_STREAM, HEADERS, check_accepts, counted
+from .watch import EVENT_STREAM, HEADERS, LAST_WORDS_S, check_accepts, counted, over
 
 HEARTBEAT_S = 15.0
 UNSENT_BYTES = 64 << 10
@@ -39,7 +39,7 @@ async def work(node: Node, request: Request, name: str) -> Response | Stream:
     topic = await queue_of(node, name)
     home = elsewhere(node, request, topic)
     node.streams.check_seat(counted(request.principal))
-    if home is not None:
+    if home is not None and request.method != "HEAD":  # the head alone is the same here
         return await _passed_on(node, request, home, topic, permit)
     most = min(max(_number(args.get("max", ""), 1), 1), node.config.limits.max_claim)
     attach = Attach(Claimant(worker, most, lease_ms_of(node, topic, lease_ms)))
@@ -86,7 +86,7 @@ class _Working:
                 worker = found = await self._node.queues.ask(self._topic, attach)
             await self._supply(found)
         except MirrordError as error:
-            await self._writer.send([self._last_words(error)])
+            await self._writer.send([_last_words(error, self._topic.topic)])
         finally:
             if worker is not None:
                 self._node.queues.tell(self._topic, Detach(worker))
@@ -109,21 +109,19 @@ class _Working:
 
     def _check(self, worker: Worker) -> None:
         """Raises what the stream ends for."""
-        if self._node.draining:
-            raise ShuttingDown("the node is shutting down; what was not acknowledged is free again")
-        if (fault := self._permit.fault()) is not None:
+        fault = over(self._node, self._permit) or worker.fault
+        if fault is not None:
             raise fault
-        if worker.fault is not None:
-            raise worker.fault
 
     def _frame(self, given: Given) -> bytes:
         text = job_text(given, f'"topic":"{self._topic.topic}",')
         return f"id: {given.job.seq}\nevent: job\ndata: {_one_line(text)}\n\n".encode()
 
-    def _last_words(self, error: MirrordError) -> bytes:
-        code: int | str = "server_shutting_down" if isinstance(error, ShuttingDown) else error.status
-        told = {"code": code, "error": str(error), "reason": error.code, "topic": self._topic.topic}
-        return b"event: error\ndata: %b\n\n" % _encode(told)
+
+def _last_words(error: MirrordError, name: str) -> bytes:
+    code: int | str = "server_shutting_down" if isinstance(error, ShuttingDown) else error.status
+    told = {"code": code, "error": str(error), "reason": error.code, "topic": name}
+    return b"event: error\ndata: %b\n\n" % _encode(told)
 
 
 def _one_line(text: str) -> str:
@@ -142,25 +140,55 @@ async def _passed_on(node: Node, request: Request, home: Home, topic: Topic, per
     async def write(writer: Writer) -> None:
         async with opened, aclosing(more) as pieces:
             with node.streams.seat(counted(request.principal)):
-                await _pipe(node, pieces, writer, permit)
+                await _PassingOn(node, topic, writer, permit).run(pieces)
 
     return Stream(write, 200, EVENT_STREAM, HEADERS)
 
 
-async def _pipe(node: Node, pieces: AsyncGenerator[bytes], writer: Writer, permit: Permit) -> None:
-    """Until the home ends it, the client is gone, its key may no more, or this node is to stop."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_end_when_over, node, permit, nursery.cancel_scope)
-        async for piece in pieces:
-            await writer.send([piece])
-        nursery.cancel_scope.cancel()
+class _PassingOn:
+    """One open stream of another home."""
 
+    def __init__(self, node: Node, topic: Topic, writer: Writer, permit: Permit) -> None:
+        self._node, self._topic, self._writer, self._permit = node, topic, writer, permit
+        self._fault: MirrordError | ClientGone | None = None
+        """Why it ends, if it is not the home that ends it."""
+        self._between = True
+        """What was sent ends between two events."""
 
-async def _end_when_over(node: Node, permit: Permit, scope: trio.CancelScope) -> None:
-    ear = permit.attach(node.drain_bell.attach(Ear()))
-    try:
-        while not node.draining and permit.fault() is None:
-            await ear.wait()
-    finally:
-        ear.close()
-    scope.cancel()
+    async def run(self, pieces: AsyncGenerator[bytes]) -> None:
+        """Until the home ends it or is lost, the client is gone, its key may no more, or this node is to stop."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send, pieces, nursery.cancel_scope)
+            self._fault = await self._until_over()
+            nursery.cancel_scope.cancel()
+        if isinstance(self._fault, ClientGone):
+            raise self._fault
+        if self._fault is not None:
+            await self._take_leave(self._fault)
+
+    async def _send(self, pieces: AsyncGenerator[bytes], ended: trio.CancelScope) -> None:
+        try:
+            async for piece in pieces:
+                self._between = piece.endswith(b"\n\n")
+                await self._writer.send([piece])
+        except (HomeUnreachable, ClientGone) as error:
+            self._fault = error
+        ended.cancel()
+
+    async def _until_over(self) -> MirrordError:
+        ear = self._permit.attach(self._node.drain_bell.attach(Ear()))
+        try:
+            while (fault := over(self._node, self._permit)) is None:
+                await ear.wait()
+            return fault
+        finally:
+            ear.close()
+
+    async def _take_leave(self, fault: MirrordError) -> None:
+        """What is under way must come to its end first; behind an event that the home did not end nothing is said."""
+        with trio.move_on_after(LAST_WORDS_S):
+            await self._writer.drained()
+            if self._between:
+                await self._writer.send([_last_words(fault, self._topic.topic)])
+            return
+        raise ClientGone("it took nothing for too long")
