@@ -23,8 +23,10 @@ from mirrord.links.wire import (
     Frame,
     FrameReader,
     Head,
+    Refused,
 )
 from mirrord.records.chunk import chunks_in
+from mirrord.storage.store import DropPack, PutPack
 from mirrord.topics.messages import Apply, Introduce
 from mirrord.topics.registry import Registry
 
@@ -101,6 +103,31 @@ async def test_what_a_caller_said_of_a_topic_outlives_the_topic(autojump_clock: 
         await wait_all_tasks_blocked()
         assert caller.covers == [(2, 3)]
         nursery.cancel_scope.cancel()
+
+
+async def test_a_topic_that_cannot_be_read_is_served_again_when_it_was_made_anew(autojump_clock: MockClock) -> None:
+    """Its caller is told once; whoever drops the damaged log mends it for feeds that are open, too."""
+    assert autojump_clock.autojump_threshold < inf
+    rig, spoiled, fresh = Rig(), Origin(5), Origin(6)
+    first, second = spoiled.write(2), spoiled.write(3)
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders")
+        await topic.mailbox.ask(Introduce(spoiled.descriptor))
+        await topic.mailbox.ask(Apply(first + second))
+        (pack,), (part,) = topic.packs(1, 1 << 20), rig.store.parts_of_pack(topic.tid, 1)
+        rig.store.commit([DropPack(topic.tid, 1, 5), PutPack(replace(pack, body=second), (part,))], sync=True)
+        rig.shelf.clear(topic.tid)
+        async with running_feed(registry, rig) as caller:
+            topic.bell.ring()
+            await wait_all_tasks_blocked()
+            assert [head.reason for head, _ in caller.frames if isinstance(head, Refused)] == ["corrupt"]
+            await registry.delete("orders", if_empty=False, forget=False)
+            await wait_all_tasks_blocked()
+            await registry.ensure("orders")
+            await topic.mailbox.ask(Introduce(fresh.descriptor))
+            await topic.mailbox.ask(Apply(fresh.write(4)))
+            await wait_all_tasks_blocked()
+            assert caller.chunks == 1
 
 
 class RunClock:

@@ -89,7 +89,6 @@ class Feed:
         self._ready = Order(self._weight)
         self._forks: list[ForkIs] = []
         self._last_no = self._came = self._went = 0
-        self._corrupt: set[str] = set()
         self.sent_bytes = self.sent_frames = 0
 
     # ---- the caller ------------------------------------------------------------------------------
@@ -160,18 +159,18 @@ class Feed:
             sent_at = self._clock.monotonic()
             await self._outlet.send(frame(piece.header, piece.body))
             self._measure(piece, self._clock.monotonic() - sent_at)
-        if (lane := self._lanes.get(name)) is not None and lane.has_more and name not in self._corrupt:
+        if (lane := self._lanes.get(name)) is not None and lane.has_more:
             self._ready.add(name)
 
     def _next_of(self, name: str) -> list[Piece]:
         """What a lane has to send. One whose log cannot be read is refused by name; the others go on."""
         lane = self._lanes.get(name)
-        if lane is None or name in self._corrupt:
+        if lane is None:
             return []
         try:
             return lane.next(self._room)
         except ChunkCorrupt as error:
-            self._corrupt.add(name)
+            lane.is_corrupt = True
             return [Piece(Refused("corrupt", str(error), name))]
 
     @property

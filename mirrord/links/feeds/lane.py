@@ -41,6 +41,8 @@ class Lane:
         self._walked: dict[int, None] = {}  # strands with packs to go through: what they end in is seen behind those
         self.begins_anew = True
         """The caller stands elsewhere: find where to begin."""
+        self.is_corrupt = False
+        """The log cannot be read: nothing more is sent of it."""
 
     def place(self, vector: list[At]) -> list[ForkIs]:
         """The caller stands here now. Forks are what its positions contradict."""
@@ -64,7 +66,8 @@ class Lane:
     @property
     def has_more(self) -> bool:
         """Whether ``next`` would find anything to look at."""
-        return self.begins_anew or self._cursor < self.topic.head or self._looked != self.topic.move_no
+        moved = self.begins_anew or self._cursor < self.topic.head or self._looked != self.topic.move_no
+        return moved and not self.is_corrupt
 
     def passes_by(self) -> bool:
         """Whether there was nothing left to send, and all that came since is of no use to the caller, such as its own:
