@@ -130,9 +130,11 @@ class Wire:
             rest[0] = rest[0][sent:]
 
     def send_now(self, data: bytes) -> None:
-        """Last words: what the kernel takes at once, and no complaint about the rest."""
-        with suppress(OSError):
-            self.bytes_out += self.sock.send(data)
+        """Last words: what the kernel takes at once, and no complaint about the rest. Nothing into the middle of what
+        ``offer`` left."""
+        if not self._rest:
+            with suppress(OSError):
+                self.bytes_out += self.sock.send(data)
 
     def _send_some(self, buffers: Sequence[bytes | memoryview]) -> int:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from mirrord.errors import TopicNotFound
 from mirrord.web.message import ClientGone, Request, Response, ServerLimits, Stream, Writer
+from mirrord.web.wire import Wire
 
 LIVELY = ServerLimits(header_timeout_ms=40)
 ASK = b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -203,3 +205,18 @@ async def test_drain_does_not_wait_for_ever(serving: Any, until: Any) -> None:
         with trio.fail_after(10):
             await site.server.drain()
         assert await client.rest() == b""
+
+
+def test_last_words_do_not_come_into_the_middle_of_something() -> None:
+    """What the kernel did not take yet is owed first: whoever reads on must not find other bytes in its place."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        wire = Wire(ours, 1.0)
+        assert not wire.offer([b"z" * (8 << 20)])
+        came = theirs.recv(1 << 20)
+        wire.send_now(b"goodbye")
+        ours.shutdown(socket.SHUT_WR)
+        while piece := theirs.recv(1 << 20):
+            came += piece
+    assert set(came) == set(b"z")
