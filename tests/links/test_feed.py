@@ -25,7 +25,7 @@ from mirrord.links.wire import (
     Head,
     Refused,
 )
-from mirrord.records.chunk import chunks_in
+from mirrord.records.chunk import STRAND, chunks_in
 from mirrord.storage.store import DropPack, PutPack
 from mirrord.topics.messages import Apply, Introduce
 from mirrord.topics.registry import Registry
@@ -102,6 +102,30 @@ async def test_what_a_caller_said_of_a_topic_outlives_the_topic(autojump_clock: 
         await registry.ensure("orders")
         await wait_all_tasks_blocked()
         assert caller.covers == [(2, 3)]
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_a_caller_said_of_a_topic_holds_when_the_topic_comes(autojump_clock: MockClock) -> None:
+    """This node was wiped, and asked for the feed before it had the topic again; its caller turned to it meanwhile, and
+    from it for another strand: the first is served when the topic comes, and the other is not."""
+    assert autojump_clock.autojump_threshold < inf
+    rig, caller, origin, other = Rig(), Caller(), Origin(5), Origin(6)
+    first, second, others = origin.write(1), origin.write(2), other.write(4)
+    async with rig.run() as registry, trio.open_nursery() as nursery:
+        feed = feed_to(caller, registry, rig, origin, 1)
+        nursery.start_soon(feed.serve)
+        await wait_all_tasks_blocked()
+        position = (origin.number, 1, origin.ends[1].hash)
+        not_from = {"orders": [other.number]}
+        feed.change(FeedChange(b"c" * 16, wants={"orders": [position], "unheard of": [position]}, not_from=not_from))
+        topic, _ = await registry.ensure("orders")
+        for strand, chunks in ((origin, first + second), (other, others)):
+            await topic.mailbox.ask(Introduce(strand.descriptor))
+            await topic.mailbox.ask(Apply(chunks))
+        await wait_all_tasks_blocked()
+        served = [header[STRAND] for _, body in caller.frames if body for _, _, header in chunks_in(body)]
+        assert served == [origin.number]
+        assert set(feed.request.wants) == {"orders"}
         nursery.cancel_scope.cancel()
 
 

@@ -16,7 +16,7 @@ from ...records.strand import Identity
 from ...storage.life import Life
 from ...topics.registry import Registry
 from ..board.gossip import Gossip
-from ..wire import GOES_ON, FeedChange, FeedRequest, ForkIs, Refused, frame
+from ..wire import GOES_ON, At, FeedChange, FeedRequest, ForkIs, Refused, frame
 from .herald import Buffers, Herald
 from .lane import Lane
 from .order import Order, weight_of
@@ -98,17 +98,30 @@ class Feed:
         for name, strands in change.not_from.items():
             if (standings := self._standings(name)) is not None:
                 standings.skip(strands)
+            else:
+                self._lay_over(name, [], strands)
         for name, vector in change.wants.items():
             if (lane := self._lanes.get(name)) is not None:
                 self._forks += lane.place(vector)
             elif (left := self._left.get(name)) is not None:
                 left.place(vector)
+            else:
+                self._lay_over(name, vector, [])
         for name, takes in change.takes.items():
             if (standings := self._standings(name)) is not None:
                 standings.take(takes)
         self._changed = True
         self.ear.hear(CHANGED)
         return list(change.wants.items())
+
+    def _lay_over(self, name: str, vector: list[At], not_from: list[int]) -> None:
+        """What the caller says of a topic that is not here yet holds when it comes, over what the request said."""
+        asked = self.request
+        if name in asked.wants:  # others are not remembered: a caller's words must not fill our memory
+            placed = {at[0] for at in vector}
+            asked.wants[name] = [at for at in asked.wants[name] if at[0] not in placed] + vector
+            left_out = dict.fromkeys([*asked.not_from.get(name, []), *not_from])
+            asked.not_from[name] = [number for number in left_out if number not in placed]
 
     def _standings(self, name: str) -> Standings | None:
         lane = self._lanes.get(name)
