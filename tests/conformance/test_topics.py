@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -115,6 +116,16 @@ def test_delete(api: Api, topic: str) -> None:
         }  # fmt: skip
     refused(api.get(f"/v0/topics/{topic}"), 404, "topic_not_found")
     assert api.told("GET", "/v0/topics", prefix=topic)["topics"] == []
+
+
+def test_an_append_beside_a_delete_is_taken(api: Api, topic: str) -> None:
+    """Whichever is first, and also where the topic decides both at once: nobody is told that there is no topic."""
+    api.append(topic, 1)
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(50):
+            appends = [threads.submit(api.append, topic, 2) for _ in range(3)]
+            api.told("DELETE", f"/v0/topics/{topic}")
+            assert {append.result()["count"] for append in appends} == {1}
 
 
 def test_delete_if_empty(api: Api, topic: str) -> None:

@@ -16,7 +16,7 @@ from mirrord.topics.log import retention
 from mirrord.topics.log.decisions import Decisions
 from mirrord.topics.log.places import INSIDE, contradicts, hash_at
 from mirrord.topics.log.turn import Sizes
-from mirrord.topics.messages import Apply, Introduce
+from mirrord.topics.messages import Apply, Configure, DropTopic, Introduce
 from mirrord.topics.quota import Quota
 
 from .rig import ME, Origin, config, draft, life_of, log_of, sources_of
@@ -107,6 +107,30 @@ def test_records_of_the_same_turn_go_too() -> None:
     origin, kept = Origin(5), Kept(config(cap_records=3), pack_bytes=300)
     kept.turn(Introduce(origin.descriptor), *[Apply(origin.write(2)) for _ in range(6)], own=1)
     assert (kept.log.floor, kept.log.count) == (10, 3)
+    exact(kept)
+
+
+def test_a_log_that_follows_a_dropped_one_is_trimmed_from_its_beginning() -> None:
+    """Where the oldest pack ended before the delete says nothing of the next log: its space is given back too."""
+    kept, drop = Kept(config(cap_records=2)), DropTopic(forget=False, if_empty=False)
+    for _ in range(9):
+        kept.turn(own=2)
+    kept.turn(drop)
+    kept.turn(Configure(config(cap_records=2), put=False))
+    for _ in range(4):
+        kept.turn(own=2)
+    assert [pack.seq for pack in kept.store.packs(1, 1, 1 << 30)] == [7]
+    exact(kept)
+
+
+def test_what_comes_behind_a_delete_in_one_turn_is_not_measured_by_the_log_before() -> None:
+    """Its packs still lie in the store while the turn is decided, and go with its commit."""
+    origin, kept = Origin(5), Kept(config(cap_records=3))
+    kept.turn(Introduce(origin.descriptor), own=3)
+    kept.turn(DropTopic(forget=False, if_empty=False), Apply(origin.write(4)))
+    exact(kept)
+    kept.turn(now_ms=NOW + 1)
+    assert (kept.log.floor, kept.log.head, kept.log.count) == (1, 4, 3)
     exact(kept)
 
 

@@ -122,14 +122,17 @@ class Decisions:
 
     def _append(self, message: Append) -> Appended:
         key, log, turn = message.key, self._log, self._turn
+        about = log.about
+        if about.deleted:
+            raise TopicNotFound(f"topic {log.name!r} was deleted; append again to make it anew", {"topic": log.name})
         if key is not None:
             row = self._remembered(key.name)
             if row is not None:
-                if log.about.config.idempotency_check and row.digest != key.digest:
+                if about.config.idempotency_check and row.digest != key.digest:
                     raise IdempotencyConflict(detail={"topic": log.name, "first_seq": row.first, "last_seq": row.last})
                 turn.marks += message.changes
                 return Appended(row.first, row.last, row.head, deduped=True)
-        if log.about.config.discard == "reject":
+        if about.config.discard == "reject":
             self._admit(message.records, message.text_bytes)
         if self._quota.most:
             self._quota.admit(log.bytes - turn.before.bytes + message.text_bytes)
@@ -157,7 +160,9 @@ class Decisions:
             })  # fmt: skip
 
     def _remembered(self, name: str) -> IdempotencyRow | None:
-        row = self._keys.get(name) or self._store.idempotency(self._log.tid, name)
+        row = self._keys.get(name)
+        if row is None and not self._turn.cleared:
+            row = self._store.idempotency(self._log.tid, name)
         window = self._log.about.config.idempotency_window_ms
         return row if row is not None and self._turn.now_ms - row.ts <= window else None
 
@@ -250,6 +255,7 @@ class Decisions:
         if message.if_empty and log.count:
             raise TopicNotEmpty(detail={"topic": log.name, "count": log.count})
         turn.forget_packs()
+        self._keys.clear()
         turn.changes.append(DropLog(log.tid))
         self._drop_marks(marks_of_log(log.tid))
         turn.marks += message.changes
@@ -259,7 +265,7 @@ class Decisions:
                 strand.whole_from = strand.last + 1
                 turn.touch(strand)
         log.own = log.spoken = None
-        log.head = log.ceiling = log.floor = log.count = log.bytes = log.last_ts = 0
+        log.head = log.ceiling = log.floor = log.count = log.bytes = log.last_ts = log.oldest_last = 0
         log.forget_front()
         log.awaited = {}
         self._memory.clear()
@@ -300,6 +306,8 @@ class Decisions:
     def _close_up(self) -> None:
         """Something went, or may have: the floor moves over what is deleted, and packs go of which nothing is left."""
         log, turn = self._log, self._turn
+        if turn.cleared:
+            return  # what is stored is of the log before
         if turn.masks.oldest is not None or (log.floor != turn.before.floor and turn.masks):
             self._eraser.advance_front()
         if wounded := turn.removal.wounded:
@@ -307,6 +315,8 @@ class Decisions:
 
     def _sweep(self) -> None:
         log, turn = self._log, self._turn
+        if turn.cleared:
+            return  # what is stored is of the log before: the next turn looks at what came behind it
         swept = retention.sweep(log, turn.masks, turn.now_ms, self._store, turn.closed_packs())
         log.floor, log.count, log.bytes = swept.floor, swept.count, swept.bytes
         if swept.taken:

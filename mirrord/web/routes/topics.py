@@ -69,7 +69,11 @@ async def append(node: Node, request: Request, name: str) -> Response:
     topic, created = node.registry.known(name), False
     if topic is None or body.config or not topic.ready.is_set():
         topic, created = await topic_to_append(node, request, name, body)
-    done = await hand_over(node, topic, message, patient=body.disable_backpressure)
+    try:
+        done = await hand_over(node, topic, message, patient=body.disable_backpressure)
+    except TopicNotFound:  # a delete was before it in the same turn
+        topic, created = await topic_to_append(node, request, name, body)
+        done = await hand_over(node, topic, message, patient=body.disable_backpressure)
     with_seqs = "return_seqs" not in request.query or flag(request.query_args(), "return_seqs", True)
     fsync_ms = node.journal.fsync_ms if topic.config.durable else 0.0
     return Response(201 if created else 200, appended(name, done, created, with_seqs, began, fsync_ms))
