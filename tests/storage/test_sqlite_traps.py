@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 
 from mirrord.errors import ChunkCorrupt, DataDirLocked, StorageFailed, StoreCorrupt, StoreError, StoreTooNew
 from mirrord.storage.sqlite import Settings, SqliteStore, open_sqlite
+from mirrord.storage.sqlite.checkpoint import Checkpointer
 from mirrord.storage.sqlite.connection import check_version, connect
+from mirrord.storage.sqlite.directory import DataDirectory
 from mirrord.storage.sqlite.schema import FORMAT, prepare
 from mirrord.storage.store import PutMark
 
@@ -181,6 +184,28 @@ def test_the_writer_leaves_the_copying_to_the_side_connection(tmp_path: Path, re
     assert len(anew) > 3
     assert max(anew) <= 1 << 18
     store.close()
+
+
+def test_the_side_connection_ends_though_it_is_told_so_just_when_it_begins_to_copy(tmp_path: Path) -> None:
+    """A node that stops at that moment does not hang: the call to end is not taken for the one to copy."""
+    directory = DataDirectory(tmp_path, PLAIN)
+    aside = Checkpointer(directory, PLAIN)
+
+    class Entered(contextlib.AbstractContextManager[None]):
+        """The lock, at whose taking the store is closed."""
+
+        def __enter__(self) -> None:
+            with contextlib.suppress(RuntimeError):  # the thread does not wait for itself
+                aside.close()
+
+        def __exit__(self, *_: object) -> None:
+            return None
+
+    aside.copying = Entered()  # type: ignore[assignment]
+    aside.wake()
+    aside._thread.join(30)
+    assert not aside._thread.is_alive()
+    directory.close()
 
 
 def test_a_reader_that_never_ends_cannot_make_the_log_endless(tmp_path: Path, record_at: Any) -> None:

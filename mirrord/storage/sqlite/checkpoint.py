@@ -36,9 +36,11 @@ class Checkpointer:
 
     def _work(self) -> None:
         connection: apsw.Connection | None = None
-        while self._wake.wait() and not self._ended:
+        while self._wake.wait():
             with self.copying:
                 self._wake.clear()
+                if self._ended:
+                    break
                 connection = self._copy(connection)
         if connection is not None:
             connection.close()
