@@ -64,6 +64,11 @@ class Write(Struct, frozen=True):
         return tuple(f'"{self.number}.{i}"' for i in range(self.count))
 
 
+def number_of(text: str) -> int:
+    """Of the write that a record's JSON text is of."""
+    return int(text.strip('"').partition(".")[0])
+
+
 class Plan(Struct, frozen=True):
     """One run."""
 

@@ -88,6 +88,12 @@ def _then_first(journal: Journal, turn: Turn) -> None:
     _submit(journal, turn)
 
 
+def _unsynced(journal: Journal, turn: Turn) -> None:
+    """A journal that leaves records to the sync that is due some time."""
+    turn.sync = turn.sync and not any(isinstance(change, PutPack) for change in turn.changes)
+    _submit(journal, turn)
+
+
 async def _forgets(_memory: Memory, _dest: Any, position: Position) -> Position:
     """A router that goes by its own store alone."""
     return position
@@ -112,6 +118,12 @@ SAFEGUARDS = {
     ),
     "one-transaction": Safeguard(
         "chunk and vector change in one transaction", "crash", ((Journal, "submit", _in_two(PutVector)),)
+    ),
+    "sync-first": Safeguard(
+        "class `fsync` is on the disk before it is acknowledged",
+        "power",
+        ((Journal, "submit", _unsynced),),
+        breaks="always_acked_is_kept",
     ),
     "idempotency-in-commit": Safeguard(
         "a key is committed with the records that it stands for",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from ..graphs import Link, reachable
-from ..plan import COPIES, ERASING, Plan
+from ..plan import COPIES, ERASING, Plan, number_of
 from ..world.story import Story, Told
 from .dump import Dump
 from .logs import Finding, check_log
@@ -121,7 +121,7 @@ def _nothing_doubled(end: End) -> Iterator[Finding]:
     for node, dump in end.dumps.items():
         for topic, _ in end.plan.topics:
             for text, times in dump.texts(topic).items() if topic != COPIES else ():
-                told = end.story.told.get(int(text.strip('"').split(".")[0]))
+                told = end.story.told.get(number_of(text))
                 if told is None:
                     yield "always_as_written", f"{node} holds {text}, which nobody wrote"
                 elif times > 1 and not end.story.was_struck(told.write.node, told.began, told.ended):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from ..graphs import reachable
-from ..plan import COPIES, Plan
+from ..plan import COPIES, Plan, number_of
 from ..world.story import Story
 from .dump import Dump
 from .logs import Finding
@@ -20,7 +20,7 @@ def check_routers(plan: Plan, story: Story, dumps: Mapping[str, Dump]) -> Iterat
     for node, dump in dumps.items() if plan.sources else ():
         copies = dump.texts(COPIES)
         for text, times in held[node].items():
-            told = story.told.get(int(text.strip('"').split(".")[0]))
+            told = story.told.get(number_of(text))
             origin, found = told.write.node if told is not None else node, copies.get(text, 0)
             what = f"{node} holds {text} of {origin} {times} times, and {found} copies of it"
             if found < times and held[origin][text] >= times:

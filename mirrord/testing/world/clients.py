@@ -33,13 +33,11 @@ _json = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 async def write(place: Place, story: Story, plan: Write) -> None:
-    """Send one write as often as it says; with a key until it is answered."""
+    """Send one write as often as it says."""
     told = story.told[plan.number] = Told(plan, began=trio.current_time())
     for turn in range(plan.tries):
         if turn:
             await trio.sleep(plan.pause_s)
-        if turn and plan.tries == 1 and not told.unknown:
-            break
         await _try(place, story, told)
     told.ended = trio.current_time()
 
@@ -52,7 +50,8 @@ async def _try(place: Place, story: Story, told: Told) -> None:
     with place.bound(ANSWER_S):
         try:
             topic, done = await _append(node, plan)
-            told.acked = answered = True
+            answered = True
+            told.acked_at = min(told.acked_at, trio.current_time())
             told.places.append((topic.about.log_id, done.first_seq))
             story.note("acked", plan.node, plan.topic, plan.number, done.first_seq, done.last_seq)
         except (ActorDied, ShuttingDown, NotReady) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 
 import trio
 from msgspec import Struct, field
@@ -18,12 +19,17 @@ class Told(Struct):
     """What the client of one write was told."""
 
     write: Write
-    acked: bool = False
     unknown: bool = False  # at least one try ended without an answer
     refused: bool = False
     began: float = 0.0
     ended: float = 0.0
+    acked_at: float = inf  # for the first time
     places: list[tuple[bytes, int]] = field(default_factory=list)  # log id and first seq of each answer
+
+    @property
+    def acked(self) -> bool:
+        """Whether any try was acknowledged."""
+        return self.acked_at < inf
 
 
 class Story:

@@ -10,10 +10,11 @@ import trio
 from ...config.load import parse
 from ...errors import MirrordError
 from ...storage.memory.store import Fault as DiskFault
+from ...storage.writer import JournalSettings
 from ...topics.log.log import Identities
 from ..faults import Fault
 from ..graphs import configuration, queues, routers
-from ..plan import COPIES, DISK, LINE, REMOVALS, Plan, Write
+from ..plan import COPIES, DISK, LINE, REMOVALS, Plan, Write, number_of
 from ..removals import remove
 from .clients import write
 from .disk import SimDisk
@@ -23,6 +24,7 @@ from .place import Place
 from .story import Story
 
 PATIENCE_MS = 3000
+SYNC_S = JournalSettings().disk_sync_ms / 1000 + 0.1  # by then what was acknowledged in class disk is synced
 SETTINGS = {
     "mirroring": {
         "heartbeat_ms": 250,
@@ -142,7 +144,7 @@ class World:
         self._change(place, fault)
         if fault.kind != "kill" and not (fault.kind in ("backup", "memory") and place.copy is None):
             self.story.strike(place.name, fault.kind)
-            self._count_losses(before)
+            self.story.lost |= {text for text in self._lost(before) if self._may_go(place, fault.kind, text)}
         await trio.sleep(max(0.0, fault.until - trio.current_time()))
         assert self._nursery is not None
         place.begin(self._nursery)
@@ -167,9 +169,19 @@ class World:
                 place.mark.another_file()
                 place.is_clone = True
 
-    def _count_losses(self, before: set[str]) -> None:
-        elsewhere = {text for other in self.places.values() for text in other.disk.texts()}
-        self.story.lost |= before - elsewhere
+    def _lost(self, before: set[str]) -> set[str]:
+        """What no disk holds any more."""
+        return before - {text for place in self.places.values() for text in place.disk.texts()}
+
+    def _may_go(self, place: Place, kind: str, text: str) -> bool:
+        """Whether a node's loss may take a record: a loss of power nothing that this very node has on its disk."""
+        told = self.story.told.get(number_of(text))
+        if kind != "power" or told is None or told.write.node != place.name:
+            return True
+        if dict(self.plan.topics)[told.write.topic] == "fsync":
+            return not told.acked
+        refused = any(fault.kind in DISK for fault in self.plan.faults)
+        return refused or trio.current_time() - told.acked_at < SYNC_S
 
     async def _delete(self, place: Place, amount: float) -> None:
         topic = self.plan.topics[int(amount * len(self.plan.topics))][0]
@@ -200,7 +212,7 @@ class World:
                     before = place.disk.texts()
                     place.wipe()
                     self.story.strike(name, "wipe")
-                    self._count_losses(before)
+                    self.story.lost |= self._lost(before)
                     assert self._nursery is not None
                     place.begin(self._nursery)
 
