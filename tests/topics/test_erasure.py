@@ -18,7 +18,8 @@ from mirrord.records.record import records
 from mirrord.records.selector import Selector, selector
 from mirrord.records.strand import Position
 from mirrord.records.stripped import strip
-from mirrord.storage.store import PutMark
+from mirrord.storage.memory import MemoryStore
+from mirrord.storage.store import Pack, Part, PutMark
 from mirrord.topics.deletion import delete
 from mirrord.topics.erasure import contents
 from mirrord.topics.erasure.contents import ERASE
@@ -195,6 +196,40 @@ async def test_an_order_is_followed_where_it_arrives_and_for_what_arrives_later(
         assert (topic.head, topic.count, topic.masks.within(1, 7)) == (7, 4, 0b0101010)
         assert {mark.rsplit("/", 1)[1] for mark, _ in rig.store.marks("topic/")} == {f"{7:016x}"}
         assert topic.masks.erased_within(1, 7) == topic.masks.within(1, 7)
+
+
+class Counting(MemoryStore):
+    """Tells how often it was asked where records lie, and for packs."""
+
+    asked = 0
+
+    def parts(self, sid: int, oseq: int, limit: int) -> list[tuple[Part, int]]:
+        self.asked += 1
+        return super().parts(sid, oseq, limit)
+
+    def packs(self, tid: int, seq: int, max_bytes: int) -> list[Pack]:
+        self.asked += 1
+        return super().packs(tid, seq, max_bytes)
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_an_order_costs_by_the_packs_that_it_is_of(early: bool) -> None:
+    """Jobs are done in any order, and a snapshot tells of all of them at once: a node that looked into a pack for each
+    single one would do nothing else for seconds. Also where the order came before the records."""
+    rig, far, speaker = Rig(Counting()), Far(5), Far(6)
+    chunks_of_far = b"".join(far.write(100, pad=500) for _ in range(20))
+    order = speaker.order({f"{5:016x}": [(oseq, oseq) for oseq in range(2, 2001, 2)]})
+    async with rig.run() as registry:
+        topic = await topic_with(registry)
+        await topic.mailbox.ask(Introduce(far.descriptor))
+        await topic.mailbox.ask(Introduce(speaker.descriptor))
+        steps = (order, chunks_of_far) if early else (chunks_of_far, order)
+        for packed in steps:
+            rig.store.asked = 0  # type: ignore[attr-defined]
+            await topic.mailbox.ask(Apply(packed))
+        assert rig.store.asked < 100  # type: ignore[attr-defined]
+        assert (topic.head, topic.count) == (2000, 1000)
+        assert topic.masks.erased_within(1, 2000) == sum(1 << oseq - 1 for oseq in range(2, 2001, 2))
 
 
 async def test_what_cannot_be_an_order_is_refused_and_what_is_not_known_is_kept() -> None:

@@ -6,15 +6,21 @@ served to readers or peers, whether or not its bytes still lie in a pack.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from operator import itemgetter
 
 from msgspec import Struct
 
+from ...errors import ChunkCorrupt
 from ...records.gap import DELETED
 from ...records.selector import Selector
 from ...storage.store import Pack, Store
 from ..log.turn import Turn
 from ..messages import Delete, Deleted, Erase, Erased
+from .contents import Range
 from .sight import Contents, Sight, contents_of, tagged
 
 PARTS = 256  # runs of a strand that are asked of the store at once
@@ -55,23 +61,30 @@ class Eraser:
                 found.append((seq, here))
         return found
 
-    def erase_oseqs(self, strand: int, sid: int, first: int, last: int) -> int:
-        """Delete what the log holds of a range of a strand, because a travelling deletion says so. How many went."""
-        seqs: list[int] = []
-        at = first
-        while at <= last and (parts := self._store.parts(sid, at, PARTS)):
-            for part, seq in parts:
-                if part.first <= last:
-                    for pack in self._store.packs(self._turn.log.tid, seq, 1):
-                        seqs += _seqs_of(contents_of(pack), strand, first, last)
-            at = parts[-1][0].last + 1
-        for pack in self._turn.closed_packs():
-            seqs += _seqs_of(contents_of(pack), strand, first, last)
-        found = self._live(seqs)
-        self._take(found, erased=True)
+    def erase_oseqs(self, strand: int, sid: int, ranges: Sequence[Range]) -> None:
+        """Delete what the log holds of ranges of a strand (in order), because travelling deletions say so. What does
+        not read back is left out: it is never served."""
+        packs = (*self._holding(sid, ranges), *self._sight.fresh())
+        found = [(seq, contents) for contents in packs for seq in _seqs_of(contents, strand, ranges)]
         masks, floor = self._turn.masks, self._turn.log.floor
-        masks.add([(seq, 0) for seq in seqs if seq <= floor or masks.has(seq)], erased=True)
-        return len(found)
+        self._take([(seq, contents) for seq, contents in found if seq > floor and not masks.has(seq)], erased=True)
+        masks.add([(seq, 0) for seq, _ in found], erased=True)  # also those that were gone here: peers may have them
+
+    def _holding(self, sid: int, ranges: Sequence[Range]) -> Iterator[Contents]:
+        """The committed packs that hold any of these oseqs, each once."""
+        packs: dict[int, None] = {}
+        at = 0  # what lies before is looked for, or is not here
+        for first, last in ranges:
+            at = max(at, first)
+            while at <= last:
+                parts = self._store.parts(sid, at, min(PARTS, last - at + 1))
+                here = [(part, seq) for part, seq in parts if part.first <= last]
+                packs.update(dict.fromkeys(seq for _, seq in here))
+                at = here[-1][0].last + 1 if here else parts[0][0].first if parts else ranges[-1][1] + 1
+        for seq in packs:
+            with suppress(ChunkCorrupt):
+                if (found := self._sight.whole(seq)) is not None:
+                    yield found
 
     def _take(self, found: list[tuple[int, Contents]], *, erased: bool) -> Gone:
         log, masks = self._turn.log, self._turn.masks
@@ -194,10 +207,13 @@ class Eraser:
             log.floor = max(log.floor, self._turn.masks.first_live(log.floor + 1, log.head) - 1)
 
 
-def _seqs_of(contents: Contents, strand: int, first: int, last: int) -> Iterable[int]:
+def _seqs_of(contents: Contents, strand: int, ranges: Sequence[Range]) -> Iterator[int]:
     """Local seqs at which a pack holds these oseqs of a strand."""
     ends = [*contents.starts[1:], contents.last + 1]
     for begin, end, (number, oseq) in zip(contents.starts, ends, contents.places, strict=True):
         if number == strand:
-            low, high = max(first, oseq), min(last, oseq + end - begin - 1)
-            yield from range(begin + low - oseq, begin + high - oseq + 1)
+            for first, last in islice(ranges, bisect_left(ranges, oseq, key=itemgetter(1)), None):
+                low, high = max(first, oseq), min(last, oseq + end - begin - 1)
+                if low > high:
+                    break
+                yield from range(begin + low - oseq, begin + high - oseq + 1)

@@ -7,7 +7,6 @@ Contents that this version does not know are kept and passed on, like all contro
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 
 import msgpack
 
@@ -90,21 +89,18 @@ class Orders:
         strand = self._turn.log.strands.get(number)
         last = strand.last if strand is not None else 0
         if strand is not None:
-            self._erase_here(strand, ranges, 1, last)
+            self._erase_here(strand, ranges, last)
         self._wait(number, (*self._turn.log.awaited.get(number, ()), *ranges), last)
 
-    def _erase_here(self, strand: Strand, ranges: Iterable[Range], first: int, last: int) -> None:
-        for low, high in ranges:
-            if low > last or high < first:
-                continue
-            with suppress(ChunkCorrupt):  # what does not read back is never served
-                self._eraser.erase_oseqs(strand.descriptor.strand, strand.sid, max(low, first), min(high, last))
+    def _erase_here(self, strand: Strand, ranges: Iterable[Range], last: int) -> None:
+        here = [(low, min(high, last)) for low, high in ranges if low <= last]
+        self._eraser.erase_oseqs(strand.descriptor.strand, strand.sid, here)
 
     def came(self, number: int, last: int) -> None:
         """Records of a strand came that orders were waiting for."""
         waiting, strand = self._turn.log.awaited.get(number), self._turn.log.strands[number]
         if waiting:
-            self._erase_here(strand, waiting, 1, last)
+            self._erase_here(strand, waiting, last)
             self._wait(number, waiting, last)
 
     def _wait(self, number: int, ranges: Iterable[Range], last: int) -> None:

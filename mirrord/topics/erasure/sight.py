@@ -114,6 +114,7 @@ class Sight:
 
     def __init__(self, tid: int, reads: Reads, memory: Memory, fresh: Sequence[Pack]) -> None:
         self._tid, self._reads, self._memory, self._fresh = tid, reads, memory, fresh
+        self._of_turn = Memory()  # the turn may be refused, and its seqs be those of other records in the next one
 
     def pack(self, seq: int) -> Pack | None:
         """The pack that holds the record at ``seq``; None when no record has it. Raises ChunkCorrupt."""
@@ -126,12 +127,18 @@ class Sight:
         return found[0] if found and found[0].seq <= seq <= found[0].last else None
 
     def contents(self, seq: int) -> Contents | None:
-        """What is in the pack that holds ``seq``, remembered where it can be. Raises ChunkCorrupt."""
+        """What is in the pack that holds ``seq``, or in one that was merged into it. Raises ChunkCorrupt."""
         known = self._memory.covering(seq)
-        if known is not None:
-            return known
+        return known if known is not None else self.whole(seq)
+
+    def whole(self, seq: int) -> Contents | None:
+        """What is in the pack that holds ``seq``, as it is now. Raises ChunkCorrupt."""
         pack = self.pack(seq)
         if pack is None:
             return None
         fresh = any(pack is own for own in self._fresh)
-        return contents_of(pack) if fresh else self._memory.contents(pack)
+        return (self._of_turn if fresh else self._memory).contents(pack)
+
+    def fresh(self) -> Iterator[Contents]:
+        """What is in the packs of the turn. Raises ChunkCorrupt."""
+        return map(self._of_turn.contents, self._fresh)
