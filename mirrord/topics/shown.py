@@ -32,6 +32,7 @@ class Shown:
         self.head = self.floor = self.count = self.bytes = self.last_gap = 0
         self.about, self.taken = about, self._log.taken
         self.last_read_ms = 0
+        self._oldest = 0, 0  # a floor, and when the oldest record above it was committed, ms; 0: nobody looked
         self.removed = 0  # records that went since this object is there: who remembers some looks when it moves
         self._moves: dict[int, int] = {}  # strand -> number of the commit that moved it last, newest at the end
         self._move_no = 0
@@ -161,8 +162,12 @@ class Shown:
     def _oldest_ts(self) -> int:
         if not self.config.ttl_ms or not self.count:
             return 0
-        packs = self.packs(self.floor + 1, 1)
-        return retention.oldest_ts(packs[0], self.floor) if packs else 0
+        floor, ts = self._oldest
+        if floor != self.floor or not ts:  # every turn, read and sweep asks, and the record is long out of memory
+            packs = self.packs(self.floor + 1, 1)
+            ts = retention.oldest_ts(packs[0], self.floor) if packs else 0
+            self._oldest = self.floor, ts
+        return ts
 
     def has_expired(self) -> bool:
         """Whether a record is still shown that its ttl forbids: then ask for a sweep before reading."""

@@ -200,7 +200,7 @@ class Topic(Shown):
         log, shelf = self._log, self._ground.shelf
         if turn.cleared:
             shelf.clear(log.tid)
-            self.last_gap = 0
+            self.last_gap, self._oldest = 0, (0, 0)
         for pack in turn.packs:
             shelf.put(pack)
         if turn.begins_at:

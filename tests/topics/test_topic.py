@@ -26,6 +26,7 @@ from mirrord.records.batch import CHUNK_BYTES, batches_of
 from mirrord.records.gap import Cover
 from mirrord.storage.journal import Journal
 from mirrord.storage.memory import Fault, MemoryStore
+from mirrord.storage.store import Pack
 from mirrord.topics.messages import (
     Append,
     Appended,
@@ -154,6 +155,47 @@ async def test_what_expires_while_the_disk_refuses_is_not_shown() -> None:
         assert everything(topic) == [(1, 3, "ttl"), 5]
         assert rig.ground.quota.held == topic.bytes == topic.count == 1
     assert rig.deaths == []
+
+
+class Reads(MemoryStore):
+    """Counts how often packs are read."""
+
+    count = 0
+
+    def packs(self, tid: int, seq: int, max_bytes: int) -> list[Pack]:
+        self.count += 1
+        return super().packs(tid, seq, max_bytes)
+
+
+async def test_how_old_a_log_is_is_not_read_again_and_again() -> None:
+    """A ttl is looked at by every append, read and sweep, and the oldest record is long out of memory; what is found is
+    remembered for as long as it stands, and not for the log that follows."""
+    reads = Reads()
+    rig = Rig(reads)
+    rig.shelf_bytes = 0
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders", config(ttl_ms=1000))
+        for text in "123":
+            await put(topic, text)
+            rig.clock.now_ms += 100
+        before = reads.count
+        for text in "456":
+            await put(topic, text)
+            assert not topic.has_expired()
+        assert reads.count - before <= 1
+        for left in (5, 4):
+            rig.clock.now_ms += 800 if left == 5 else 100
+            assert topic.has_expired()
+            await topic.expire()
+            assert (topic.count, topic.has_expired()) == (left, False)
+        for text in "78":
+            await topic.mailbox.ask(DropTopic(forget=False, if_empty=False))
+            await topic.mailbox.ask(Configure(config(ttl_ms=1000), put=False))
+            await put(topic, text)
+            rig.clock.now_ms += 900
+            assert not topic.has_expired()
+        rig.clock.now_ms += 101
+        assert topic.has_expired()
 
 
 async def test_kill_9_loses_nothing_and_goes_on_in_the_same_strand() -> None:
