@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mirrord.storage.sqlite import Settings, SqliteStore, open_sqlite
-from mirrord.storage.store import DropPack, HeadRow, PutHead
+from mirrord.storage.store import DropPack, DropTopic, HeadRow, PutHead, PutVector, VectorRow
 
 CHUNK = bytes(range(212))  # what a record of 128 bytes becomes when it is appended alone
 
@@ -69,4 +69,17 @@ def test_a_start_finds_what_was_left_unmerged(tmp_path: Path, record_at: Any) ->
     store = open_sqlite(tmp_path, Settings(ballast_bytes=0))
     tidy(store)
     assert len(store.packs(1, 1, 1 << 30)) < 300
+    store.close()
+
+
+def test_topics_that_come_and_go_leave_nothing_in_memory(tmp_path: Path, record_at: Any) -> None:
+    """A node may make and forget topics for years."""
+    store = open_sqlite(tmp_path, Settings(ballast_bytes=0))
+    head, vector = PutHead(HeadRow(1, 1, 0, 0, 1, 0, 0)), PutVector(VectorRow(10, 1, b"h" * 16, 1, 1))
+    store.commit([record_at(1), vector, head], sync=False)
+    assert (store._upkeep._loose.keys(), store._deferred._ends.keys()) == ({1}, {10})
+    store.commit([DropTopic(1)], sync=False)
+    assert not store._upkeep._loose
+    assert not store._deferred._ends
+    assert not store._deferred._heads_written
     store.close()

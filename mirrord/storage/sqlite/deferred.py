@@ -176,6 +176,7 @@ class Deferred:
                 self._heads_written[change.row.tid] = change.row.head
             elif isinstance(change, DropTopic):
                 self._heads_written.pop(change.tid, None)
+                self._ends.clear()  # they are found in the table again
             elif isinstance(change, PutPack):
                 for part in change.parts:
                     if part.sid in self._ends:

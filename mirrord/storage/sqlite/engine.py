@@ -102,6 +102,8 @@ class SqliteStore(Queries):
             self._roll_back()  # of whatever it died, the next commit must not go on with it
         self._deferred.committed(changes, waits)
         self._upkeep.note(changes)
+        if waits is None:
+            self._upkeep.forget(changes)
         self._copied = False
         self._tend()
 

@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 
 from ..packing import PACK_BYTES, Extent, merge, merge_parts, plan
-from ..store import MAX_SEQ, Change, Pack, PutPack
+from ..store import MAX_SEQ, Change, DropTopic, Pack, PutPack
 from .connection import rows
 from .deferred import Deferred
 from .statements import DROP_PART, DROP_TAG, Transaction, checksum, pack_key, parts_of, tags_of
@@ -42,6 +42,12 @@ class Upkeep:
             if isinstance(change, PutPack) and (size := len(change.pack.body)) < PACK_BYTES:
                 tid = change.pack.tid
                 self._loose[tid] = self._loose.get(tid, 0) + size + ROW_BYTES
+
+    def forget(self, changes: Sequence[Change]) -> None:
+        """Topics that were dropped have nothing to merge."""
+        for change in changes:
+            if isinstance(change, DropTopic):
+                self._loose.pop(change.tid, None)
 
     def merge_some(self) -> bool:
         """One step of merging, in a topic where a full pack may be made. Whether there was one."""
