@@ -101,7 +101,8 @@ class Inlet:
             case Refused(topic=None):
                 raise PeerRefused(header.reason, header.message, header.retry_after_s)
             case Refused():
-                self._refuse_topic(self.asking.local_name(str(header.topic)) or str(header.topic), header.reason)
+                if (local := self.asking.local_name(str(header.topic))) is not None:
+                    self._refuse_topic(local, header.reason)
             case _:
                 raise ProtocolViolation("a frame came where it has no place")
 
@@ -217,7 +218,7 @@ class Inlet:
             topic.bell.ring()
 
     def _refuse_topic(self, name: str, reason: str) -> None:
-        self._sides.setdefault(name, Side(name)).refused = reason
+        self._ground.board.refuse(self.plan.peer, name, self.asking.source_name(name) or name, reason)
         self.note("topic refused", f"{name}: {reason}")
 
     def _hear(self, topic: Topic, told: WireTold) -> None:

@@ -65,6 +65,21 @@ def test_who_holds_our_next_record_is_preferred() -> None:
     assert table.upstream == "a"
 
 
+def test_a_peer_that_refuses_the_topic_gives_way() -> None:
+    """Its log cannot be read there: whoever else has it brings it, until the peer tells of the topic anew."""
+    table = Table("a", "b")
+    for peer in "ab":
+        table.tell(peer, 9)
+    assert table.serving() == ["a"]
+    table.board.refuse("a", "orders", "orders", "corrupt")
+    assert (table.upstream, table.serving()) == ("b", ["b"])
+    table.board.down("b", 0.0)
+    assert table.serving() == ["a"], "nobody is better: it is left to ask"
+    table.board.lines["a"].sides["orders"].refused = None
+    table.board.up("b")
+    assert table.upstream == "a"
+
+
 def test_equals_do_not_take_turns() -> None:
     """The upstream stays as long as nobody is of a better kind."""
     table = Table("x", "b", "c")

@@ -191,6 +191,13 @@ class Board:
         self.lines[peer].sides[topic].halted[strand] = halt
         self.rejudge(topic, strand)
 
+    def refuse(self, peer: str, topic: str, source: str, reason: str) -> None:
+        """Nothing of the topic comes over this link, until the peer tells of it anew."""
+        side = self.lines[peer].sides.setdefault(topic, Side(source))
+        side.refused = reason
+        for strand in list(side.told):
+            self.rejudge(topic, strand)
+
     # ---- one upstream per strand -----------------------------------------------------------------
 
     def rejudge_all(self) -> None:
@@ -218,7 +225,9 @@ class Board:
         for line in self.lines.values():
             side = line.sides.get(topic)
             told = side.told.get(strand) if side is not None else None
-            if side is None or told is None or not line.up or line.paused or strand in side.halted or told.oseq < ours:
+            if side is None or told is None or strand in side.halted or told.oseq < ours:
+                continue
+            if not self._is_live(line.peer, topic):
                 continue
             direct = descriptor is not None and descriptor.origin_id == line.origin_id
             # A peer that is not the upstream counts as ahead only if it was so a heartbeat ago: what the upstream is
@@ -241,7 +250,8 @@ class Board:
 
     def _is_live(self, peer: str, topic: str) -> bool:
         line = self.lines.get(peer)
-        return line is not None and line.up and not line.paused and topic in line.sides
+        side = line.sides.get(topic) if line is not None else None
+        return line is not None and line.up and not line.paused and side is not None and side.refused is None
 
     def upstream(self, topic: str, strand: int) -> str | None:
         """The link that brings the strand now."""
