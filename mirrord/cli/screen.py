@@ -67,10 +67,12 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Cel
 
 
 def show(*things: RenderableType) -> None:
-    """Draw tables or lines on stdout."""
+    """Draw tables or lines on stdout. Raises BrokenPipeError, for which rich itself would leave with an exit code."""
     out = console()
-    for thing in things:
-        out.print(thing, highlight=False)
+    with out.capture() as drawn:
+        for thing in things:
+            out.print(thing, highlight=False)
+    print(drawn.get(), end="", flush=True)
 
 
 def console() -> Console:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mirrord.cli.main import EXIT_CODES, REFUSED, UNREACHABLE, USAGE, exit_code
+from mirrord.cli.main import EXIT_CODES, OK, REFUSED, UNREACHABLE, USAGE, exit_code
 from mirrord.cli.verbs import LATER, VERBS
 from mirrord.errors import ConfigError, DataDirLocked, PeerUnreachable, TopicNotFound
 
@@ -45,6 +46,16 @@ def test_a_whole_node_needs_neither_click_nor_rich(tmp_path: Path) -> None:
     found = _modules_after(["run", str(file)])
     assert "mirrord.node" in found
     assert not {"click", "rich", "pygments", "mirrord.web.openapi.document"} & found
+
+
+def test_a_reader_who_has_enough_is_no_failure() -> None:
+    """`mirrord status | head`: a table into a closed pipe ends in silence, like lines do."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "mirrord", "status", "--url", "http://127.0.0.1:1"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (OK, b"")
 
 
 @pytest.mark.parametrize("verb", sorted(LATER))

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mirrord.cli.main import INTERRUPTED, REFUSED
+from mirrord.cli.main import INTERRUPTED, REFUSED, USAGE
 
 
 def _filled(shell: Any, number: int) -> None:
@@ -150,12 +150,12 @@ def test_diff_passes_every_option_on(shell: Any) -> None:
     shell.run("diff", "t")
     shell.run(
         "diff", "t", "--from", "1", "--limit", "5", "--log-id", "aa", "--drop-node", "x", "--drop-node", "y",
-        "--tags", "--no-meta", "--origin", "--max-batch-bytes", "9", "--wait-ms", "1",
+        "--tags", "--no-meta", "--origin", "--max-batch-bytes", "9", "--wait-ms", "1", "--match", "eu:*",
     )  # fmt: skip
     assert asked[0] == {}
     assert asked[1] == {
         "from_seq": 1, "limit": 5, "log_id": "aa", "node": ["x", "y"], "include_tags": True,
-        "include_meta": False, "include_origin": True, "max_batch_bytes": 9, "wait_ms": 1,
+        "include_meta": False, "include_origin": True, "max_batch_bytes": 9, "wait_ms": 1, "match": "eu:*",
     }  # fmt: skip
 
 
@@ -165,6 +165,13 @@ def test_diff_tells_where_the_next_page_begins(shell: Any) -> None:
     _, out, err = shell.run("diff", "t", "--limit", "2")
     assert len(out.splitlines()) == 2
     assert "--from 2 (1 more)" in err
+
+
+def test_diff_of_many_topics_is_for_machines(shell: Any) -> None:
+    """A page of a prefix has no one seq to go on from: people are told what shows many topics."""
+    code, out, err = shell.run("diff", "t*")
+    assert (code, out) == (USAGE, "")
+    assert "mirrord watch" in err
 
 
 def test_a_match_is_passed_on(shell: Any) -> None:

@@ -83,6 +83,7 @@ class _Reading:
 @click.argument("topic")
 @click.option("--from", "from_seq", type=click.IntRange(0), default=0, metavar="SEQ", help="After SEQ.  [default: 0]")
 @click.option("--limit", type=click.IntRange(1), help="At most so many records.")
+@click.option("--match", metavar="TAG", help="Only records with this tag; P* for all tags that begin so.")
 @click.option("--log-id", help="The log that SEQ is of; another one answers `recreated`.")
 @click.option("--drop-node", multiple=True, metavar="NAME", help="Leave out what NAME wrote; may be repeated.")
 @click.option("--tags/--no-tags", "include_tags", default=None, help="With $tag.")
@@ -94,6 +95,8 @@ class _Reading:
 @speaks_to_a_node
 def diff(target: Target, topic: str, drop_node: tuple[str, ...], text: bool, **options: Any) -> None:
     """One page of TOPIC after a seq, and where the next page begins."""
+    if topic.endswith("*") and not target.as_json:
+        raise click.UsageError(f"{topic} is many topics: `mirrord watch` shows them, --json a page of them")
     given = {word: value for word, value in options.items() if value is not None}
     with target.api() as api:
         answer = api.ask(call.diff(topic, DiffQuery(**given, node=drop_node or UNSET)))
