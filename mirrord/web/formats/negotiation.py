@@ -8,7 +8,6 @@ from .compression import CODINGS
 
 JSON, MSGPACK = b"application/json", b"application/msgpack"
 _MSGPACKS = (MSGPACK, b"application/x-msgpack", b"application/vnd.msgpack")
-_OTHERS = (JSON, b"application/*", b"*/*")
 MOST_HEADER_BYTES = 1024
 
 

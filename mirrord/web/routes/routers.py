@@ -13,7 +13,6 @@ from ...names import check_router
 from ...node import Node
 from ...records.selector import selector
 from ...routers.definition import Definition, Guarantee
-from ...routers.router import Router
 from ...routers.routers import Define, Undefine
 from ..auth.principal import Principal
 from ..message import Request, Response
@@ -46,7 +45,7 @@ async def put(node: Node, request: Request, name: str) -> Response:
     body = decode(request, _router_json)
     request.principal.require("admin", body.source, body.dest)
     router, created = await node.routers.mailbox.ask(Define(_definition(name, body), body.create_dest))
-    return reply(201 if created else 200, _told(router) | {"created": created}, began)
+    return reply(201 if created else 200, router.definition.as_json() | {"created": created}, began)
 
 
 def _definition(name: str, body: RouterBody) -> Definition:
@@ -64,10 +63,6 @@ def _definition(name: str, body: RouterBody) -> Definition:
     )
 
 
-def _told(router: Router) -> dict[str, Any]:
-    return router.definition.as_json()
-
-
 async def state(node: Node, request: Request, name: str) -> Response:
     """``GET /v0/routers/:router``: as it is defined, and how far it is once it had time to catch up."""
     began = perf_counter()
@@ -76,7 +71,7 @@ async def state(node: Node, request: Request, name: str) -> Response:
     definition = router.definition
     _check_ends(definition, request.principal)
     await node.routers.catch_up(definition.dest)
-    return reply(200, _told(router) | router.statistics(), began)
+    return reply(200, router.definition.as_json() | router.statistics(), began)
 
 
 def _check_ends(definition: Definition, principal: Principal) -> None:
