@@ -62,7 +62,8 @@ class WebSocket:
         code = FAILED
         try:
             async with trio.open_nursery() as self._nursery:
-                await app(scope, self._receive, self._send)
+                with suppress(ClientGone):  # as part of a group, which a nursery makes of it, nobody would know it
+                    await app(scope, self._receive, self._send)
                 self._nursery.cancel_scope.cancel()
             if not self._reply.begun:
                 raise RuntimeError("the ASGI application returned without accepting or closing the WebSocket")

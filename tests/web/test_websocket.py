@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
 import pytest
@@ -214,6 +216,25 @@ async def test_a_bad_handshake_is_a_bad_request(serving: Any) -> None:
         came = await site.ask(b"GET /echo HTTP/1.1\r\nHost: x\r\n" + upgrade)
     assert came.startswith(b"HTTP/1.1 400 ")
     assert b"WebSocket" in came
+
+
+@pytest.mark.parametrize("answers", ["accept", "close"])
+async def test_a_client_that_is_gone_before_the_answer_is_no_fault(serving: Any, until: Any, answers: str) -> None:
+    """Whoever resets its connections at once puts nothing into the log."""
+    may_answer = trio.Event()
+
+    async def late(socket: WebSocket) -> None:
+        await may_answer.wait()
+        await getattr(socket, answers)()
+
+    async with serving(app=Starlette(routes=[WebSocketRoute("/", late)])) as site:
+        async with site.client() as client:
+            await Peer(client).send(Request(host="x", target="/"))
+            await until(lambda: site.server.statistics().in_flight)
+            client.stream.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        may_answer.set()
+        await until(lambda: site.server.statistics().connections == 0)
+        assert site.notes == []
 
 
 async def test_a_fault_of_the_application_closes_with_1011(serving: Any, until: Any) -> None:
