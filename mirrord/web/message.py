@@ -190,8 +190,9 @@ def may_have_body(status: int) -> bool:
 @lru_cache(maxsize=256)
 def _opening(status: int, content_type: bytes, date: bytes) -> bytes:
     reason = _REASONS.get(status, b"Unknown")
+    dated = b"date: " + date + b"\r\n" if date else b""
     typed = b"content-type: " + content_type + b"\r\n" if content_type and may_have_body(status) else b""
-    return b"HTTP/1.1 %d %b\r\nserver: mirrord\r\ndate: %b\r\n%b" % (status, reason, date, typed)
+    return b"HTTP/1.1 %d %b\r\nserver: mirrord\r\n%b%b" % (status, reason, dated, typed)
 
 
 def plain_answer(status: int, content_type: bytes, date: bytes, body: bytes) -> bytes:

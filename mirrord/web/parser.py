@@ -101,7 +101,7 @@ class RequestParser:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
+        name, value = name.lower(), value.rstrip(b" \t")  # httptools takes away only what stands before it
         headers = self._headers
         if name in headers:
             value = self._join(name, value)

@@ -64,6 +64,14 @@ def test_every_single_cut_and_byte_by_byte() -> None:
     assert told(list(parse(*(bytes([byte]) for byte in CONVERSATION)).requests)) == whole
 
 
+def test_blanks_around_a_value_are_no_part_of_it() -> None:
+    """A key or a coding is the same, however a client or a proxy sets it off (RFC 9112, 5)."""
+    (request,) = parse(b"GET / HTTP/1.1\r\nHost:a \r\nX: \t b \t\r\nY: \r\nExpect:  100-continue \r\n\r\n").requests
+    assert request.headers == {b"host": b"a", b"x": b"b", b"y": b"", b"expect": b"100-continue"}
+    chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked \r\n\r\n1\r\nx\r\n0\r\n\r\n"
+    assert [request.body for request in parse(chunked).requests] == [b"x"]
+
+
 SMUGGLING = {
     "length beside chunks": b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "chunks beside length": b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",

@@ -153,6 +153,7 @@ async def test_plain_http_is_told_about_tls(authority: Authority) -> None:
         told = await said_to(site.port, GET)
         assert told.startswith(b"HTTP/1.1 400 ")
         assert b"https://" in told
+        assert b"date: \r\n" not in told
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\x16\x03\x01", b"\x16\x03\x01\x40\x00" + bytes(100), b"nonsense" * 100])
