@@ -19,9 +19,10 @@ from ..clock import Clock
 from ..config.topology import LinkPlan
 from ..errors import MirrordError, PeerError, PeerRefused, PeerUnreachable
 from ..topics.messages import Applied
-from .board.board import Board, Line
-from .inlet import Inlet
-from .intake import CARGO, Intake
+from .board.board import Board
+from .board.line import Line
+from .inlet.inlet import Inlet
+from .inlet.intake import CARGO, Intake
 from .peer import Peer
 from .state import Backoff, Facts, LinkState, Meter, compute
 from .wire import FeedRequest, FrameReader, encode
@@ -212,7 +213,7 @@ class Link:
             self._backoff.reset()  # not before: what answers and then refuses must not be asked ten times a second
             self.inlet.forget_untold()
             self._board.up(self.plan.peer)
-            self._line.bell.ring()
+            self.line.bell.ring()
             self.inlet.note("connected", f"feed {self.inlet.asking.feed_no}")
             self.tried.set()
 
@@ -225,12 +226,12 @@ class Link:
     async def _tell(self, feed_no: int) -> None:
         """Covers whose time has come, and what the feed must serve or leave out; looked at when the board rings and
         at every heartbeat."""
-        ear = self._board.lines[self.plan.peer].bell.attach(Ear())
+        ear = self.line.bell.attach(Ear())
         try:
             while True:
                 with trio.move_on_after(self._rules.heartbeat_ms / 1000):
                     await ear.wait()
-                if self.facts.behind_since or self.inlet.may_be_behind:
+                if self.facts.behind_since or self.line.may_be_behind:
                     self._notice_lag()
                 self._judge_silence()
                 await self.inlet.apply_covers()
@@ -242,7 +243,7 @@ class Link:
 
     def _judge_silence(self) -> None:
         """Heartbeats that fail to come cost this link its strands before the watchdog costs it the feed."""
-        line = self._line
+        line = self.line
         quiet_s = self._clock.monotonic() - self.facts.byte_at
         if line.up and not self._intake.busy and quiet_s > 2.5 * self._rules.heartbeat_ms / 1000:
             line.up = False
@@ -254,20 +255,21 @@ class Link:
     # ---- for others ------------------------------------------------------------------------------
 
     @property
-    def _line(self) -> Line:
+    def line(self) -> Line:
+        """What the others see of this one."""
         return self._board.lines[self.plan.peer]
 
     def pause(self) -> None:
         """Stop pulling until ``resume``."""
         if not self.facts.paused:
-            self.facts.paused = self._line.paused = True
+            self.facts.paused = self.line.paused = True
             self.facts.since = self._clock.monotonic()
             self.restart("paused by hand")
 
     def resume(self) -> None:
         """Pull again, at once; also when only the back-off holds it up."""
         if self.facts.paused:
-            self.facts.paused = self._line.paused = False
+            self.facts.paused = self.line.paused = False
             self.facts.error, self.facts.refused, self.facts.since = None, None, self._clock.monotonic()
         self.poke()
 
@@ -275,14 +277,14 @@ class Link:
         """What the link is doing now."""
         now, facts = self._clock.monotonic(), self.facts
         self._notice_lag()
-        facts.halted, facts.rate = self.inlet.halted_count(), self.meter.tick(now)
+        facts.halted, facts.rate = sum(len(side.halted) for side in self.line.sides.values()), self.meter.tick(now)
         return compute(facts, now)
 
     def _notice_lag(self) -> None:
         """Since when there is something to bring is known whether anybody asks or not."""
         facts = self.facts
-        facts.lag_records = self.inlet.lag_records()
-        self.inlet.may_be_behind = facts.lag_records > 0
+        facts.lag_records = sum(self._board.lag(self.plan.peer, topic)[0] for topic in self.line.sides)
+        self.line.may_be_behind = facts.lag_records > 0
         if not facts.lag_records:
             facts.behind_since = 0.0
         elif not facts.behind_since:

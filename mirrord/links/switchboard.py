@@ -18,14 +18,15 @@ from ..records.strand import Descriptor
 from ..storage.life import Life
 from ..topics.log.log import Strand
 from ..topics.registry import Registry
-from .board.board import Board, Line
+from .board.board import Board
 from .board.covers import Witness, could_get
 from .board.gossip import Gossip
 from .board.holders import Holders
 from .board.lag import Lag, Place
+from .board.line import Line, Side
 from .board.matrix import Key
 from .ground import Ground
-from .inlet import Inlet
+from .inlet.inlet import Inlet
 from .link import Link, LinkRules
 from .peer import Peer
 from .state import state_json
@@ -143,11 +144,12 @@ class Switchboard:
 
     def describe_link(self, link: Link) -> dict[str, Any]:
         """One link, with the state of each topic on it."""
-        state, now, inlet = link.state(), self._clock.monotonic(), link.inlet
+        state, now, now_ms = link.state(), self._clock.monotonic(), self._clock.wall_ms()
         topics: dict[str, Any] = {}
         lag_bytes, lag_seconds = 0.0, 0.0
-        for name, side in sorted(inlet.sides.items()):
-            records, seconds = inlet.lag_of(name)
+        for name, side in sorted(link.line.sides.items()):
+            records, oldest_ms = self.board.lag(link.plan.peer, name)
+            seconds = max(0.0, (now_ms - oldest_ms) / 1000) if oldest_ms else 0.0
             lag_bytes += records * side.average_bytes
             lag_seconds = max(lag_seconds, seconds)
             topics[name] = _describe_side(side, records, seconds, state.word)
@@ -163,8 +165,8 @@ class Switchboard:
             "records": link.meter.records,
             "bytes": link.meter.bytes,
             "connects": link.connects,
-            "clock_offset_ms": inlet.clock_offset_ms,
-            "same_topology": inlet.same_topology,
+            "clock_offset_ms": link.inlet.clock_offset_ms,
+            "same_topology": link.inlet.same_topology,
             "topics": topics,
         }
 
@@ -208,7 +210,7 @@ def _rules(config: Config) -> LinkRules:
     )  # fmt: skip
 
 
-def _describe_side(side: Any, records: int, seconds: float, word: str) -> dict[str, Any]:
+def _describe_side(side: Side, records: int, seconds: float, word: str) -> dict[str, Any]:
     told: dict[str, Any] = {"lag_records": records, "lag_seconds": round(seconds, 3)}
     if side.refused is not None:
         return told | {"state": "refused", "reason": side.refused}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mirrord.links.board.board import Board, Halt, Line, Side, Told
+from mirrord.links.board.board import Board
+from mirrord.links.board.line import Halt, Line, Side, Told
 from mirrord.links.board.matrix import Matrix
 from mirrord.records.gap import Cover
 from mirrord.records.strand import Position

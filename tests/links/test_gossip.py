@@ -8,7 +8,7 @@ from typing import cast
 from mirrord.config.load import parse
 from mirrord.links.board.gossip import Gossip
 from mirrord.links.board.sights import Sights
-from mirrord.links.inlet import Inlet
+from mirrord.links.inlet.inlet import Inlet
 from mirrord.links.peer import Peer
 from mirrord.links.switchboard import Switchboard
 from mirrord.links.wire import Head, Hello, TopicInfo, Topics
@@ -134,6 +134,6 @@ async def test_what_a_peer_tells_counts_under_its_own_names() -> None:
         inlet = board.links["there"].inlet
         await hear(inlet, TopicInfo(1, "clicks", b"l" * 8, "log", 0, "disk", 9, 9, 90, [(5, 9, None, 1, 0)]))
         assert [key for key, _ in board.gossip.matrix.rows()] == [("there", "clicks", 5)]
-        digest = inlet._tally.digest
+        digest = inlet._hearing.tally.digest
         await inlet.on_frame(Head(0, digest, sights=[("there", "orders", 6, 3, 0, (0, 0, 0))]))
         assert board.gossip.matrix.place("there", "orders", 6) == 3

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from mirrord.config.load import parse
 from mirrord.config.topology import Flow
-from mirrord.links.board.board import Board, Line, Side, Told
+from mirrord.links.board.board import Board
 from mirrord.links.board.holders import Holders
+from mirrord.links.board.line import Line, Side, Told
 from mirrord.links.board.matrix import Matrix
 from mirrord.records.strand import Identity
 from mirrord.topics.log.log import Strand

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from itertools import count
 from random import Random
 
 import pytest
@@ -14,6 +15,7 @@ from msgspec import structs
 from trio.testing import MockClock
 
 from mirrord.config.load import parse
+from mirrord.links.inlet import directory, hearing
 from mirrord.links.link import Link
 from mirrord.links.state import LinkState
 from mirrord.links.switchboard import Switchboard
@@ -113,8 +115,9 @@ class Scripted:
 class World:
     """This node between a bad peer and a good one."""
 
-    def __init__(self, bad: Script) -> None:
-        self.rig = Rig()
+    def __init__(self, bad: Script, config: str = CONFIG) -> None:
+        self.rig, self.config = Rig(), config
+        self.rig.max_topics = 0
         self.origin = Origin(77, "good")
         self.origin.write(3)
         self.bad, self.good = Scripted(bad), Scripted(self._behave)
@@ -129,7 +132,7 @@ class World:
     async def run(self) -> AsyncIterator[tuple[Link, Registry]]:
         async with self.rig.run() as registry:
             board = Switchboard(
-                parse(CONFIG), self.rig.life, self.rig.clock, Random(1), registry,
+                parse(self.config), self.rig.life, self.rig.clock, Random(1), registry,
                 lambda plan: self.bad if plan.peer == "bad" else self.good, self.rewound.append,
             )  # fmt: skip
             board.start(self.rig.supervisor)
@@ -309,16 +312,60 @@ async def test_a_machine_that_stood_still_costs_no_more_than_the_feed(autojump_c
         assert world.rig.deaths == []
 
 
-async def test_words_without_end_do_not_fill_the_memory(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Positions that a peer tells are counted, whatever topic they are of."""
-    from mirrord.links import inlet
+def topics(event: str, *told: tuple[int, str], vector: Sequence[Told] = ()) -> Topics:
+    return Topics(event, [TopicInfo(n, name, b"l" * 8, "log", 0, "disk", 9, 9, 90, list(vector)) for n, name in told])
 
-    monkeypatch.setattr(inlet, "MOST_POSITIONS", 50)
-    vector: list[Told] = [(n, 1, None, 1, 0) for n in range(1, 100)]
-    info = TopicInfo(1, "orders", b"l" * 8, "log", 0, "disk", 9, 9, 90, vector)
-    world = World(lambda _: said(hello("bad"), Topics("there", [info])))
+
+WORDS: dict[str, tuple[str, list[bytes]]] = {
+    "positions": (
+        "positions",
+        said(hello("bad"), topics("there", (1, "orders"), vector=[(n, 1, None, 1, 0) for n in range(1, 100)])),
+    ),
+    "topics": ("topics", said(hello("bad"), topics("there", *((n, f"orders:{n}") for n in range(1, 99))))),
+    "numbers of one topic": ("topics", said(hello("bad"), topics("there", *((n, "orders") for n in range(1, 99))))),
+    "topics that come and go": (
+        "topics",
+        said(
+            hello("bad", topics=0),
+            *(topics(event, (n, f"orders:{n}")) for n in range(1, 99) for event in ("created", "deleted")),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(WORDS))
+async def test_words_without_end_do_not_fill_the_memory(
+    case: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a peer tells is counted, whatever topic it is of, and whether that is there any more."""
+    monkeypatch.setattr(hearing, "MOST_POSITIONS", 50)
+    monkeypatch.setattr(directory, "MOST_TOPICS", 50)
+    what, script = WORDS[case]
+    world = World(lambda _: script, CONFIG.replace('"orders"', '"orders*"'))
     async with world.run() as (link, registry):
         await world.good_goes_on(registry)
-        await world.until(lambda: any("positions" in n["detail"] for n in link.inlet.notes))
+        await world.until(lambda: any(f"more than 50 {what}" in n["detail"] for n in link.inlet.notes))
+        await world.until(lambda: len(world.bad.requests) > 5)
+        assert len(link.line.sides) <= 2 * 50 + 1
+
+
+async def test_topics_that_come_and_go_cost_no_more_than_those_that_are_there(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A peer may make and drop topics for years: each hello says which there are, and the others are forgotten."""
+    monkeypatch.setattr(directory, "MOST_TOPICS", 50)
+    days = count()
+
+    def another_day(_: FeedRequest) -> list[bytes]:
+        day = next(days)
+        names = [(n, f"orders:{day}-{n}") for n in range(1, 31)]
+        return said(hello("bad", topics=30), topics("there", *names), topics("created", (99, f"orders:{day}-99")))
+
+    world = World(another_day, CONFIG.replace('"orders"', '"orders*"'))
+    async with world.run() as (link, _):
+        for _ in range(5):
+            await world.until(lambda: link.facts.hello and len(link.line.sides) == 31)
+            assert {name.partition("-")[0] for name in link.line.sides} == {f"orders:{len(world.bad.requests) - 1}"}
+            link.restart("the next day")
+            await world.until(lambda: not link.facts.hello)
+        assert world.rig.deaths == []

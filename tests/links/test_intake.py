@@ -12,8 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from mirrord.actors.mailbox import Envelope, Mailbox
 from mirrord.errors import MirrordError, ProtocolViolation
-from mirrord.links.inlet import Inlet
-from mirrord.links.intake import MOST_WAITING, OUTSTANDING, Intake
+from mirrord.links.inlet.inlet import Inlet
+from mirrord.links.inlet.intake import MOST_WAITING, OUTSTANDING, Intake
 from mirrord.links.wire import Chunks, CoverIs, StrandIs
 from mirrord.topics.messages import Applied, Apply
 

@@ -10,64 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from msgspec import Struct, field, structs
+from msgspec import structs
 
-from ...actors.bell import Bell
 from ...records.gap import Cover
 from ...records.strand import Descriptor, Position
 from .covers import Offer, Witness
-
-
-class Told(Struct, frozen=True):
-    """A peer's position in a strand, as it told it."""
-
-    oseq: int
-    hash: bytes | None
-    whole_from: int
-    ts: int
-    before: int = 0  # the oseq that it told one heartbeat earlier
-
-
-class Halt(Struct, frozen=True):
-    """Why a strand stands still on one link, with both positions."""
-
-    kind: str  # "fork" or "gap"
-    mine: Position
-    theirs: Position
-
-
-class Side(Struct):
-    """One link's view of one local topic."""
-
-    source: str
-    told: dict[int, Told] = field(default_factory=dict)
-    covered: dict[int, int] = field(default_factory=dict)
-    stripped: dict[int, int] = field(default_factory=dict)  # up to where chunks lack records at the peer
-    offers: dict[int, Offer] = field(default_factory=dict)
-    halted: dict[int, Halt] = field(default_factory=dict)
-    pending: dict[int, tuple[int, int]] = field(default_factory=dict)
-    asked: dict[int, bool] = field(default_factory=dict)  # what the feed was told: True serve, False not from here
-    refused: str | None = None
-    behind: dict[int, int] = field(default_factory=dict)  # strand: commit time (ms) of about the first record we lack
-    ttl_ms: int = 0  # the topic's at the peer
-    average_bytes: float = 0.0  # of a record at the peer, to tell lag in bytes
-
-
-class Line(Struct):
-    """One link as the others see it."""
-
-    peer: str
-    patience_s: float
-    wants: Callable[[str], bool]  # whether the link brings a local topic of this name
-    origin_id: bytes = b""
-    up: bool = False  # hello is complete and bytes came within the last heartbeats
-    paused: bool = False
-    down_since: float = 0.0
-    sides: dict[str, Side] = field(default_factory=dict)
-    dirty: dict[tuple[str, int], None] = field(default_factory=dict)  # strands whose feed may have to be told
-    offered: dict[tuple[str, int], None] = field(default_factory=dict)  # strands with a cover held back
-    fresh: dict[tuple[str, int], None] = field(default_factory=dict)  # strands that moved since the last heartbeat
-    bell: Bell = field(default_factory=Bell)  # rung when what its feed should be told may have changed
+from .line import Halt, Line, Side, Told
 
 
 class Board:
@@ -88,7 +36,8 @@ class Board:
 
     def hear(self, peer: str, topic: str, strand: int, told: Told, now: float) -> None:
         """A peer told its position."""
-        side = self.lines[peer].sides[topic]
+        line = self.lines[peer]
+        side = line.sides[topic]
         old = side.told.get(strand)
         if old is None or old.oseq != told.oseq:
             self.moved_at[topic, strand] = now
@@ -96,12 +45,14 @@ class Board:
         before = old.oseq if old is not None else told.oseq
         side.told[strand] = Told(told.oseq, told.hash, whole_from, told.ts, before)
         if before != told.oseq:
-            self.lines[peer].fresh[topic, strand] = None
+            line.fresh[topic, strand] = None
         ours, ts = self._place(topic, strand)
         if told.oseq <= ours:
             side.behind.pop(strand, None)
-        elif strand not in side.behind:
-            side.behind[strand] = ts if ts and told.whole_from else told.ts
+        else:
+            line.may_be_behind = True
+            if strand not in side.behind:
+                side.behind[strand] = ts if ts and told.whole_from else told.ts
 
     def beat(self, peer: str) -> None:
         """A heartbeat came: what the peer told in the one before it, it has had for a heartbeat now."""
@@ -164,8 +115,8 @@ class Board:
             side.pending.clear()
             side.asked.clear()
             side.halted.clear()  # both ends compare anew at the next hello
-        line.dirty.clear()
-        line.offered.clear()
+        for strands in (line.dirty, line.offered, line.fresh):
+            strands.clear()
         self.rejudge_all()
 
     def tells_only(self, peer: str, topic: str, strands: Collection[int]) -> None:
@@ -201,8 +152,10 @@ class Board:
     # ---- one upstream per strand -----------------------------------------------------------------
 
     def rejudge_all(self) -> None:
-        """After a link came or went: every strand that any peer told."""
+        """After a link came or went: every strand that any peer told; others are forgotten."""
         strands = {(topic, s) for line in self.lines.values() for topic, side in line.sides.items() for s in side.told}
+        self._upstream = {place: peer for place, peer in self._upstream.items() if place in strands}
+        self.moved_at = {place: at for place, at in self.moved_at.items() if place in strands}
         for topic, strand in sorted(strands):
             self.rejudge(topic, strand)
 
@@ -256,6 +209,21 @@ class Board:
     def upstream(self, topic: str, strand: int) -> str | None:
         """The link that brings the strand now."""
         return self._upstream.get((topic, strand))
+
+    # ---- lag -------------------------------------------------------------------------------------
+
+    def lag(self, peer: str, topic: str) -> tuple[int, int]:
+        """Records that the peer has and we have not, and the commit time (ms) of about the first of them; 0: none."""
+        side, records, oldest = self.lines[peer].sides[topic], 0, 0
+        if side.refused is not None:
+            return 0, 0
+        for strand, told in side.told.items():
+            ours, ts = self._place(topic, strand)
+            if told.oseq > ours and strand not in side.halted:
+                records += told.oseq - ours
+                base = max(side.behind.get(strand, told.ts), ts if strand in side.behind else 0)
+                oldest = min(oldest, base) if oldest else base
+        return records, oldest
 
     # ---- covers ----------------------------------------------------------------------------------
 

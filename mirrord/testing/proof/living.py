@@ -23,7 +23,7 @@ def halts_of(world: World) -> Halts:
             found[name] = {
                 (link.plan.peer, topic, strand)
                 for link in place.node.switchboard.links.values()
-                for topic, side in link.inlet.sides.items()
+                for topic, side in link.line.sides.items()
                 for strand in side.halted
             }
     return found

@@ -12,10 +12,10 @@ from typing import Any
 
 import trio
 
-from ..actors.mailbox import Envelope
-from ..topics.messages import Applied
+from ...actors.mailbox import Envelope
+from ...topics.messages import Applied
+from ..wire import Chunks, CoverIs, StrandIs, StrippedIs
 from .inlet import Inlet
-from .wire import Chunks, CoverIs, StrandIs, StrippedIs
 
 OUTSTANDING = 2  # applies on their way, per link: one is committed while the next waits; more would be one long turn
 MOST_WAITING = 1  # frames in line for the applier: more bring no speed, and whatever comes next waits behind them

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from xxhash import xxh3_128_digest
 
-from ..config.topology import LinkPlan
-from ..topics.topic import Topic
-from .board.board import Line
-from .board.sights import Sights
-from .ground import Ground
-from .wire import GOES_ON, PROTO, At, FeedChange, FeedRequest, Take
+from ...config.topology import LinkPlan
+from ...topics.topic import Topic
+from ..board.line import Line
+from ..board.sights import Sights
+from ..ground import Ground
+from ..wire import GOES_ON, PROTO, At, FeedChange, FeedRequest, Take
 
 SIGHTS_PER_CHANGE = 64
 
@@ -23,7 +23,7 @@ class Asking:
         self.send_closed = False  # the peer asked for the list of closed strands
         self.sent_closed = False  # it has all that there is to tell of them
         self._confirm: dict[tuple[str, int], None] = {}
-        self._told_closed: dict[str, list[At]] = {}
+        self._told_closed = b""  # the hash of the list that the peer was given last
         self._sights: Sights | None = None  # what goes with changes: when the peer hears no heartbeats of ours
         self._takes: dict[tuple[str, int], int] = {}
         self._must_answer = False  # the feed holds back until it has heard a change
@@ -69,8 +69,8 @@ class Asking:
         for want in self._plan.wants:
             wants.setdefault(want.source, [])
         told = xxh3_128_digest(repr(sorted(closed.items())).encode()) if any(closed.values()) else b""
-        send, self.send_closed = self.send_closed or told != self._closed_hash(), False
-        self._told_closed = closed
+        send, self.send_closed = self.send_closed or told != self._told_closed, False
+        self._told_closed = told
         self.sent_closed = send or not told
         return FeedRequest(
             PROTO, ground.cluster, me.name, me.origin_id, me.life, ground.topology_hash, self.feed_no, wants,
@@ -83,10 +83,6 @@ class Asking:
     def _new_sights(self) -> Sights | None:
         gossip, peer = self._ground.gossip, self._plan.peer
         return None if gossip.pulls(peer) else gossip.sights(peer, lambda _: True)
-
-    def _closed_hash(self) -> bytes:
-        closed = self._told_closed
-        return xxh3_128_digest(repr(sorted(closed.items())).encode()) if any(closed.values()) else b""
 
     def _vector(self, topic: Topic) -> tuple[list[At], list[At]]:
         """Where the topic stands, as (open, closed): closed is every strand but the newest of each origin."""
@@ -105,11 +101,10 @@ class Asking:
     def _not_from(self, topic: str) -> list[int]:
         board, line = self._ground.board, self._line
         side = line.sides.get(topic)
-        strands = list(side.told) if side is not None else []
-        found = [s for s in strands if not board.serves(line, topic, s)]
-        if side is not None:
-            side.asked = {s: s not in set(found) for s in strands}
-        return found
+        if side is None:
+            return []
+        side.asked = {strand: board.serves(line, topic, strand) for strand in side.told}
+        return [strand for strand, serve in side.asked.items() if not serve]
 
     def _has_rivals(self) -> bool:
         """Whether another link brings any of these topics too: then who brings which strand is agreed first, so that a

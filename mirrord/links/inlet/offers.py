@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..config.topology import LinkPlan
-from ..errors import ChunkCorrupt, ProtocolViolation
-from ..records.chunk import COUNT, FIRST, FLAGS, LAST_OSEQ, STRAND, STRIPPED, Header, chunks_in
-from ..records.gap import DELETED, VOLUNTARY, Cover
-from ..records.strand import Position
-from ..topics.log.log import Strand
-from ..topics.messages import Applied, ApplyCover
-from ..topics.topic import Topic
+from ...config.topology import LinkPlan
+from ...errors import ChunkCorrupt, ProtocolViolation
+from ...records.chunk import COUNT, FIRST, FLAGS, LAST_OSEQ, STRAND, STRIPPED, Header, chunks_in
+from ...records.gap import DELETED, VOLUNTARY, Cover
+from ...records.strand import Position
+from ...topics.log.log import Strand
+from ...topics.messages import Applied, ApplyCover
+from ...topics.topic import Topic
+from ..board.covers import Offer, applies_late, judge, needs_no_waiting
+from ..board.line import Halt, Line, Side
+from ..ground import Ground
+from ..wire import CoverIs, StrippedIs
 from .asking import Asking
-from .board.board import Halt, Line, Side
-from .board.covers import Offer, applies_late, judge, needs_no_waiting
-from .ground import Ground
-from .wire import CoverIs, StrippedIs
 
 
 class Offers:
