@@ -23,9 +23,16 @@ def links(shape: str, nodes: Sequence[str], rng: Random) -> tuple[Link, ...]:
         case "two-way ring":
             return _both_ways(pairs + ([(nodes[-1], nodes[0])] if len(nodes) > 2 else []))
         case "mesh":
-            return tuple((a, b) for a in nodes for b in nodes if a != b)
+            return _mesh(nodes)
+        case "two meshes":  # and a bridge between them
+            one, other = nodes[: len(nodes) // 2], nodes[len(nodes) // 2 :]
+            return (*_mesh(one), *_mesh(other), *_both_ways([(one[0], other[0])]))
         case _:
             return _random(nodes, rng)
+
+
+def _mesh(nodes: Sequence[str]) -> tuple[Link, ...]:
+    return tuple((a, b) for a in nodes for b in nodes if a != b)
 
 
 def _both_ways(pairs: list[Link]) -> tuple[Link, ...]:

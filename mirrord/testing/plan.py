@@ -16,6 +16,7 @@ NODE = ("kill", "kill-before", "kill-after", "power", "wipe", "backup", "memory"
 REMOVALS = ("erase", "remove", "front")
 CLOCK_S = 50.0  # how far a clock goes either way: together less than an idempotency key is remembered
 DISK = ("eio", "eio-written", "eio-sticky", "full")
+AT_ONCE = {"outage": "kill", "blackout": "power"}  # faults of several nodes: each suffers this
 
 MENUS: dict[str, tuple[str, ...]] = {
     "calm": (),
@@ -35,13 +36,21 @@ MENUS: dict[str, tuple[str, ...]] = {
     "clock": ("clock", "clock", "power"),
     "clone": ("clone", "kill", "cut"),
     "mixed": (*LINE, *NODE, *DISK),
+    "outage": ("outage", "blackout", "outage", "blackout", "wipe", "cut", "delay"),
+    "file": ("unlink", "unlink", "unlink", "cut", "delay", "kill"),
     "leases": ("kill", "kill-before", "kill-after", "kill-before", "kill-after", "cut", "delay"),
     "routers": ("kill-before", "kill-after", "kill-before", "kill-after", "power", "wipe", "cut", "delay"),
 }
-_DRAWN = tuple(menu for menu in MENUS if menu not in ("routers", "leases"))  # routers are laid over the others
+_SELDOM = ("outage", "file")
+_LAID_OVER = ("routers", "leases")  # over the others, or by name only
+_DRAWN = tuple(menu for menu in MENUS if menu not in (*_LAID_OVER, *_SELDOM))
 ERASING = ("erase", "leases")  # records of these runs are erased everywhere
 _CAPPED = ("caps", "late")
-_SHAPES = {"late": ("mesh", "mesh", "random", "star"), "fork": ("mesh",)}
+_SHAPES = {
+    "late": ("mesh", "mesh", "random", "star"),
+    "fork": ("mesh",),
+    **dict.fromkeys(_SELDOM, ("two meshes", "two meshes", *SHAPES)),
+}
 TOPICS = ("orders", "events")
 COPIES = "copies"  # where every node's routers copy what was written on it, in runs with routers
 _NEVER_ROUTED = frozenset({"fork", "memory", "backup", "clone", "delete", "caps", "erase", "late", "mixed"})
@@ -102,7 +111,8 @@ class Plan(Struct, frozen=True):
 def plan_of(seed: int, menu: str | None = None) -> Plan:
     """What happens in the run of this seed. The menu is drawn from the seed unless it is named."""
     rng = Random(f"plan {seed}")
-    drawn = rng.choice((*_DRAWN, "mixed", "mixed", "mixed"))
+    drawn, seldom = rng.choice((*_DRAWN, "mixed", "mixed", "mixed")), Random(f"seldom {seed}")
+    drawn = seldom.choice(_SELDOM) if seldom.random() < 0.12 else drawn
     routed = menu == "routers" or (not menu and drawn not in _NEVER_ROUTED and Random(f"routers {seed}").random() < 0.5)
     menu = menu or drawn
     nodes, shape = _cluster(menu, rng)
@@ -132,7 +142,7 @@ def _cluster(menu: str, rng: Random) -> tuple[tuple[str, ...], str]:
     shape = rng.choice(_SHAPES.get(menu, ("pair", *SHAPES)))
     least = 2 if shape in ("pair", "chain", "one-way ring") else 3
     count = 2 if shape == "pair" else rng.choice((least, least, 3, 3, 3, 3, 3, 4, 4, rng.randint(4, 6)))
-    return NAMES[:count], shape
+    return NAMES[: max(4, count) if shape == "two meshes" else count], shape
 
 
 def _writes(
@@ -186,6 +196,11 @@ def _fault(
         a, b = (a, b) if rng.random() < 0.5 else (b, a)
         amounts = {"delay": rng.uniform(0.05, 0.3), "slow": rng.choice((2_000.0, 6_000.0, 20_000.0)), "doubled": 0.5}
         return [Fault(at, at + rng.uniform(0.2, 2.5), kind, a, b, amounts.get(kind, 0.5))]
+    if kind in AT_ONCE:
+        return _at_once(AT_ONCE[kind], nodes, at, rng)
+    if kind == "unlink":
+        a, b = rng.choice(pulls)
+        return [Fault(at, at + rng.uniform(0.3, 2.0), kind, a, b)]
     node, down_s = rng.choice(nodes), rng.choice((0.0, rng.uniform(0.05, 2.0)))
     amount = rng.random()
     if kind == "clock":
@@ -196,3 +211,10 @@ def _fault(
         copied_at = max(0.2, at - rng.uniform(0.1, 3.0))
         return [Fault(copied_at, at, f"copy for {kind}", node), Fault(at, at + down_s, kind, node)]
     return [Fault(at, at + (rng.uniform(0.2, 2.0) if kind in DISK else down_s), kind, node, amount=amount)]
+
+
+def _at_once(kind: str, nodes: tuple[str, ...], at: float, rng: Random) -> list[Fault]:
+    """All nodes, or two of them; they come back one after the other."""
+    struck = nodes if rng.random() < 0.6 else rng.sample(nodes, 2)
+    down_s = rng.choice((0.0, rng.uniform(0.0, 1.5)))
+    return [Fault(at, at + down_s + rng.uniform(0.0, 0.5), kind, node, amount=rng.random()) for node in struck]

@@ -23,16 +23,14 @@ class Graph(Struct, frozen=True):
 
 
 def graph(shape: str, count: int, rng: Random | None = None) -> Graph:
-    """A shape of ``graphs.SHAPES`` over at most 8 nodes. ``rng`` draws the links of ``random``."""
+    """A shape of ``graphs.links`` over at most 8 nodes. ``rng`` draws the links of ``random``."""
     nodes = NAMES[:count]
     return Graph(nodes, links(shape, nodes, rng or Random(0)))
 
 
 def bridged_meshes(count: int) -> Graph:
     """Two meshes of ``count`` nodes each (at most 4), joined by one link in both directions."""
-    one, other = NAMES[:count], NAMES[count : 2 * count]
-    meshes = (*links("mesh", one, Random(0)), *links("mesh", other, Random(0)))
-    return Graph((*one, *other), (*meshes, (one[0], other[0]), (other[0], one[0])))
+    return graph("two meshes", 2 * count)
 
 
 def file_of(

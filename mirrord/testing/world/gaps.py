@@ -88,6 +88,8 @@ class GapWatch:
 
     def _open(self, puller: str, source: str, direct: bool) -> bool:
         """Whether the link must be up, or, if it is the direct one, must still be waited for."""
+        if not self._places[puller].pulls_from(source):
+            return False
         now, line = trio.current_time(), frozenset((puller, source))
         ends = [self._places[puller], self._places[source]]
         begun = self._net.unclean.get(line)

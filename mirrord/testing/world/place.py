@@ -9,6 +9,7 @@ from random import Random
 import trio
 
 from ...config.model import Config
+from ...config.topology import links_of
 from ...errors import MirrordError, PeerUnreachable
 from ...links.wire import decode_change, decode_request
 from ...node import Node, Outside
@@ -33,7 +34,7 @@ class Place:
     """``node`` is there while the process lives. The disk, the mark and the clock stay."""
 
     def __init__(self, name: str, config: Config, net: FakeNet, story: Story, rng: Random, topics: list[str]) -> None:
-        self.name, self._config, self._net, self._story = name, config, net, story
+        self.name, self.config, self._net, self._story = name, config, net, story
         self._rng = rng
         self.clock = SimClock(rng.randint(-2000, 2000))
         self.mark = SimMark()
@@ -74,7 +75,7 @@ class Place:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 self._find_disk()
-                node = Node(self._config, self.name, self._outside())
+                node = Node(self.config, self.name, self._outside())
                 await nursery.start(node.live)
                 self._note_start(node)
                 nursery.start_soon(self.follower.follow, node)
@@ -128,6 +129,10 @@ class Place:
             watcher(self, disk, changes)
 
     # ---- what the network asks --------------------------------------------------------------------------------------
+
+    def pulls_from(self, source: str) -> bool:
+        """Whether its file has a link from there."""
+        return any(plan.peer == source for plan in links_of(self.config, self.name))
 
     @property
     def answers(self) -> bool:

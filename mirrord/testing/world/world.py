@@ -8,12 +8,13 @@ from random import Random
 import trio
 
 from ...config.load import parse
+from ...config.model import Config
 from ...errors import MirrordError
 from ...storage.memory.store import Fault as DiskFault
 from ...storage.writer import JournalSettings
 from ...topics.log.log import Identities
 from ..faults import Fault
-from ..graphs import configuration, queues, routers
+from ..graphs import Link, configuration, queues, routers
 from ..plan import COPIES, DISK, LINE, REMOVALS, Plan, Write, number_of
 from ..removals import remove
 from .clients import write
@@ -43,13 +44,11 @@ class World:
 
     def __init__(self, plan: Plan, story: Story) -> None:
         self.plan, self.story = plan, story
-        text = configuration(plan.nodes, plan.links, plan.topics, plan.caps, SETTINGS, PATIENCE_MS)
         topics = [name for name, _ in plan.topics]
-        self.config = parse(text + routers(plan.sources, COPIES) + queues(plan.home))
+        config = self._file()
         self.net = FakeNet(plan.nodes, Random(f"net {plan.seed}"))
         self.places = {
-            name: Place(name, self.config, self.net, story, Random(f"{name} {plan.seed}"), topics)
-            for name in plan.nodes
+            name: Place(name, config, self.net, story, Random(f"{name} {plan.seed}"), topics) for name in plan.nodes
         }
         watch = GapWatch(self.places, plan.links, self.net, story, PATIENCE_MS / 1000)
         for place in self.places.values():
@@ -58,6 +57,12 @@ class World:
         self._turns = {name: trio.Lock() for name in plan.nodes}  # one stroke of fate at a time for each node
         self._nursery: trio.Nursery | None = None
         self._clients: trio.Nursery | None = None
+
+    def _file(self, *, without: Link | None = None) -> Config:
+        """The file of all nodes, or one that lacks a link."""
+        plan, pulls = self.plan, [link for link in self.plan.links if link != without]
+        text = configuration(plan.nodes, pulls, plan.topics, plan.caps, SETTINGS, PATIENCE_MS)
+        return parse(text + routers(plan.sources, COPIES) + queues(plan.home))
 
     # ---- the plan ---------------------------------------------------------------------------------------------------
 
@@ -118,6 +123,8 @@ class World:
                 await remove(place, self.story, fault, tuple(name for name, _ in self.plan.topics))
             elif fault.kind == "delete":
                 await self._delete(place, fault.amount)
+            elif fault.kind == "unlink":
+                await self._unlink(place, fault)
             else:
                 await self._die(place, fault)
 
@@ -148,6 +155,17 @@ class World:
         await trio.sleep(max(0.0, fault.until - trio.current_time()))
         assert self._nursery is not None
         place.begin(self._nursery)
+
+    async def _unlink(self, place: Place, fault: Fault) -> None:
+        """A node is started anew with a file that lacks a link, and later with the whole file."""
+        if place.never_lived:
+            return
+        assert self._nursery is not None
+        for config in (self._file(without=(fault.node, fault.peer)), self._file()):
+            await place.kill()
+            place.config = config
+            place.begin(self._nursery)
+            await trio.sleep(max(0.0, fault.until - trio.current_time()))
 
     def _change(self, place: Place, fault: Fault) -> None:
         match fault.kind:
@@ -181,7 +199,7 @@ class World:
         if dict(self.plan.topics)[told.write.topic] == "fsync":
             return not told.acked
         refused = any(fault.kind in DISK for fault in self.plan.faults)
-        return refused or trio.current_time() - told.acked_at < SYNC_S
+        return refused or place.down_since - told.acked_at < SYNC_S  # a process that was killed syncs no more
 
     async def _delete(self, place: Place, amount: float) -> None:
         topic = self.plan.topics[int(amount * len(self.plan.topics))][0]
