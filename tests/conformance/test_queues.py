@@ -597,6 +597,14 @@ def test_a_stream_needs_a_worker_and_takes_events(queue: Desk) -> None:
     refused(queue.api.post(path, json={}), 405, "method_not_allowed")
 
 
+def test_a_stream_cuts_what_is_too_large(queue: Desk, streams: Any) -> None:
+    """As a claim does: whatever number a lease is asked for, it ends."""
+    work = streams(max=1, lease_ms=10**18)
+    work.frame()
+    assert _job(work.frame())["deadline"] <= time.time() * 1000 + DAY_MS
+    assert queue.counts == (2, 1, 0)
+
+
 def test_a_stream_ends_with_its_queue(queue: Desk, streams: Any) -> None:
     """The last frame tells why."""
     work = streams()

@@ -91,7 +91,8 @@ def many(api: Api) -> str:
 
 
 @pytest.mark.parametrize(
-    ("size", "given"), [("0", 1), ("7", 7), ("x", 100), ("", 100), ("1e2", 100), ("9999", 120), ("9" * 40, 100)]
+    ("size", "given"),
+    [("0", 1), ("7", 7), ("x", 100), ("", 100), ("1e2", 100), ("9999", 120), ("9" * 18, 120), ("9" * 40, 100)],
 )
 def test_page_size_is_clamped(api: Api, many: str, size: str, given: int) -> None:
     """1 to 1000; what is no number is 100."""

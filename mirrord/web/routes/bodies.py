@@ -42,7 +42,8 @@ MOST_CONTROL_BYTES = 1 << 20
 """Any body but an append's: as objects it takes up to seventy times its bytes."""
 MOST_CONFIG_BYTES = 64 << 10
 MOST_NUMBER = (1 << 64) - 1
-_BEYOND_64_BITS = re.compile(rb"[0-9]{20}")  # msgspec's own bounds end at 63 bits
+LONGEST_NUMBER = 20  # digits: a shorter one fits into 64 bits
+_BEYOND_64_BITS = re.compile(rb"[0-9]{%d}" % LONGEST_NUMBER)  # msgspec's own bounds end at 63 bits
 
 
 class AppendFields(Struct, kw_only=True):
@@ -280,3 +281,9 @@ def _check_meta(index: int, meta: Raw, limits: Limits) -> None:
 def flag(args: dict[str, str], name: str, default: bool) -> bool:
     """A query argument ``true|1|false|0``; anything else is the default."""
     return {"true": True, "1": True, "false": False, "0": False}.get(args.get(name, ""), default)
+
+
+def whole(args: dict[str, str], name: str) -> int | None:
+    """A query argument that is a whole number, as large as it may be; None for anything else."""
+    text = args.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < LONGEST_NUMBER else None

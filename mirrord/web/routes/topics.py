@@ -26,7 +26,18 @@ from ...topics.read.face import View
 from ...topics.read.reading import Found, read
 from ...topics.topic import Topic
 from ..message import Request, Response
-from .bodies import AppendBody, AppendFields, AppendOfTexts, DiffBody, batches, decode, decode_append, decoder, flag
+from .bodies import (
+    AppendBody,
+    AppendFields,
+    AppendOfTexts,
+    DiffBody,
+    batches,
+    decode,
+    decode_append,
+    decoder,
+    flag,
+    whole,
+)
 from .streams.prefix import diff_prefix
 
 _diff_json = decoder(DiffBody)
@@ -313,9 +324,8 @@ def _page(node: Node, request: Request, prefix: str, after: str, size: int) -> l
 
 def page_size(args: dict[str, str], node: Node) -> int:
     """``page_size``, clamped; what is no number is the default."""
-    text = args.get("page_size", "")
-    number = int(text) if text.isdecimal() and len(text) < 10 else DEFAULT_PAGE
-    return min(max(number, 1), node.config.limits.max_page_size)
+    number = whole(args, "page_size")
+    return min(max(DEFAULT_PAGE if number is None else number, 1), node.config.limits.max_page_size)
 
 
 class _Cursor(Struct):

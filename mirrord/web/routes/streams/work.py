@@ -20,6 +20,7 @@ from ....topics.topic import Topic
 from ...auth.permit import Permit
 from ...auth.principal import Scope
 from ...message import ClientGone, Request, Response, Stream, Writer
+from ..bodies import whole
 from ..queues import call_of, check_worker, elsewhere, job_text, lease_ms_of, queue_of
 from .watch import EVENT_STREAM, HEADERS, LAST_WORDS_S, check_accepts, counted, over
 
@@ -34,14 +35,14 @@ async def work(node: Node, request: Request, name: str) -> Response | Stream:
     args = request.query_args()
     worker = args.get("node", "")
     check_worker(node, worker)
-    lease_ms = _lease_ms(args.get("lease_ms", ""))
+    lease_ms = _lease_ms(args)
     check_accepts(request)
     topic = await queue_of(node, name)
     home = elsewhere(node, request, topic)
     node.streams.check_seat(counted(request.principal))
     if home is not None and request.method != "HEAD":  # the head alone is the same here
         return await _passed_on(node, request, home, topic, permit)
-    most = min(max(_number(args.get("max", ""), 1), 1), node.config.limits.max_claim)
+    most = min(whole(args, "max") or 1, node.config.limits.max_claim)
     attach = Attach(Claimant(worker, most, lease_ms_of(node, topic, lease_ms)))
 
     async def write(writer: Writer) -> None:
@@ -57,17 +58,11 @@ def _permit(request: Request, name: str) -> Permit:
     return Permit(request.principal, scopes, lambda: (name,))
 
 
-def _number(text: str, default: int) -> int:
-    return int(text) if text.isdecimal() and text.isascii() and len(text) < 10 else default
-
-
-def _lease_ms(text: str) -> int | None:
-    if not text:
-        return None
-    number = _number(text, -1)
-    if number < 0:
+def _lease_ms(args: dict[str, str]) -> int | None:
+    found = whole(args, "lease_ms")
+    if found is None and args.get("lease_ms"):
         raise InvalidRequest("lease_ms: expected a whole number of milliseconds", {"field": "lease_ms"})
-    return number
+    return found
 
 
 class _Working:
