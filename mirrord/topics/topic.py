@@ -29,6 +29,7 @@ from .shown import Shown
 
 MOST_AT_ONCE = 256
 MOST_LONE, LONE_BYTES = 16, 4 << 10  # what may be decided in its asker's task: records, and their text
+NEAR_CEILING = 64  # seqs: a small message may pass the ceiling, and then waits for the disk
 Answer = tuple[Envelope[Message], Any]  # an envelope, and what it is answered (or refused) with after the commit
 
 
@@ -106,20 +107,24 @@ class Topic(Shown):
         ground, message = self._ground, envelope.message
         if not ground.asks.lone() or not _is_small(message) or not ground.settled.is_set():
             return False
-        if self._in_doubt or not ground.journal.take_desk(sync=self.about.config.durability == "fsync"):
+        log = self._log
+        sync = log.about.config.durability == "fsync" or log.head + NEAR_CEILING > log.ceiling
+        if self._in_doubt or not ground.journal.take_desk(sync=sync):
             return False
         self._in_doubt = True
         try:
-            turn = self._decide.begin(self._log, ground.clock.wall_ms())
+            turn = self._decide.begin(log, ground.clock.wall_ms())
             answers = [(envelope, self._answer(message))]
             self._decide.let_go(self._oldest_ts)
             commit = self._turn_to_commit(turn, answers, urgent=True)
             if commit is not None:
                 ground.journal.submit(commit)
-            self._in_doubt = commit is not None and commit.error is not None
+                if commit.error is not None:
+                    return False
+            self._in_doubt = False
         finally:
             ground.journal.leave_desk()
-        return not self._in_doubt
+        return True
 
     async def _take_turn(self, envelopes: list[Envelope[Message]]) -> None:
         if self._in_doubt:

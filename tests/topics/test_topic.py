@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from mirrord.clock import Clock
 from mirrord.config.topic import DEFAULT
 from mirrord.errors import (
     ActorDied,
@@ -24,9 +25,13 @@ from mirrord.errors import (
 )
 from mirrord.records.batch import CHUNK_BYTES, batches_of
 from mirrord.records.gap import Cover
+from mirrord.storage.inline import InlineJournal
 from mirrord.storage.journal import Journal
 from mirrord.storage.memory import Fault, MemoryStore
 from mirrord.storage.store import Pack
+from mirrord.storage.turns import Turn
+from mirrord.storage.writer import JournalSettings, WritableStore
+from mirrord.topics.log.rules import CEILING_STEP
 from mirrord.topics.messages import (
     Append,
     Appended,
@@ -487,6 +492,37 @@ async def test_what_is_decided_where_it_is_asked_is_decided_once() -> None:
         await trio.testing.wait_all_tasks_blocked()
         told = topic.mailbox.statistics()
         assert (told.open, told.waiting, told.handled - handled) == (0, 0, 2)
+
+
+class Watched(InlineJournal):
+    """Tells which commits with a sync were made where they were asked."""
+
+    def __init__(self, store: WritableStore, clock: Clock, settings: JournalSettings = JournalSettings()) -> None:  # noqa: B008
+        super().__init__(store, clock, settings)
+        self.synced_here = 0
+
+    def submit(self, turn: Turn) -> None:
+        self.synced_here += self._at_desk and turn.sync
+        super().submit(turn)
+
+
+@pytest.mark.parametrize(("fsync_ms", "here"), [(0.2, 1), (5.0, 0)])
+async def test_no_slow_disk_is_waited_for_where_it_is_asked(fsync_ms: float, here: int) -> None:
+    """Decision 0022: commits with a sync are left to the thread unless this disk is quick; also those of class `disk`
+    that must raise the ceiling."""
+    rig = Rig()
+    rig.journals = Watched
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders")
+        await put(topic, "1")  # raises it by so many
+        await put(topic, *["1"] * (CEILING_STEP - 50))
+        journal, small = rig.journal, batches_of([draft()] * 10)
+        assert isinstance(journal, Watched)
+        before, journal.synced_here = journal.statistics().syncs, 0
+        for _ in range(20):
+            journal._writer.tally.fsync_ms = fsync_ms
+            await asked_alone(topic, Append(small))
+        assert (journal.statistics().syncs - before, journal.synced_here) == (1, here)
 
 
 async def test_what_fails_where_it_is_asked_is_taken_the_usual_way() -> None:
