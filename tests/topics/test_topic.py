@@ -9,7 +9,6 @@ import pytest
 import trio
 import trio.testing
 
-from mirrord.clock import Clock
 from mirrord.config.topic import DEFAULT
 from mirrord.errors import (
     ActorDied,
@@ -23,15 +22,10 @@ from mirrord.errors import (
     TopicNotEmpty,
     TopicNotFound,
 )
-from mirrord.records.batch import CHUNK_BYTES, batches_of
+from mirrord.records.batch import batches_of
 from mirrord.records.gap import Cover
-from mirrord.storage.inline import InlineJournal
-from mirrord.storage.journal import Journal
 from mirrord.storage.memory import Fault, MemoryStore
 from mirrord.storage.store import Pack
-from mirrord.storage.turns import Turn
-from mirrord.storage.writer import JournalSettings, WritableStore
-from mirrord.topics.log.rules import CEILING_STEP
 from mirrord.topics.messages import (
     Append,
     Appended,
@@ -466,92 +460,6 @@ async def test_a_broken_store_is_named_and_the_topic_comes_back() -> None:
 
 def everything_stored(store: MemoryStore) -> int:
     return sum(p.records for p in store.packs(1, 1, 1 << 20))
-
-
-async def asked_alone(topic: Topic, message: Any) -> Any:
-    """The answer to a message beside which nothing else goes on: it is decided where it is asked."""
-    for _ in range(3):
-        await trio.testing.wait_all_tasks_blocked()
-    return await topic.mailbox.ask(message)
-
-
-async def test_what_is_decided_where_it_is_asked_is_decided_once() -> None:
-    """A lone message that changes nothing (a repeated append, a refusal) is answered there too: it is not left in the
-    mailbox to be decided again, where nobody would ever take it off the list of open asks."""
-    rig = Rig()
-    rig.journals = Journal
-    async with rig.run() as registry:
-        topic, _ = await registry.ensure("orders")
-        once = Append(batches_of([draft()]), Key("k", b"1"))
-        first = await asked_alone(topic, once)
-        handled = topic.mailbox.statistics().handled
-        again = await asked_alone(topic, once)
-        assert (again.first_seq, again.deduped) == (first.first_seq, True)
-        with pytest.raises(IdempotencyConflict):
-            await asked_alone(topic, Append(batches_of([draft("2")]), Key("k", b"2")))
-        await trio.testing.wait_all_tasks_blocked()
-        told = topic.mailbox.statistics()
-        assert (told.open, told.waiting, told.handled - handled) == (0, 0, 2)
-
-
-class Watched(InlineJournal):
-    """Tells which commits with a sync were made where they were asked."""
-
-    def __init__(self, store: WritableStore, clock: Clock, settings: JournalSettings = JournalSettings()) -> None:  # noqa: B008
-        super().__init__(store, clock, settings)
-        self.synced_here = 0
-
-    def submit(self, turn: Turn) -> None:
-        self.synced_here += self._at_desk and turn.sync
-        super().submit(turn)
-
-
-@pytest.mark.parametrize(("fsync_ms", "here"), [(0.2, 1), (5.0, 0)])
-async def test_no_slow_disk_is_waited_for_where_it_is_asked(fsync_ms: float, here: int) -> None:
-    """Decision 0022: commits with a sync are left to the thread unless this disk is quick; also those of class `disk`
-    that must raise the ceiling."""
-    rig = Rig()
-    rig.journals = Watched
-    async with rig.run() as registry:
-        topic, _ = await registry.ensure("orders")
-        await put(topic, "1")  # raises it by so many
-        await put(topic, *["1"] * (CEILING_STEP - 50))
-        journal, small = rig.journal, batches_of([draft()] * 10)
-        assert isinstance(journal, Watched)
-        before, journal.synced_here = journal.statistics().syncs, 0
-        for _ in range(20):
-            journal._writer.tally.fsync_ms = fsync_ms
-            await asked_alone(topic, Append(small))
-        assert (journal.statistics().syncs - before, journal.synced_here) == (1, here)
-
-
-async def test_what_fails_where_it_is_asked_is_taken_the_usual_way() -> None:
-    """A refused commit of a lone message burns no seq: the state is read back, and the message taken once more."""
-    rig = Rig()
-    rig.journals = Journal
-    async with rig.run() as registry:
-        topic, _ = await registry.ensure("orders")
-        assert (await asked_alone(topic, Append(batches_of([draft()])))).last_seq == 1
-        for _ in range(3):
-            await trio.testing.wait_all_tasks_blocked()
-        rig.store.fail_next(Fault.EIO)
-        envelope = topic.mailbox.put(Append(batches_of([draft(), draft()])))
-        assert topic.mailbox.statistics().waiting == 1
-        assert (await envelope.wait()).last_seq == 3
-        assert everything(topic) == [1, 1, 1]
-
-
-async def test_what_is_large_is_left_to_the_topics_own_task() -> None:
-    """However small the first piece of it is: whoever asks elsewhere meanwhile does not wait for megabytes."""
-    rig = Rig()
-    async with rig.run() as registry:
-        topic, _ = await registry.ensure("orders")
-        await asked_alone(topic, Append(batches_of([draft()])))
-        for _ in range(3):
-            await trio.testing.wait_all_tasks_blocked()
-        envelope = topic.mailbox.put(Append(batches_of([draft(), draft('"' + "x" * CHUNK_BYTES + '"')])))
-        assert topic.mailbox.statistics().waiting == 1
-        assert (await envelope.wait()).last_seq == 3
 
 
 async def test_a_chunk_that_cannot_be_leaves_nothing_behind() -> None:
