@@ -18,6 +18,7 @@ from mirrord.errors import (
 )
 
 from .loops import under_both
+from .scripted import Reply, fault, scripted
 
 
 @under_both
@@ -282,6 +283,19 @@ async def test_only_what_comes(url: str, name: str) -> None:
         assert seen == ["new"]
         with pytest.raises(InvalidRequest):
             client.topic("t*").follow("latest")
+
+
+@under_both
+async def test_what_comes_first_to_a_topic_that_was_waited_for() -> None:
+    """Whoever follows from the end of a topic that is not there is there before its first record."""
+    page = (
+        b'{"records":[{"$seq":1,"$ts":1,"$node":"n","data":"first"}],"next_from_seq":1,"head_seq":1,"caught_up":true,'
+        b'"log_id":"aa"}'
+    )
+    async with scripted(fault(404, "topic_not_found"), Reply(200, page)) as node, Client(node.url) as client:
+        follow = client.topic("t").follow("latest", wait_for_topic=True, on_gap=print)
+        assert (await anext(follow)).data == "first"
+        assert b"from_seq" not in node.bodies[1]
 
 
 @under_both

@@ -121,6 +121,7 @@ class Follow(Generic[E]):
         except TopicNotFound:
             if not self._wait_for_topic:
                 raise
+            self._from_the_end = False  # whatever it will hold comes from now on
             await anyio.sleep(LOOK_AGAIN_S)
             return
         found = page(self._topic, answer)
