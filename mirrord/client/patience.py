@@ -14,13 +14,10 @@ from enum import Enum, auto
 from msgspec import Struct
 
 from ..errors import (
-    ActorDied,
-    DiskFull,
     HomeUnreachable,
     MirrordError,
     NotReady,
     PeerUnreachable,
-    ShuttingDown,
     StorageFailed,
     Throttled,
     Unacknowledged,
@@ -28,8 +25,8 @@ from ..errors import (
 )
 
 GIVE_UP_AFTER_S = 60.0  # well within the two minutes for which a node remembers idempotency keys
-_REFUSED = (Throttled, NotReady, StorageFailed, DiskFull, HomeUnreachable)
-_UNCERTAIN = (PeerUnreachable, ShuttingDown, ActorDied, Unavailable)
+_REFUSED = (Throttled, NotReady, StorageFailed, HomeUnreachable)
+_UNCERTAIN = (PeerUnreachable, Unavailable)  # but for those above
 
 
 class Failure(Enum):
