@@ -33,10 +33,10 @@ class Disk(MemoryStore):
     busy = False
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__(self._take)
+        super().__init__(self._delay)
         self._clock = clock
 
-    def _take(self, moment: str) -> None:
+    def _delay(self, moment: str) -> None:
         if moment == "before":
             self._clock.now_s += self.takes_s
 
