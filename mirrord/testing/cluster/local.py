@@ -64,12 +64,17 @@ class LocalCluster:
         """Where the node's store is."""
         return self.folder / "data" / node
 
+    @property
+    def run_dir(self) -> Path:
+        """What a reboot of the machine takes: the start marks of all nodes."""
+        return self.folder / "run"
+
     def draw(self, ports: Mapping[str, int], via: Mapping[Link, str], tables: Tables) -> None:
         """Write the file, and make what stands for each node."""
         self.ports.update(ports)
         self.file.write_text(file_of(self.graph, ports, self.topics, via, tables))
         for node in self.nodes:
-            environment = {"XDG_RUNTIME_DIR": str(self.folder / "run")}
+            environment = {"XDG_RUNTIME_DIR": str(self.run_dir)}
             self.daemons[node] = Daemon(self.file, node, self.folder / f"{node}.log", environment)
             self._apis[node] = AsyncApi(f"http://127.0.0.1:{ports[node]}", timeout_s=ANSWER_WITHIN_S)
 

@@ -14,11 +14,12 @@ import trio
 from msgspec import Struct
 
 from ...errors import MirrordError
+from .fates import befall
 from .graph import Graph, bridged_meshes, graph
 from .ledger import Ledger, Verdict
 from .local import LocalCluster, NotSoInTime, local_cluster
 from .troubles import links_that_lag, storm, unexpected
-from .writers import verdicts, write
+from .writers import verdicts, write, write_everywhere
 
 TOPICS = {"orders": "fsync", "events": "disk"}
 SHAPES = ("pair", "chain", "one-way ring", "star", "two-way ring", "mesh", "mesh")
@@ -53,7 +54,8 @@ def drawn(rng: Random) -> tuple[str, Graph]:
 
 
 async def play(seed: int, folder: Path, seconds: float) -> Round:
-    """One round: faults for so long, then none, and then every node must hold every acknowledged record once."""
+    """One round: faults for so long, in the middle of it a fate of whole nodes, then none, and then every node must
+    hold every acknowledged record once."""
     rng, ledger, began = Random(seed), Ledger(), trio.current_time()
     name, shape = drawn(rng)
     faults: Counter[str] = Counter()
@@ -62,7 +64,10 @@ async def play(seed: int, folder: Path, seconds: float) -> Round:
         try:
             await cluster.start()
             work = [partial(_write, cluster, ledger, node, topic) for node in cluster.nodes for topic in cluster.topics]
-            await storm(cluster, rng, seconds, faults, work)
+            await storm(cluster, rng, seconds / 2, faults, work)
+            more = partial(write_everywhere, cluster, ledger, AT_ONCE)
+            await befall(cluster, rng, faults, more, CONVERGED_WITHIN_S)
+            await storm(cluster, rng, seconds / 2, faults, work)
             await cluster.start()
             await cluster.converged(CONVERGED_WITHIN_S)
             for wrong in (await verdicts(cluster, ledger)).values():
