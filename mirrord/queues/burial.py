@@ -9,7 +9,7 @@ import trio
 from ..errors import MirrordError
 from ..records.batch import batches_of
 from ..topics.messages import Append
-from .leasing.books import Books
+from .leasing.books import Books, Pending
 from .leasing.foreman import Foreman, Letter
 from .leasing.letters import letter
 
@@ -39,13 +39,14 @@ class Burial:
             self._buried.set()
             await self._letters.wait()
             self._letters, self._buried = trio.Event(), trio.Event()
-            foreman, books = self._queue.foreman, self._queue.books
-            while foreman.moved or foreman.letters:
+            while (foreman := self._queue.foreman).moved or foreman.letters:
                 letters, foreman.letters = foreman.letters[:MOST_AT_ONCE], foreman.letters[MOST_AT_ONCE:]
-                if letters and await self._copy(books, letters):
+                if letters and await self._copy(foreman.books, letters):
                     foreman.moved += [one.job.seq for one in letters]
-                if foreman.moved and not await self._let_go(foreman):
-                    await trio.sleep(AGAIN_S)
+                if foreman.moved and foreman is self._queue.foreman:
+                    await self._let_go(foreman)
+                    if foreman.moved:  # the disk refused
+                        await trio.sleep(AGAIN_S)
             self._queue.look()
 
     async def over(self) -> None:
@@ -70,17 +71,19 @@ class Burial:
             return False
         return True
 
-    async def _let_go(self, foreman: Foreman) -> bool:
-        books, seqs, clerk = foreman.books, tuple(foreman.moved), self._queue.clerk
+    async def _let_go(self, foreman: Foreman) -> None:
+        """Have the clerk delete what was copied, with the marks that tell so."""
+        books, seqs, told = foreman.books, tuple(foreman.moved), trio.Event()
         count = books.dead_lettered + len(seqs)
-        try:
-            clerk.account(await clerk.erase(seqs, books.marks.gone(seqs, count)).wait())
-        except MirrordError:
-            return False
-        foreman.moved = foreman.moved[len(seqs) :]
-        books.dead_lettered = count
-        books.leases.left(seqs)
-        return True
+
+        def then(_: object) -> None:
+            foreman.moved = foreman.moved[len(seqs) :]
+            books.dead_lettered = count
+            told.set()
+
+        books.pending.append(Pending(seqs, books.marks.gone(seqs, count), then, lambda _: told.set()))
+        self._queue.clerk.look()
+        await told.wait()
 
     def _origin(self, strand: int) -> str:
         return self._queue.topic.face(strand).origin

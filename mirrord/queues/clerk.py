@@ -46,7 +46,6 @@ class Clerk:
                 if self._under_way is not None:
                     with suppress(MirrordError):
                         await self._under_way.envelope.wait()
-                    self._tell()
 
     def begin(self) -> None:
         """A life begins: whoever waited for a commit was told that the one before ended."""
@@ -60,13 +59,13 @@ class Clerk:
     def _commit(self) -> bool:
         """Have committed what must be, all that waits at once. Whether that is on its way; else nothing was to be
         done, or it stands already and all were told."""
+        self.hear()
         while self._under_way is None and self._queue.books.pending:
             pending = self._first_pending()
             seqs = tuple([seq for one in pending for seq in one.seqs])
-            envelope = self.erase(seqs, tuple([change for one in pending for change in one.changes]))
+            envelope = self._erase(seqs, tuple([change for one in pending for change in one.changes]))
             self._under_way = UnderWay(pending, seqs, self._queue.books, envelope)
-            if envelope.done:
-                self._tell()
+            self.hear()
         return self._under_way is not None
 
     def _first_pending(self) -> list[Pending]:
@@ -78,34 +77,32 @@ class Clerk:
         books.pending = waiting[taken:]
         return waiting[:taken]
 
-    def _tell(self) -> None:
-        """The commit that was on its way stands, or was refused."""
-        done, self._under_way = self._under_way, None
-        self._queue.look_at_clock()
-        if done is None:
+    def hear(self) -> None:
+        """If the commit that was on its way stands by now, or was refused, tell those who wait for it. The topic has
+        counted already what went: so nobody may look whether more is gone before this is heard."""
+        done = self._under_way
+        if done is None or not done.envelope.done:
             return
+        self._under_way = None
+        self._queue.look_at_clock()
         try:
-            gone = self.account(done.envelope.told())
+            told: Erased | None = done.envelope.told()
         except MirrordError as error:
             for one in done.pending:
                 one.refused(error)
             return
+        gone = frozenset(told.seqs) if told is not None else frozenset[int]()
+        done.books.removed += len(gone)
         done.books.leases.left(done.seqs)  # all of them, before the first is told how many are ready
         for one in done.pending:
             one.then(gone)
         if self._queue.books.crew.hungry:
             self._queue.look()
 
-    def erase(self, seqs: tuple[int, ...], changes: tuple[Change, ...]) -> Envelope[Any]:
+    def _erase(self, seqs: tuple[int, ...], changes: tuple[Change, ...]) -> Envelope[Any]:
         """Ask for it. Marks are refused by a log that took the place of theirs."""
         topic, log_id = self._queue.topic, self._queue.books.log_id
         if not seqs or topic.log_id_hex != log_id:
             return topic.mailbox.put(Commit(changes, log_id), bounded_elsewhere=True)
         travels = self._queue.ground.mirrored(topic.topic)
         return topic.mailbox.put(Erase(seqs, changes, travels), bounded_elsewhere=True)
-
-    def account(self, told: Erased | None) -> frozenset[int]:
-        """Those of the seqs that were live."""
-        gone = frozenset(told.seqs) if told is not None else frozenset[int]()
-        self._queue.books.removed += len(gone)
-        return gone

@@ -156,6 +156,7 @@ class Queue:
 
     def _make_current(self) -> None:
         """Leases whose time is over, and those of records that went from the topic, are none."""
+        self.clerk.hear()
         self.look_at_clock()
         self.books.elapse()
         if self.topic.removed != self.books.removed:

@@ -19,7 +19,7 @@ from mirrord.storage.journal import Journal
 from mirrord.storage.life import LifeRecord
 from mirrord.storage.memory import MemoryStore
 from mirrord.storage.memory.store import Fault
-from mirrord.topics.messages import Configure, Delete
+from mirrord.topics.messages import Configure, Delete, Erase
 
 from ..topics.rig import Clock, config
 from .rig import QueueRig, texts
@@ -397,6 +397,35 @@ async def test_what_goes_otherwise_ends_its_lease(autojump_clock: MockClock) -> 
         await rig.topic.mailbox.ask(Delete(before_seq=3))
         assert rig.counts == (1, 0, 0)
         assert await _next(worker) == ["c"]
+
+
+@pytest.mark.parametrize("dead_letter", [None, "dead"])
+async def test_what_goes_otherwise_is_noticed_beside_settlements(dead_letter: str | None) -> None:
+    """A settlement that stands, and that nobody was told of yet, is not taken for a record that went by itself, nor the
+    other way round: whoever looks in between, counts stay right."""
+    rig = QueueRig(durability="fsync", max_deliveries=1, dead_letter=dead_letter)
+    rig.journals, rig.clock = Journal, Clock()
+    async with rig.queueing():
+        await rig.append("a", "b", "c")
+        await rig.claim(3, lease_ms=60_000)
+        settled = trio.Event()
+
+        async def settle() -> None:
+            if dead_letter is None:
+                await rig.ack(1)
+            else:
+                await rig.nack(1)
+                await rig.claim()
+                await rig.queues.buried(rig.topic)
+            settled.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(settle)
+            while not settled.is_set():
+                assert sum(rig.counts[:2]) in (2, 3)
+                await trio.lowlevel.checkpoint()
+        await rig.topic.mailbox.ask(Erase((2,)))
+        assert rig.counts[:2] == (0, 1)
 
 
 async def test_a_deleted_queue_ends_and_a_new_one_begins(autojump_clock: MockClock) -> None:
