@@ -263,6 +263,19 @@ def test_a_part_that_is_there_is_refused_though_it_waits(tmp_path: Path) -> None
         store.close()
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_part_that_the_last_process_wrote_is_refused_too(tmp_path: Path, alone: bool) -> None:
+    """Where a strand ends is looked up in the table when it is met first."""
+    appended(tmp_path / "a").close()
+    with store_at(tmp_path / "a") as store:
+        before = found_in(store)
+        rows: list[Change] = [PutVector(VectorRow(2, 6, b"h" * 16, 1, 1)), PutHead(head(1, 8))]
+        pack = PutPack(Pack(1, 7, 8, 2, 4, 3, b"x"), (Part(2, 5, 6),))
+        with pytest.raises(StoreCorrupt):
+            store.commit([pack, *(rows if alone else reversed(rows))], sync=False)
+        assert found_in(store) == before
+
+
 @pytest.mark.parametrize("told", [head(1, 3), head(2, 3)])
 def test_a_pack_before_the_head_of_the_table_waits_for_nothing(tmp_path: Path, told: HeadRow) -> None:
     """After a crash only packs behind their topic's head are asked what they tell."""

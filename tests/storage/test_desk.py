@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 import trio
+import trio.testing
 
 from mirrord.errors import ActorDied
 from mirrord.storage.inline import InlineJournal
@@ -91,6 +94,9 @@ async def test_a_store_that_failed_or_has_work_to_do_is_left_to_the_thread() -> 
         scene.disk.fail_next(Fault.EIO, sticky=True)
         scene.journal.submit(mark("refused"))
         assert scene.disk.failed
+        scene.journal._wake()
+        await trio.testing.wait_all_tasks_blocked()
+        assert scene.journal._writer.deadline() > scene.clock.now_s  # it is to be healed later
         assert not scene.is_free()
         scene.disk.mend()
         scene.disk.heal()
@@ -118,10 +124,10 @@ async def test_a_slow_disk_is_left_alone_for_a_while() -> None:
     async with running(scene.journal):
         scene.disk.takes_s = 2 * SLOW_MS / 1e3
         scene.journal.submit(mark("slow"))
+        scene.journal._writer._tidy_at = inf  # nothing else is due
         scene.clock.now_s += (SLOW_SHARE - 2) * scene.disk.takes_s
         assert not scene.is_free()
         scene.clock.now_s += 2 * scene.disk.takes_s
-        scene.journal._writer._tidy_at = scene.clock.now_s + 1  # nothing else is due
         assert scene.is_free()
 
 

@@ -128,8 +128,7 @@ class Deferred:
         strand: then they stand nowhere yet, and reads can lay them over the tables."""
         pack = change.pack
         tid, seq = pack.tid, pack.seq
-        before = packs.get(tid)
-        if seq <= (self._heads_written.get(tid, 0) if before is None else before.last):
+        if seq <= self._heads_written.get(tid, 0):
             return False
         packs[tid] = pack
         key = tid << SEQ_BITS | seq
