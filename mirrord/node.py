@@ -242,7 +242,7 @@ class Node:
         self.life.take(record)
         await self.registry.begin_life()
         self.feeds.end_all("draining")
-        self.switchboard.restart_all("a new life began")
+        self.switchboard.begin_life()
 
     # ---- for people ------------------------------------------------------------------------------
 

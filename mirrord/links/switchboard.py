@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import inf
 from random import Random
 from typing import Any
 
@@ -80,21 +81,20 @@ class Switchboard:
             await peer.aclose()
 
     def behind(self, topic: str, patience_s: float) -> list[str]:
-        """Peers that may still bring what earlier lives of this node wrote to the topic; those that were not heard yet
-        for so long after they went."""
-        return self.holders.peers(topic, self._clock.monotonic(), patience_s)
+        """Nodes, near or far, that may still bring what earlier lives of this node wrote to the topic; those that were
+        not heard yet for so long after they went, or this life began."""
+        return self.holders.everywhere(topic, self._clock.monotonic(), patience_s)
 
     def old_holders(self, topic: str, new_life: bool) -> list[str]:
         """Nodes from which what earlier lives of this node wrote to the topic may still come: peers that tell more of
         it, and in a new life whoever was not heard yet, near or far."""
-        return (
-            self.holders.everywhere(topic, self._clock.monotonic()) if new_life else self.behind(topic, patience_s=0.0)
-        )
+        return self.behind(topic, patience_s=inf if new_life else 0.0)
 
-    def restart_all(self, why: str) -> None:
+    def begin_life(self) -> None:
         """Open every feed anew: who we are has changed."""
+        self.holders.begin_life(self._clock.monotonic())
         for link in self.links.values():
-            link.restart(why)
+            link.restart("a new life began")
 
     def link(self, peer: str) -> Link:
         """Raises LinkNotFound."""

@@ -71,6 +71,30 @@ def test_a_node_behind_a_peer_that_was_not_heard_of_is_waited_for() -> None:
     assert place.holders.everywhere("orders", now=0.0) == []
 
 
+def test_nodes_behind_peers_are_waited_for_no_longer_than_is_asked() -> None:
+    """A queue's home grants leases again at some time, whatever a node that may never come again is known to hold."""
+    place = Place()
+    place.tell(8)
+    assert place.holders.everywhere("orders", now=4.0, patience_s=5.0) == ["c"]
+    place.matrix.see("c", "orders", OURS, 9, 0, (1, 1, 0))
+    assert place.holders.everywhere("orders", now=4.0, patience_s=5.0) == ["c"]
+    assert place.holders.everywhere("orders", now=5.0, patience_s=5.0) == []
+
+
+def test_a_new_life_of_a_node_that_runs_hears_of_all_anew() -> None:
+    """Its store was put back, and its memory perhaps with it: what it heard before is no news, and may be from before
+    others pulled what was lost."""
+    place = Place()
+    place.tell(8)
+    place.matrix.see("c", "orders", OURS, 8, 0, (1, 1, 0))
+    later = 10 * PATIENCE_S
+    assert place.holders.everywhere("orders", now=later) == []
+    place.holders.begin_life(later)
+    assert place.holders.everywhere("orders", now=later + 1) == ["c"]
+    place.matrix.see("c", "orders", OURS, 8, 0, (1, 1, 9))
+    assert place.holders.everywhere("orders", now=later + 1) == []
+
+
 def test_a_node_behind_a_peer_that_is_known_to_hold_more_is_waited_for() -> None:
     """The peer lags: what it has not got yet is on its way. What c wrote itself is no matter of ours."""
     place = Place()

@@ -16,7 +16,8 @@ from .matrix import Matrix
 
 
 class Holders:
-    """``me`` is this node in its present life, ``strands`` are those of a topic here; ``since`` is when it started."""
+    """``me`` is this node in its present life, which began (or went on) at ``since``; ``strands`` are those of a topic
+    here."""
 
     def __init__(
         self, me: Callable[[], Identity], board: Board, matrix: Matrix, flow: Flow,
@@ -25,9 +26,17 @@ class Holders:
         self._me, self._board, self._matrix, self._flow = me, board, matrix, flow
         self._strands, self._since = strands, since
 
-    def everywhere(self, topic: str, now: float) -> list[str]:
-        """For a new life: peers and nodes behind them, each once."""
-        return list(dict.fromkeys([*self.peers(topic, now), *self.behind_peers(topic, now)]))
+    def begin_life(self, now: float) -> None:
+        """The node began a new life while running. What was heard of others before may be from before the loss."""
+        self._since = now
+        self._matrix.clear()
+
+    def everywhere(self, topic: str, now: float, patience_s: float = inf) -> list[str]:
+        """For a new life: peers and, for so long after its beginning, nodes behind them, each once."""
+        found = self.peers(topic, now, patience_s)
+        if now - self._since < patience_s:
+            found += self.behind_peers(topic, now)
+        return list(dict.fromkeys(found))
 
     def peers(self, topic: str, now: float, patience_s: float = inf) -> list[str]:
         """Those that tell more of what earlier lives wrote to the topic than is here, and those that were not heard

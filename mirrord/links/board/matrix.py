@@ -63,6 +63,12 @@ class Matrix:
         for key in [key for key in self._seen if key[0] == node]:
             del self._seen[key], self._change[key]
 
+    def clear(self) -> None:
+        """Forget everything; who is told of it keeps its place."""
+        self._seen.clear()
+        self._change.clear()
+        self._start.clear()
+
     def take(self, sights: Iterable[Sight], known_nodes: frozenset[str]) -> None:
         """What a peer gossips; of ourselves we know better, of strangers we want nothing."""
         for node, topic, strand, oseq, ts, stamp in sights:
