@@ -204,6 +204,7 @@ def test_losses_and_deletions(api: Api, topic: str) -> None:
     ('{"op":"subscribe","request_id":1,"topic":"no/name"}', "invalid_request"),
     ('{"op":"subscribe","request_id":1,"topic":"nowhere"}', "topic_not_found"),
     ('{"op":"subscribe","request_id":1,"topic":"nowhere","from_seq":-1}', "invalid_request"),
+    ('{"op":"subscribe","request_id":1,"topic":"nowhere","from_seq":18446744073709551616}', "invalid_request"),
     ('{"op":"publish","request_id":1,"topic":"x"}', "invalid_request"),
     ('{"op":"publish","request_id":1,"topic":"x","records":[]}', "invalid_request"),
     ('{"op":"publish","request_id":1,"topic":"no/name","records":[{"data":1}]}', "invalid_request"),

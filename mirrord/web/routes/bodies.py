@@ -137,18 +137,18 @@ def decode(request: Request, decode_json: msgspec.json.Decoder[T], *, empty: T |
     plain = request.headers.get(b"content-type") == JSON or not _is_packed(request)
     text = body if plain else to_json(body)
     found = _read_json(text, decode_json.decode)
-    if isinstance(found, Struct) and len(text) > 20 and _BEYOND_64_BITS.search(text):
-        _check_numbers(msgspec.to_builtins(found))
+    if isinstance(found, Struct) and len(text) > LONGEST_NUMBER and _BEYOND_64_BITS.search(text):
+        check_numbers(msgspec.to_builtins(found))
     return found
 
 
-def _check_numbers(found: Any) -> None:
+def check_numbers(found: Any) -> None:
     """Raises InvalidRequest for a number that no seq, size or duration can be."""
     if isinstance(found, dict):
         found = list(found.values())
     if isinstance(found, list):
         for one in found:
-            _check_numbers(one)
+            check_numbers(one)
     elif isinstance(found, int) and found > MOST_NUMBER:
         raise InvalidRequest(f"numbers are at most {MOST_NUMBER}, found {found}")
 

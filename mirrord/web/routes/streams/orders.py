@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from ....errors import InvalidJson, InvalidRequest, MirrordError
-from ..bodies import AppendBody, Count
+from ..bodies import AppendBody, Count, check_numbers
 from .watch import TopicFrom, WatchFields
 
 SUBSCRIBE_LIMIT, SUBSCRIBE_BYTES = 1000, 1 << 20
@@ -78,13 +78,16 @@ _head = msgspec.json.Decoder(_Head)
 def parse(text: str) -> Order:
     """One order. Raises InvalidJson, InvalidRequest with the place of the fault."""
     try:
-        return _order.decode(text)
+        order = _order.decode(text)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"the message cannot be read: {error}") from error
     except (msgspec.DecodeError, UnicodeError) as error:
         raise InvalidJson(f"the message is not JSON: {error}") from error
     except RecursionError as error:
         raise InvalidJson("the message is nested too deeply") from error
+    if isinstance(order, Subscribe):
+        check_numbers(msgspec.to_builtins(structs.replace(order, request_id=None)))  # the id is the client's business
+    return order
 
 
 def request_id_of(text: str) -> Any:
