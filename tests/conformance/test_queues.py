@@ -578,7 +578,6 @@ def test_streams_share_round_robin(api: Api, topic: str, streams: Any) -> None:
     api.create(topic, type="queue")
     one, two = streams(max=5), streams(max=5)
     assert (one.frame(), two.frame()) == ({"retry": "2000"}, {"retry": "2000"})
-    time.sleep(0)
     until(lambda: api.told("GET", "/v0/actors")["actors"])
     api.append(topic, *range(4))
     assert sorted([_job(s.frame())["$seq"] for s in (one, two) for _ in range(2)]) == [1, 2, 3, 4]
