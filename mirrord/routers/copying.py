@@ -46,6 +46,8 @@ class Source(Protocol):
 
     def next_gap(self, seq: int) -> Gap | None: ...
 
+    def gaps_within(self, first: int, last: int) -> list[Gap]: ...
+
     def face(self, strand: int) -> Face: ...
 
     def face_of_sid(self, sid: int) -> Face | None: ...
@@ -104,7 +106,9 @@ class Rule:
     def _behind_front(self, source: Source, position: Position) -> Batch:
         """Retention was faster: what went for a limit is told, what was deleted is not."""
         lost = any(seq > position.seq for reason, seq in source.taken.items() if reason in TRIMMED)
-        missed = source.floor - position.seq if lost else 0
+        passed = source.gaps_within(position.seq + 1, source.floor) if lost else []
+        seqs = source.floor - position.seq if lost else 0
+        missed = seqs + sum(self._missed_in(source, gap) - gap.seqs for gap in passed)
         moved = structs.replace(position, seq=source.floor, missed=position.missed + missed)
         return Batch(moved, [], missed, full=True)
 
@@ -112,7 +116,7 @@ class Rule:
         face = source.face_of_sid(gap.sid) if gap.sid else None
         if face is None or gap.reason not in MISSED or (self._own_only and face.origin != self._me):
             return 0  # seqs that a life lost the tail of stand for no record of their own
-        return gap.last - gap.first + 1
+        return gap.missed
 
     def _walk(self, source: Source, cursor: int, until: int, known: dict[int, int], found: Batch) -> int:
         wanted, most_bytes = self._definition.selector, READ_BYTES

@@ -96,6 +96,16 @@ class Gap(Struct, frozen=True):
     seq_to: int = 0
     ends: bytes = b""  # inner chunk ends, 24 bytes each: oseq u64 little-endian, hash
 
+    @property
+    def missed(self) -> int:
+        """How many records it stands for; for sid 0 seqs."""
+        return self.last - self.first + 1
+
+    @property
+    def seqs(self) -> int:
+        """How many local seqs it occupies, when it occupies any."""
+        return self.seq_to - self.seq_from + 1
+
 
 MASK_BITS = 1024  # seqs of one mask row
 

@@ -17,6 +17,7 @@ from .log.log import Identities, Log, Strand
 from .read.face import Face
 
 MAX_SEQ = (1 << 40) - 1
+MOST_GAPS = 1000  # looked at to estimate what a reader missed
 
 
 class Shown:
@@ -147,6 +148,10 @@ class Shown:
         """The first gap that occupies a local seq at or after ``seq``."""
         gaps = self._store.seq_gaps(self.tid, seq, MAX_SEQ, 1)
         return gaps[0] if gaps else None
+
+    def gaps_within(self, first: int, last: int) -> list[Gap]:
+        """Gaps that occupy local seqs of this range, the first MOST_GAPS of them."""
+        return self._store.seq_gaps(self.tid, first, last, MOST_GAPS) if first <= self.last_gap else []
 
     def face(self, strand: int) -> Face:
         """How a strand shows to readers."""

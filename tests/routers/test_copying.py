@@ -62,6 +62,9 @@ class Written:
     def next_gap(self, seq: int) -> Gap | None:
         return next((gap for gap in self.gaps if gap.seq_from >= seq), None)
 
+    def gaps_within(self, first: int, last: int) -> list[Gap]:
+        return [gap for gap in self.gaps if first <= gap.seq_to and gap.seq_from <= last]
+
     def face(self, strand: int) -> Face:
         return Face(NODES[strand], f"{strand:016x}")
 
@@ -183,3 +186,6 @@ def test_losses_that_are_told_and_those_that_are_not() -> None:
     assert route(log, Definition("r", "a", "b"))[0] == 5
     log.taken = {"deleted": 1, "expired": 1}
     assert route(log, Definition("r", "a", "b"))[:2] == [1, 5]
+    log.floor, log.taken = 2, {"evicted": 2}
+    assert route(log, Definition("r", "a", "b"))[0] == 6
+    assert route(log, Definition("r", "a", "b", forward="origin"))[0] == 1

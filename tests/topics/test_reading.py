@@ -100,6 +100,21 @@ async def test_a_front_that_went_is_told_once_and_exactly() -> None:
         assert page(topic, 5)["tombstone"] is None
 
 
+async def test_a_gap_that_goes_with_the_front_counts_for_what_it_stood_for() -> None:
+    """A gap that came over a link is one seq here, and a thousand records: a reader behind it is told how many."""
+    rig, origin = Rig(), Origin(5)
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders", config(cap_records=3))
+        await topic.mailbox.ask(Introduce(origin.descriptor))
+        origin.write(1000)
+        await topic.mailbox.ask(ApplyCover(Cover(5, 1, 1000, "evicted", origin.ends[0].hash, origin.ends[1].hash)))
+        for _ in range(5):
+            await topic.mailbox.ask(Append(batches_of([draft()])))
+        told = page(topic, 0)["tombstone"]
+        assert (told["gap_from"], told["gap_to"], told["missed_estimate"]) == (1, 3, 1002)
+        assert page(topic, 1)["tombstone"]["missed_estimate"] == 2
+
+
 async def test_losses_in_the_middle_are_told_one_a_page_and_in_order() -> None:
     """Two gaps are two tombstones; no record moves over one."""
     rig, origin = Rig(), Origin(5)

@@ -115,12 +115,11 @@ def tombstone(gap_from: int, gap_to: int, reason: str, missed: int, earliest: in
 
 def gap_tombstone(gap: Gap, face: Face | None, head: int) -> str:
     """A gap in the middle of the log: one seq of its own when it came over a link, many when a life lost its tail."""
-    missed = gap.last - gap.first + 1
     origin = ""
     if face is not None:
         where = f'"strand":"{face.strand_hex}","oseq_from":{gap.first},"oseq_to":{gap.last}'
         origin = f',"$origin":{{"node":{face.node_json},{where}}}'
-    return tombstone(gap.seq_from, gap.seq_to, gap.reason, missed, gap.seq_to + 1, head, origin)
+    return tombstone(gap.seq_from, gap.seq_to, gap.reason, gap.missed, gap.seq_to + 1, head, origin)
 
 
 def join(records: Iterable[str]) -> str:

@@ -45,6 +45,8 @@ class LogReads(Protocol):
 
     def next_gap(self, seq: int) -> Gap | None: ...
 
+    def gaps_within(self, first: int, last: int) -> list[Gap]: ...
+
     def face(self, strand: int) -> Face: ...
 
     def face_of_sid(self, sid: int) -> Face | None: ...
@@ -106,7 +108,7 @@ def read(log: LogReads, from_seq: int, log_id: str | None, view: View, until: in
     if from_seq > log.head or (log_id is not None and log_id != log.log_id_hex):
         told, cursor = tombstone(1, head, "recreated", head, earliest, head), 0
     if cursor < (lost := lost_front(log.taken)):
-        told = told or tombstone(cursor + 1, lost, front_reason(log.taken, cursor), lost - cursor, lost + 1, head)
+        told = told or _front_tombstone(log, cursor, lost, head)
     cursor = max(cursor, floor)  # what was deleted behind it goes without saying
     begun_at = cursor
     if cursor >= head:
@@ -141,6 +143,11 @@ def _fill(page: Page, log: LogReads, floor: int, until: int, view: View, faces: 
                 return
         if not packs or packs[-1].seq > until:
             page.cursor = until
+
+
+def _front_tombstone(log: LogReads, cursor: int, lost: int, head: int) -> str:
+    missed = lost - cursor + sum(gap.missed - gap.seqs for gap in log.gaps_within(cursor + 1, lost))
+    return tombstone(cursor + 1, lost, front_reason(log.taken, cursor), missed, lost + 1, head)
 
 
 def lost_front(taken: Mapping[str, int]) -> int:
