@@ -13,8 +13,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from mirrord.config.model import Config, NodeConfig
 from mirrord.links.board.board import Board
 from mirrord.links.board.gossip import Gossip
-from mirrord.links.feeds.feed import SHARED_FRAME_BYTES, SHARED_S, Feed, FeedRules
+from mirrord.links.feeds.feed import Feed, FeedRules
 from mirrord.links.feeds.herald import Buffers
+from mirrord.links.feeds.pace import SHARED_FRAME_BYTES, SHARED_S
 from mirrord.links.wire import (
     PROTO,
     CoverIs,

@@ -106,6 +106,25 @@ async def test_what_comes_later_is_sent_when_it_is_there() -> None:
         assert told(flow(lane)) == [(5, 3), (5, 4), (5, 5), (own.descriptor.strand, 1)]
 
 
+async def test_a_caller_that_does_not_know_its_own_strand_is_told_of_it_once() -> None:
+    """It was put back, and so was this node, which gets the strand from others only while the feed runs: nothing else
+    would prove it to the caller, whose store would stand still."""
+    present, known = Origin(5, "caller"), Origin(6, "caller")
+    for origin in (present, known):
+        origin.descriptor = replace(origin.descriptor, origin_id=CALLER.origin_id, life=CALLER.life)
+        origin.write(2)
+    async with topic_of(known) as (topic, _):
+        lane = lane_of(topic, [at(known, 1)])
+        assert flow(lane) == []
+        await topic.mailbox.ask(Introduce(present.descriptor))
+        await topic.mailbox.ask(Apply(present.chunks[0]))
+        assert not lane.passes_by()
+        assert [piece.header for piece in flow(lane)] == [StrandIs(1, present.descriptor.encode())]
+        await topic.mailbox.ask(Apply(present.write(1)))
+        assert lane.passes_by()
+        assert flow(lane) == []
+
+
 async def test_what_the_caller_wrote_itself_is_never_sent_back() -> None:
     """Echo suppression: by its present life. What an earlier life of it wrote is sent, so it gets back what it lost."""
     present, earlier = Origin(5, "caller"), Origin(6, "caller")

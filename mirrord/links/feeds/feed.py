@@ -20,13 +20,10 @@ from ..wire import GOES_ON, At, FeedChange, FeedRequest, ForkIs, Refused, frame
 from .herald import Buffers, Herald
 from .lane import Lane
 from .order import Order, weight_of
+from .pace import Pace
 from .piece import Piece
 from .standing import Standings
 
-FRAME_SECONDS = 0.25  # what one frame may take at the measured line speed
-LEAST_FRAME_BYTES, MOST_FRAME_BYTES = 1 << 10, 512 << 10  # larger ones bring no speed, and others wait behind them
-SHARED_FRAME_BYTES = 128 << 10  # while others send a little now and then: they wait for the whole of a frame
-LITTLE_BYTES, SHARED_S = 16 << 10, 1.0  # what a frame has that comes by itself; how long the line stays shared after it
 # The ear's tokens that are no topic's name.
 CHANGED = object()  # the caller changed its wants, or the feed must end
 TOPICS = object()  # topics came or went
@@ -73,17 +70,13 @@ class Feed:
         outlet: Outlet,
     ) -> None:
         self.request, self._rules, self._registry = request, rules, registry
-        self._outlet, self._in_flight = outlet, 0
-        self._life, self._clock = life, clock
+        self._outlet, self._life, self._clock = outlet, life, clock
         self.caller = Identity(request.node, request.origin_id, request.life)
         self._herald = Herald(gossip, gossip.sights(request.node, outlet.sees), clock)
         self.ear = Ear(self._heeds)
         self._changed = False  # the caller has said what it wants of this node: a held feed may begin
         self.closed: str | None = None  # the reason of the last frame, once it must end
-        self.moved_at = clock.monotonic()  # when the caller last acknowledged bytes
-        self.frame_bytes = min(request.max_frame_bytes, rules.max_frame_bytes, MOST_FRAME_BYTES)
-        self._budget = min(256 << 10, self.frame_bytes)
-        self._shared_until = clock.monotonic()
+        self._pace = Pace(min(request.max_frame_bytes, rules.max_frame_bytes), clock.monotonic())
         self._lanes: dict[str, Lane] = {}
         self._left: dict[str, Standings] = {}  # of topics that went: what the caller says of them holds if they return
         self._ready = Order(self._weight)
@@ -171,7 +164,7 @@ class Feed:
         for piece in self._next_of(name):
             sent_at = self._clock.monotonic()
             await self._outlet.send(frame(piece.header, piece.body))
-            self._measure(piece, self._clock.monotonic() - sent_at)
+            self._measure(piece, sent_at, self._clock.monotonic())
         if (lane := self._lanes.get(name)) is not None and lane.has_more:
             self._ready.add(name)
 
@@ -181,16 +174,10 @@ class Feed:
         if lane is None:
             return []
         try:
-            return lane.next(self._room)
+            return lane.next(self._pace.room(self._clock.monotonic()))
         except ChunkCorrupt as error:
             lane.is_corrupt = True
             return [Piece(Refused("corrupt", str(error), name))]
-
-    @property
-    def _room(self) -> int:
-        """Bytes of the next frame. Large ones cost the caller less, as long as nothing else waits for them to end."""
-        shared = self._budget > SHARED_FRAME_BYTES and self._clock.monotonic() < self._shared_until
-        return SHARED_FRAME_BYTES if shared else self._budget
 
     def _opening(self) -> Iterator[Buffers]:
         """What every feed begins with: who serves, what there is, and what proves that the caller was put back."""
@@ -234,29 +221,25 @@ class Feed:
             told += [frame(fork) for fork in forks]
         return told
 
-    def _measure(self, piece: Piece, took_s: float) -> None:
+    def _measure(self, piece: Piece, sent_at: float, now: float) -> None:
         size = sum(map(len, piece.body))
         self.sent_frames += 1
         self.sent_bytes += size
-        if 0 < size < LITTLE_BYTES:
-            self._shared_until = self._clock.monotonic() + SHARED_S
-        if size >= LEAST_FRAME_BYTES or took_s > FRAME_SECONDS:
-            self._look_whether_taken()
-            fits = int(size * FRAME_SECONDS / took_s) if took_s > 0 else self.frame_bytes
-            aim = (self._budget + max(LEAST_FRAME_BYTES, fits)) // 2
-            self._budget = max(LEAST_FRAME_BYTES, min(self.frame_bytes, aim))
+        if self._pace.sent(size, now - sent_at, now):
+            self._look_whether_taken(now)
 
-    def _look_whether_taken(self) -> None:
-        """A send only proves that our kernel took the bytes; the caller lives if its machine acknowledged some."""
-        in_flight = self._outlet.unacknowledged()
-        if in_flight == 0 or in_flight < self._in_flight:
-            self.moved_at = self._clock.monotonic()
-        self._in_flight = in_flight
+    def _look_whether_taken(self, now: float) -> None:
+        self._pace.acknowledged(self._outlet.unacknowledged(), now)
+
+    @property
+    def moved_at(self) -> float:
+        """When the caller's machine last acknowledged bytes."""
+        return self._pace.moved_at
 
     def _beat(self) -> Buffers:
-        self._look_whether_taken()
+        self._look_whether_taken(self._clock.monotonic())
         # Gossip takes at most a quarter of what the line can carry until the next heartbeat.
-        return self._herald.beat(max(4, self._budget // 256))
+        return self._herald.beat(max(4, self._pace.budget_bytes // 256))
 
     # ---- topics ----------------------------------------------------------------------------------
 
@@ -305,5 +288,5 @@ class Feed:
             "topics": len(self._lanes),
             "bytes": self.sent_bytes,
             "frames": self.sent_frames,
-            "frame_budget_bytes": self._budget,
+            "frame_budget_bytes": self._pace.budget_bytes,
         }

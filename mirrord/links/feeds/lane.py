@@ -124,7 +124,10 @@ class Lane:
             if not self.wants(strand):
                 continue
             number = strand.descriptor.strand
-            needed = self.standings.of(number).oseq + 1
+            if (standing := self.standings.of(number)).own:
+                self.introduce(pieces, number)
+                continue
+            needed = standing.oseq + 1
             found = self.topic.reads.parts(strand.sid, needed, 1)
             if found and found[0][0].first <= needed:
                 starts.append(found[0][1])

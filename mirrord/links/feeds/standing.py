@@ -18,6 +18,7 @@ class Standing(Struct):
     skipped: bool = False  # it takes the strand over another link
     forked: bool = False  # its position contradicts what is here
     own: bool | None = None  # it writes the strand itself in its present life; None: not looked at yet
+    told: bool = False  # it knows the strand
     introduced: bool = False  # it was sent the strand's descriptor
     strip_to: int = 0  # it takes chunks as they are left, if they end at or before this
 
@@ -31,8 +32,11 @@ class Standing(Struct):
         return SEND if first == after + 1 else GAP
 
     def wants(self, last: int) -> bool:
-        """Whether the caller is to be sent what there is up to here."""
-        return last > self.oseq and not (self.own or self.skipped or self.rests or self.forked)
+        """Whether the caller is to be sent what there is up to here; of what it writes itself, that there is such a
+        strand: if it does not know it, its store was put back."""
+        if self.own:
+            return not (self.told or self.introduced)
+        return last > self.oseq and not (self.skipped or self.rests or self.forked)
 
 
 class Standings:
@@ -58,6 +62,7 @@ class Standings:
         for number, oseq, _ in vector:
             standing = self._held(number)
             standing.oseq, standing.strip_to = oseq, 0
+            standing.told = True
             standing.rests = standing.skipped = standing.forked = False
 
     def go_on_from(self, before: Standings) -> None:
@@ -65,7 +70,8 @@ class Standings:
         so nothing rests."""
         for number, standing in before._by_strand.items():
             skipped, forked, strip_to = standing.skipped, standing.forked, standing.strip_to
-            self._by_strand[number] = Standing(standing.oseq, skipped=skipped, forked=forked, strip_to=strip_to)
+            kept = Standing(standing.oseq, skipped=skipped, forked=forked, strip_to=strip_to, told=standing.told)
+            self._by_strand[number] = kept
 
     def skip(self, strands: list[int]) -> None:
         """The caller takes these over another link. Only strands that it knows count."""
