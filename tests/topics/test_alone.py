@@ -17,10 +17,10 @@ from mirrord.storage.memory import Fault
 from mirrord.storage.turns import Turn
 from mirrord.storage.writer import JournalSettings, WritableStore
 from mirrord.topics.log.rules import CEILING_STEP
-from mirrord.topics.messages import Append, Appended, Key
-from mirrord.topics.topic import Topic
+from mirrord.topics.messages import Append, Appended, Apply, Introduce, Key
+from mirrord.topics.topic import LONE_BYTES, MOST_LONE, Topic
 
-from .rig import Rig, config, draft
+from .rig import Origin, Rig, config, draft
 from .test_topic import everything, put
 
 
@@ -112,16 +112,18 @@ async def test_nothing_is_decided_before_peers_had_their_say() -> None:
     """A start waits until peers told our own positions, or had the time to: no record is numbered before, also none
     that comes alone."""
     rig = Rig()
+    async with rig.run() as registry:
+        await put((await registry.ensure("orders"))[0], "1")
     rig.settled = trio.Event()
     async with rig.run() as registry:
-        topic, _ = await registry.ensure("orders")
+        topic = await registry.find("orders")
         for _ in range(3):
             await trio.testing.wait_all_tasks_blocked()
         envelope = topic.mailbox.put(Append(batches_of([draft()])))
         await trio.testing.wait_all_tasks_blocked()
-        assert (envelope.done, topic.own_strand) == (False, None)
+        assert (envelope.done, topic.head) == (False, 1)
         rig.settled.set()
-        assert (await envelope.wait()).last_seq == 1
+        assert (await envelope.wait()).last_seq == 2
 
 
 class Full(InlineJournal):
@@ -169,14 +171,37 @@ async def test_what_fails_where_it_is_asked_is_taken_the_usual_way() -> None:
         assert everything(topic) == [1, 1, 1]
 
 
-async def test_what_is_large_is_left_to_the_topics_own_task() -> None:
-    """However small the first piece of it is: whoever asks elsewhere meanwhile does not wait for megabytes."""
+LARGE = {
+    "in pieces": ["1", '"' + "x" * CHUNK_BYTES + '"'],  # however small the first of them is
+    "many": ["1"] * (MOST_LONE + 1),
+    "long": ['"' + "x" * LONE_BYTES + '"'],
+}
+
+
+@pytest.mark.parametrize("texts", LARGE.values(), ids=LARGE)
+async def test_what_is_large_is_left_to_the_topics_own_task(texts: list[str]) -> None:
+    """Whoever asks elsewhere meanwhile does not wait for it."""
     rig = Rig()
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
         await asked_alone(topic, Append(batches_of([draft()])))
         for _ in range(3):
             await trio.testing.wait_all_tasks_blocked()
-        envelope = topic.mailbox.put(Append(batches_of([draft(), draft('"' + "x" * CHUNK_BYTES + '"')])))
+        envelope = topic.mailbox.put(Append(batches_of([draft(text) for text in texts])))
         assert topic.mailbox.statistics().waiting == 1
-        assert (await envelope.wait()).last_seq == 3
+        assert (await envelope.wait()).last_seq == 1 + len(texts)
+
+
+@pytest.mark.parametrize(("pad", "here"), [(100, True), (LONE_BYTES, False)])
+async def test_chunks_of_a_link_are_measured_too(pad: int, here: bool) -> None:
+    """What a peer sends is small when a record was appended there alone, and large when this node catches up."""
+    rig, origin = Rig(), Origin(5)
+    async with rig.run() as registry:
+        topic, _ = await registry.ensure("orders")
+        await topic.mailbox.ask(Introduce(origin.descriptor))
+        await topic.mailbox.ask(Apply(origin.write()))
+        for _ in range(3):
+            await trio.testing.wait_all_tasks_blocked()
+        envelope = topic.mailbox.put(Apply(origin.write(pad=pad)))
+        assert envelope.done is here
+        assert (await envelope.wait()).taken == 1
