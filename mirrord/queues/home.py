@@ -34,6 +34,8 @@ class Reply(Struct, frozen=True):
     status: int
     content_type: bytes
     body: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    """Of the others, what concerns whoever asked: when to come again."""
     more: AsyncGenerator[bytes] | None = None
 
 
@@ -130,4 +132,6 @@ def _authorization(key: str, call: Call) -> Generator[tuple[bytes, bytes]]:
 
 
 def _reply(response: httpx.Response, body: bytes, more: AsyncGenerator[bytes] | None = None) -> Reply:
-    return Reply(response.status_code, response.headers.get("content-type", "").encode(), body, more)
+    content_type = response.headers.get("content-type", "").encode()
+    again = tuple((b"retry-after", value.encode()) for value in response.headers.get_list("retry-after"))
+    return Reply(response.status_code, content_type, body, again, more)

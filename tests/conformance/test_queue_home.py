@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -37,6 +38,8 @@ backoff_max_ms = 200
 home_patience_ms = 1500
 [store]
 control_chunks = 20
+[limits]
+max_sse = 4
 """
 _numbers = count(1)
 
@@ -105,6 +108,18 @@ def test_refusals_of_the_home_are_passed_on_too(two: Two, jobs: str) -> None:
     """What the home says is the answer."""
     for body in ({"node": "w", "seqs": [1], "lease_ids": ["nonsense"]}, {"seqs": [1]}):
         refused(two.iad.api.post(f"/v0/topics/{jobs}/ack", json=body), 400, "invalid_request")
+
+
+def test_a_full_home_tells_when_to_come_again(two: Two, jobs: str) -> None:
+    """``Retry-After`` goes on with the refusal that it is of."""
+    path = f"/v0/topics/{jobs}/work?node=w"
+    with ExitStack() as open_streams:
+        while (stream := open_streams.enter_context(two.fra.api.stream("GET", path))).status_code == 200:
+            next(stream.iter_lines())
+        response = two.iad.api.get(path)
+        assert refused(response, 429, "throttled") == {"limit": "max_sse", "max": 4}
+        assert response.headers["retry-after"] == "1"
+    until(lambda: two.fra.api.get("/v0/metrics", headers={"accept": "application/json"}).json()["sse_connections"] == 0)
 
 
 def test_nobody_passes_on_twice(two: Two, jobs: str) -> None:

@@ -232,4 +232,4 @@ def call_of(request: Request, topic: str) -> Call:
 
 async def _passed_on(home: Home, request: Request, topic: Topic) -> Response:
     told = await home.call(call_of(request, topic.source_name))
-    return Response(told.status, told.body, told.content_type)
+    return Response(told.status, told.body, told.content_type, told.headers)

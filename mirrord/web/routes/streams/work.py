@@ -129,7 +129,7 @@ async def _passed_on(node: Node, request: Request, home: Home, topic: Topic, per
     async with AsyncExitStack() as stack:
         reply = await stack.enter_async_context(home.stream(call_of(request, topic.source_name)))
         if reply.more is None:
-            return Response(reply.status, reply.body, reply.content_type)
+            return Response(reply.status, reply.body, reply.content_type, reply.headers)
         more, opened = reply.more, stack.pop_all()
 
     async def write(writer: Writer) -> None:
