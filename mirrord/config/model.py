@@ -13,6 +13,8 @@ from .access.auth import AuthConfig
 from .access.tls import TlsConfig
 from .option import KIB, MIB, Option
 
+DECADE_MS = 3650 * 86_400_000
+
 OnGap = Literal["record", "halt"]
 Forward = Literal["all", "origin"]
 Fields = Mapping[str, object]  # of a topic, as the file sets them: sizes in bytes, durations in ms
@@ -204,9 +206,13 @@ class Limits(Struct, frozen=True):
     max_claim: Annotated[int, Option("count", "records in one claim; more is cut to it", least=1, most=100_000)] = 1000
     max_settle: Annotated[int, Option("count", "seqs in one ack, nack, extend or commit", least=1, most=100_000)] = 1000
     min_lease_ms: Annotated[int, Option("duration", "a lease; shorter is raised to it", least=1)] = 100
-    max_lease_ms: Annotated[int, Option("duration", "a lease; longer is cut to it", least=1)] = 86_400_000
+    max_lease_ms: Annotated[int, Option("duration", "a lease; longer is cut to it", least=1, most=DECADE_MS)] = (
+        86_400_000
+    )
     max_jitter_ms: Annotated[int, Option("duration", "claim_jitter_ms; longer is cut to it", most=5000)] = 5000
-    max_nack_delay_ms: Annotated[int, Option("duration", "a nack's delay_ms; longer is cut to it")] = 86_400_000
+    max_nack_delay_ms: Annotated[int, Option("duration", "a nack's delay_ms; longer is cut to it", most=DECADE_MS)] = (
+        86_400_000
+    )
     max_leases: Annotated[
         int, Option("count", "records of one queue that were claimed and are not done; beyond, nothing fresh", least=1)
     ] = 1_000_000

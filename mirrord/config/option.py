@@ -117,7 +117,7 @@ def read(option: Option, value: object) -> Any:
             if isinstance(value, list):
                 return value
         case _:
-            if isinstance(value, str) and (value in option.words or not option.words):
+            if isinstance(value, str) and (value in option.words if option.words else "\0" not in value):
                 return value
     raise _unexpected(option.expected(), value)
 

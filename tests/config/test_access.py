@@ -41,6 +41,8 @@ def test_the_sections_are_read() -> None:
         ("[auth]\nkey = 1", "expected one of keys, peer_key, probe_auth, allow_insecure"),
         (LINKED + f'key = "{SECRET}"', "[links#1.key] expected where the key is"),
         (LINKED + f'key = ["{SECRET}"]', "[links#1.key] expected where the key is"),
+        (LINKED + "key = 0", "[links#1.key] expected where the key is"),
+        (f'[auth]\nkeys = ["file:{SECRET}\\u0000"]', '[auth.keys#1] expected "env:NAME"'),
     ],
 )
 def test_what_is_wrong_is_told_without_telling_the_secret(text: str, told: str) -> None:

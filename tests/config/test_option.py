@@ -104,6 +104,7 @@ def test_ranges_are_told_in_the_units_of_the_option() -> None:
         (Option("count", "x"), True),
         (Option("count", "x"), "7"),
         (Option("text", "x"), 3),
+        (Option("text", "x"), "no\0path"),
         (Option("word", "x", words=("a", "b")), "c"),
         (Option("list", "x"), "a"),
         (Option("table", "x"), []),

@@ -11,7 +11,7 @@ from ..lines import Faults, Path
 from ..option import Option, options_of
 
 REFERENCES = ("env:", "file:")
-_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+")
+_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\0]+")
 EXPECTED_REFERENCE = 'expected where the key is, "env:NAME" or "file:PATH", and not the key itself'
 
 
@@ -72,7 +72,7 @@ def _sources(faults: Faults, found: object) -> tuple[str, ...]:
 
 def read_reference(faults: Faults, path: Path, found: object) -> str:
     """Where one secret is, or nothing."""
-    if not found:
+    if found == "":
         return ""
     if isinstance(found, str) and _REFERENCE.fullmatch(found):
         return found
