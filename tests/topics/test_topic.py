@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from mirrord.config.topic import DEFAULT
+from mirrord.config.topic import DEFAULT, OPTIONS
 from mirrord.errors import (
     ActorDied,
     Conflict,
@@ -330,6 +330,15 @@ async def test_a_key_writes_once() -> None:
         rig.clock.now_ms += topic.config.idempotency_window_ms + 1
         assert not (await put(topic, "1", "2", key=key)).deduped
         assert everything(topic) == [1, 2, 9, 1, 2]
+
+
+async def test_a_key_may_be_remembered_for_ever() -> None:
+    """The longest window that a topic may have is beyond all times: the topic takes keyed records as any other does."""
+    async with Rig().run() as registry:
+        topic, _ = await registry.ensure("orders", config(idempotency_window_ms=OPTIONS["idempotency_window_ms"].most))
+        key = Key("k", b"payload")
+        assert not (await put(topic, "1", key=key)).deduped
+        assert (await put(topic, "1", key=key)).deduped
 
 
 async def test_a_dropped_log_keeps_its_vector() -> None:

@@ -290,7 +290,7 @@ class Decisions:
         if turn.removes and turn.removal.settled:
             turn.tell(list(erase_orders(turn.removal.settled)))
         if self._keys:
-            turn.changes.append(DropIdempotency(log.tid, turn.now_ms - config.idempotency_window_ms))
+            turn.changes.append(DropIdempotency(log.tid, max(0, turn.now_ms - config.idempotency_window_ms)))
         try:
             if retention.has_limits(config) and retention.due(log, turn.now_ms, oldest_ts()):
                 self._sweep()
