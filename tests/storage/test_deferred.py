@@ -276,6 +276,16 @@ def test_a_part_that_the_last_process_wrote_is_refused_too(tmp_path: Path, alone
         assert found_in(store) == before
 
 
+def test_a_part_that_comes_twice_in_one_commit_is_refused(tmp_path: Path) -> None:
+    """Waiting, it would be found only when the rows are written, and nothing could ever be written again."""
+    with store_at(tmp_path / "a") as store:
+        begin(store)
+        packs = [PutPack(Pack(1, seq, seq + 1, 2, 4, 3, b"x"), (Part(2, 1, 2),)) for seq in (1, 3)]
+        with pytest.raises(StoreCorrupt):
+            store.commit([*packs, PutVector(VectorRow(2, 2, b"h" * 16, 1, 1)), PutHead(head(1, 4))], sync=False)
+        assert store.packs(1, 1, 1) == []
+
+
 @pytest.mark.parametrize("told", [head(1, 3), head(2, 3)])
 def test_a_pack_before_the_head_of_the_table_waits_for_nothing(tmp_path: Path, told: HeadRow) -> None:
     """After a crash only packs behind their topic's head are asked what they tell."""
