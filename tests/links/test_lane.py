@@ -65,6 +65,14 @@ async def topic_of(*origins: Origin, limits: dict[str, object] | None = None) ->
         yield topic, registry
 
 
+def callers(number: int, life: bytes = CALLER.life) -> Origin:
+    """A strand that the caller wrote."""
+    origin = Origin(number, "caller")
+    origin.descriptor = replace(origin.descriptor, origin_id=CALLER.origin_id, life=life)
+    origin.ends[0] = type(origin.ends[0])(0, origin.descriptor.id_hash)
+    return origin
+
+
 def lane_of(topic: Topic, vector: list[At] | None = None) -> Lane:
     lane = Lane(1, topic, CALLER)
     lane.place(vector or [])
@@ -109,9 +117,8 @@ async def test_what_comes_later_is_sent_when_it_is_there() -> None:
 async def test_a_caller_that_does_not_know_its_own_strand_is_told_of_it_once() -> None:
     """It was put back, and so was this node, which gets the strand from others only while the feed runs: nothing else
     would prove it to the caller, whose store would stand still."""
-    present, known = Origin(5, "caller"), Origin(6, "caller")
+    present, known = callers(5), callers(6)
     for origin in (present, known):
-        origin.descriptor = replace(origin.descriptor, origin_id=CALLER.origin_id, life=CALLER.life)
         origin.write(2)
     async with topic_of(known) as (topic, _):
         lane = lane_of(topic, [at(known, 1)])
@@ -127,12 +134,8 @@ async def test_a_caller_that_does_not_know_its_own_strand_is_told_of_it_once() -
 
 async def test_what_the_caller_wrote_itself_is_never_sent_back() -> None:
     """Echo suppression: by its present life. What an earlier life of it wrote is sent, so it gets back what it lost."""
-    present, earlier = Origin(5, "caller"), Origin(6, "caller")
-    for origin, life in ((present, CALLER.life), (earlier, b"e" * 16)):
-        from msgspec import structs
-
-        origin.descriptor = structs.replace(origin.descriptor, origin_id=CALLER.origin_id, life=life)
-        origin.ends[0] = type(origin.ends[0])(0, origin.descriptor.id_hash)
+    present, earlier = callers(5), callers(6, b"e" * 16)
+    for origin in (present, earlier):
         origin.write(2)
     async with topic_of(present, earlier) as (topic, _):
         assert told(flow(lane_of(topic))) == [(6, 1), (6, 2)]
@@ -141,9 +144,7 @@ async def test_what_the_caller_wrote_itself_is_never_sent_back() -> None:
 async def test_a_feed_need_not_wake_for_what_its_caller_wrote() -> None:
     """What comes and is of no use to the caller is passed by, once nothing was left to send; what is of use is not, and
     neither is anything before the caller has been sent what it lacks."""
-    echo, other = Origin(5, "caller"), Origin(6)
-    echo.descriptor = replace(echo.descriptor, origin_id=CALLER.origin_id, life=CALLER.life)
-    echo.ends[0] = type(echo.ends[0])(0, echo.descriptor.id_hash)
+    echo, other = callers(5), Origin(6)
     other.write(1)
     async with topic_of(echo, other) as (topic, _):
         lane = lane_of(topic)

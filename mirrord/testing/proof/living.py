@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import trio
 
+from ...node import Node
 from ...topics.read.digest import digest_of
 from ..graphs import reachable
 from ..world.world import World
 from .cluster import Halts
 from .logs import Finding
 from .readers import check_reading
+
+Digests = dict[tuple[str, int], tuple[int, str | None]]  # topic and strand: position and the hash there
 
 
 def halts_of(world: World) -> Halts:
@@ -62,51 +65,55 @@ def _has_all(world: World, puller: str, source: str, halted: set[tuple[str, str,
 
 async def check_living(world: World, halts: Halts) -> AsyncIterator[Finding]:
     """What nodes say of themselves, against what is so."""
+    digests: dict[str, Digests] = {}
     for name, place in world.places.items():
         if place.node is None:
             yield "eventually_up", f"{name} does not run"
             continue
-        for topic in place.node.registry:
-            if not topic.config.cap_records:  # what a cap took is told as one range at the front
-                for finding in check_reading(name, topic):
-                    yield finding
-        for reason in place.node.unwell():
-            yield "eventually_ready", f"{name}: {reason}"
-        for link in place.node.switchboard.describe():
-            if link["state"] != ("halted" if _halts_on(halts, name, link["peer"]) else "caught-up"):
-                reason = link.get("reason", "")
-                yield "eventually_caught_up", f"{name} from {link['peer']}: {link['state']} {reason}"
+        for finding in _well(name, place.node, halts):
+            yield finding
+        digests[name] = {}
+        async for fault in _digest(place.node, digests[name]):
+            yield "finally_deep_digest", f"{name}: {fault}"
     for what in _lag_faults(world, halts):
         yield "eventually_lag_is_true", what
-    digests = {name: await _digest(world, name) for name in world.places}
+    for finding in _same_digests(world, digests, halts):
+        yield finding
+
+
+def _well(name: str, node: Node, halts: Halts) -> Iterator[Finding]:
+    """One node by itself."""
+    for topic in node.registry:
+        if not topic.config.cap_records:  # what a cap took is told as one range at the front
+            yield from check_reading(name, topic)
+    for reason in node.unwell():
+        yield "eventually_ready", f"{name}: {reason}"
+    for link in node.switchboard.describe():
+        if link["state"] != ("halted" if _halts_on(halts, name, link["peer"]) else "caught-up"):
+            yield "eventually_caught_up", f"{name} from {link['peer']}: {link['state']} {link.get('reason', '')}"
+
+
+def _same_digests(world: World, digests: Mapping[str, Digests], halts: Halts) -> Iterator[Finding]:
+    """Of every strand in which two linked nodes stand at one place, unless that is where a fork halts it."""
     for puller, source in world.plan.links:
-        for key, (oseq, digest) in digests[source].items():
-            ours = digests[puller].get(key, (0, None))
-            if (
-                ours[0] == oseq
-                and None not in (ours[1], digest)
-                and ours[1] != digest
-                and not any((peer, *key) in halts.get(node, ()) for node, peer in ((puller, source), (source, puller)))
-            ):
+        for key, (oseq, digest) in digests.get(source, {}).items():
+            ours = digests.get(puller, {}).get(key, (0, None))
+            halted = any((peer, *key) in halts.get(node, ()) for node, peer in ((puller, source), (source, puller)))
+            if ours[0] == oseq and None not in (ours[1], digest) and ours[1] != digest and not halted:
                 yield "finally_digests_equal", f"{puller} and {source} in {key[0]} {key[1]:016x} at {oseq}"
-        yield_deep = digests[puller].get(("", 0))
-        if yield_deep is not None:
-            yield "finally_deep_digest", f"{puller}: {yield_deep[1]}"
 
 
 def _halts_on(halts: Halts, node: str, peer: str) -> bool:
     return any(where == peer for where, _, _ in halts.get(node, ()))
 
 
-async def _digest(world: World, name: str) -> dict[tuple[str, int], tuple[int, str | None]]:
-    found: dict[tuple[str, int], tuple[int, str | None]] = {}
-    node = world.places[name].node
-    for topic in node.registry if node is not None else ():
+async def _digest(node: Node, found: Digests) -> AsyncIterator[str]:
+    """Fills in the positions of a node's strands with their hashes; what a look at all that lies there finds wrong."""
+    for topic in node.registry:
         for entry in await digest_of(topic, {}, deep=True, rest=trio.lowlevel.checkpoint):
             found[topic.topic, int(entry["strand"], 16)] = (entry["oseq"], entry["hash"])
             if not entry["deep"]["ok"]:
-                found["", 0] = (0, entry["deep"]["fault"])
-    return found
+                yield entry["deep"]["fault"]
 
 
 def _lag_faults(world: World, halts: Halts) -> list[str]:
