@@ -13,9 +13,9 @@ from unittest.mock import patch
 from msgspec import Struct
 
 from ..errors import MirrordError
-from ..links import inlet
 from ..links.board import covers
 from ..links.feeds import remains
+from ..links.inlet import hearing
 from ..node import Node
 from ..queues.leasing import leases
 from ..records.chunk import size_of
@@ -162,7 +162,9 @@ SAFEGUARDS = {
         ((Node, "_on_rewound", lambda _node, _evidence: None),),
     ),
     "both-ends-compare": Safeguard(
-        "the caller compares what it is told with its own hashes", "memory", ((inlet, "contradicts", lambda *_: False),)
+        "the caller compares what it is told with its own hashes",
+        "memory",
+        ((hearing, "contradicts", lambda *_: False),),
     ),
     "late-cover": Safeguard(
         "a cover is applied late",

@@ -6,8 +6,8 @@ from unittest.mock import patch
 
 import pytest
 
-from mirrord.links import inlet
 from mirrord.links.feeds import lane
+from mirrord.links.inlet import hearing
 from mirrord.testing.plan import plan_of
 from mirrord.testing.sim import run
 from mirrord.testing.without import SAFEGUARDS, without
@@ -34,6 +34,6 @@ def test_what_was_taken_out_is_put_back() -> None:
 
 def test_the_chain_is_kept_by_the_chain_check_alone() -> None:
     """With the comparison of positions out at both ends, what keeps a log's chain whole is the check at apply."""
-    with patch.object(lane, "contradicts", lambda *_: False), patch.object(inlet, "contradicts", lambda *_: False):
+    with patch.object(lane, "contradicts", lambda *_: False), patch.object(hearing, "contradicts", lambda *_: False):
         found = [promise for seed in range(1, 11) for promise in run(plan_of(seed, "memory")).failures]
     assert "always_chained" not in found
