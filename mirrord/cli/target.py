@@ -43,11 +43,8 @@ class Target(Struct, frozen=True):
         return self.open(self.places[0])
 
     def open(self, place: Place) -> Api:
-        """A connection to one of the places. Raises UsageError when its URL is none."""
-        try:
-            return self.doors.api(place.url, self.key, self.trust.context())
-        except InvalidRequest as error:
-            raise click.UsageError(str(error)) from None
+        """A connection to one of the places."""
+        return self.doors.api(place.url, self.key, self.trust.context())
 
 
 def trusts(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,6 +69,16 @@ def trust_of(file: str | None, given: Trust) -> Trust:
 
     cas = [node.tls.ca for node in load(file).nodes.values() if node.tls.ca]
     return structs.replace(given, ca=cas[0]) if cas else given
+
+
+def place_at(url: str) -> Place:
+    """The node at a URL, which is its name as well. Raises UsageError when it is none."""
+    from ..client.api import checked_url
+
+    try:
+        return Place(url, checked_url(url))
+    except InvalidRequest as error:
+        raise click.UsageError(str(error)) from None
 
 
 def places_of(file: str) -> tuple[Place, ...]:
@@ -125,7 +132,7 @@ def _places(urls: tuple[str, ...], file: str | None, node: str | None) -> tuple[
     if file is None:
         if node is not None:
             raise click.UsageError("--node names a node of a file; say which with --file")
-        return tuple(Place(url, url) for url in urls or _default_urls())
+        return tuple(map(place_at, urls or _default_urls()))
     if urls:
         raise click.UsageError("--url and --file both say where the node is; give one of them")
     places = places_of(file)

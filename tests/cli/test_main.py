@@ -143,9 +143,10 @@ def test_one_node_commands_do_not_guess_among_several(shell: Any) -> None:
 
 
 @pytest.mark.parametrize("url", ["foo", "http://", "ftp://x", "http://a:b", ""])
-def test_a_url_that_is_none_is_a_usage_error(shell: Any, url: str) -> None:
+@pytest.mark.parametrize("words", [["links", "--url"], ["status", "--url"], ["verify", "http://127.0.0.1:1"]])
+def test_a_url_that_is_none_is_a_usage_error(shell: Any, words: list[str], url: str) -> None:
     """It is the caller's mistake, found before anything is sent."""
-    code, _, err = shell.run("links", "--url", url)
+    code, _, err = shell.run(*words, url)
     assert code == USAGE
     assert "no URL" in err
 

@@ -18,7 +18,7 @@ from ...doors import Doors, Trust
 from ...figures import count
 from ...main import FAILED
 from ...screen import show, table
-from ...target import Place, Target, place_named, places_of, trust_of, trusts
+from ...target import Place, Target, place_at, place_named, places_of, trust_of, trusts
 
 if TYPE_CHECKING:
     from ....client.api import Api
@@ -78,7 +78,7 @@ def verify(
 
 def _place(word: str, file: str | None) -> Place:
     if "://" in word:
-        return Place(word, word)
+        return place_at(word)
     if file is None:
         raise click.UsageError(f"{word!r} is no URL; give http://HOST:PORT, or the node's file with --file")
     return place_named(word, places_of(file))
