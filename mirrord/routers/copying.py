@@ -83,7 +83,6 @@ class Rule:
             return self._behind_front(source, position)
         found = Batch(position, [])
         cursor = position.seq
-        known = dict(position.known)
         while cursor < source.head and not found.full:
             gap = source.next_gap(cursor + 1) if cursor < source.last_gap else None
             if gap is not None and gap.seq_from <= cursor + 1:
@@ -93,13 +92,12 @@ class Rule:
                 found.full = bool(found.missed)
                 continue
             until = gap.seq_from - 1 if gap is not None else source.head
-            cursor = self._walk(source, cursor, until, known, found)
+            cursor = self._walk(source, cursor, until, position.known, found)
         found.position = structs.replace(
             position,
             seq=cursor,
             copied=position.copied + len(found.copies),
             missed=position.missed + found.missed,
-            known=known,
         )
         return found
 
@@ -118,7 +116,7 @@ class Rule:
             return 0  # seqs that a life lost the tail of stand for no record of their own
         return gap.missed
 
-    def _walk(self, source: Source, cursor: int, until: int, known: dict[int, int], found: Batch) -> int:
+    def _walk(self, source: Source, cursor: int, until: int, known: Mapping[int, int], found: Batch) -> int:
         wanted, most_bytes = self._definition.selector, READ_BYTES
         if wanted is not None and until - cursor > self._most:  # far enough for the index of tags to be worth it
             begin, most_bytes = source.tagged(wanted, cursor + 1), 1
@@ -134,7 +132,7 @@ class Rule:
                 return cursor
         return cursor if packs else until
 
-    def _walk_pack(self, source: Source, pack: Pack, cursor: int, known: dict[int, int], found: Batch) -> int:
+    def _walk_pack(self, source: Source, pack: Pack, cursor: int, known: Mapping[int, int], found: Batch) -> int:
         seq = pack.seq
         for at, _, header in chunks_in(pack.body):
             if header[KIND] != RECORDS:
@@ -147,7 +145,7 @@ class Rule:
         return max(cursor, pack.last)
 
     def _walk_chunk(
-        self, source: Source, body: bytes, at: int, header: Header, seq: int, cursor: int, known: dict[int, int],
+        self, source: Source, body: bytes, at: int, header: Header, seq: int, cursor: int, known: Mapping[int, int],
         found: Batch,
     ) -> int:  # fmt: skip
         """Copies of a chunk's records behind the cursor; where the cursor stands then."""

@@ -1,4 +1,4 @@
-"""All routers of a node: define, change, delete, list; and the reads of a destination, which wait for its copies."""
+"""All routers of a node: define, change, delete, list."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, assert_never
 
-import trio
 from msgspec import Struct, structs
 
-from ..actors.bell import Ear
 from ..actors.mailbox import Envelope, Mailbox
 from ..actors.supervisor import Supervisor
 from ..config.routers import cycle_closed_by
@@ -25,11 +23,10 @@ from ..errors import (
 )
 from ..storage.store import Change, DropMark, PutMark
 from .definition import Definition
+from .destinations import Destinations
 from .ground import Ground
 from .position import DEFINED, ROUTED, Position
 from .router import Router
-
-MOST_LAG = 10_000  # records: a read does not wait for a router that is further behind
 
 
 class Define(Struct, frozen=True):
@@ -66,10 +63,10 @@ class Routers:
     ) -> None:
         self.mailbox: Mailbox[Message] = Mailbox(256)
         self._ground, self._supervisor, self._declared = ground, supervisor, declared
-        self._most, self._wait_s = most, wait_ms / 1000
+        self._most = most
         self._routers: dict[str, Router] = {}
         self._names: list[str] = []
-        self.into: dict[str, dict[str, Router]] = {}  # destination -> its routers
+        self.into = Destinations(wait_ms / 1000)
         self._stale: list[Change] = []  # marks as they should be, of routers that the file changed or that are no more
         self._newborn: list[Definition] = []
 
@@ -140,18 +137,14 @@ class Routers:
                 assert_never(message)
 
     def _know(self, router: Router) -> None:
-        name = router.definition.name
-        self._routers[name] = router
+        self._routers[router.definition.name] = router
         self._names = sorted(self._routers)
-        self.into.setdefault(router.definition.dest, {})[name] = router
+        self.into.add(router)
 
-    def _forget(self, name: str) -> None:
-        router = self._routers.pop(name)
+    def _forget(self, router: Router) -> None:
+        del self._routers[router.definition.name]
         self._names = sorted(self._routers)
-        dest = router.definition.dest
-        del self.into[dest][name]
-        if not self.into[dest]:
-            del self.into[dest]
+        self.into.remove(router)
 
     # ---- changing --------------------------------------------------------------------------------
 
@@ -203,7 +196,7 @@ class Routers:
         except MirrordError:
             self._supervisor.keep(router)  # its marks stand, so it does too
             raise
-        self._forget(name)
+        self._forget(router)
         router.bell.ring()
         return True
 
@@ -223,7 +216,7 @@ class Routers:
         finally:
             went = there and registry.known(name) is None
             for router in gone if went else ():
-                self._forget(router.definition.name)
+                self._forget(router)
             self._keep([r for r in ends if r.definition.declared] if went else ends)  # each reads back where it stands
         return deleted, sorted(r.definition.name for r in gone) if deleted else []
 
@@ -252,24 +245,6 @@ class Routers:
     def __len__(self) -> int:
         return len(self._routers)
 
-    # ---- read your writes ------------------------------------------------------------------------
-
-    async def catch_up(self, dest: str) -> None:
-        """Wait, not longer than [limits] router_wait_ms, until what is in the sources now has come to the destination.
-
-        Routers that stand still or are far behind are not waited for.
-        """
-        if dest in self.into and self._wait_s:
-            with trio.move_on_after(self._wait_s):
-                await self._bring(dest, {dest})
-
-    async def _bring(self, dest: str, seen: set[str]) -> None:
-        for router in list(self.into.get(dest, {}).values()):
-            if router.definition.source not in seen:
-                seen.add(router.definition.source)
-                await self._bring(router.definition.source, seen)
-            await _reaches(router, router.position.seq + router.lag)
-
     # ---- numbers ---------------------------------------------------------------------------------
 
     def statistics(self) -> list[dict[str, Any]]:
@@ -278,18 +253,6 @@ class Routers:
             {"router": name, "source": r.definition.source, "dest": r.definition.dest, **r.statistics()}
             for name, r in ((name, self._routers[name]) for name in self._names)
         ]
-
-
-async def _reaches(router: Router, seq: int) -> None:
-    ear, refusals = router.bell.attach(Ear()), router.refusals
-    tries = router.try_again()
-    try:
-        while router.position.seq < seq and seq - router.position.seq < MOST_LAG:
-            if router.waiting and not (tries and router.refusals == refusals):
-                return
-            await ear.wait()
-    finally:
-        ear.close()
 
 
 def _drops(name: str) -> list[Change]:

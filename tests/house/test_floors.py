@@ -47,7 +47,7 @@ MAY_WAIT = frozenset({
     "links/feeds/feed.py", "links/inlet/intake.py", "links/link.py", "links/peer.py", "links/pull.py",
     "links/switchboard.py",
     "groups/keeper.py", "node.py", "queues/burial.py", "queues/clerk.py", "queues/home.py", "queues/queue.py",
-    "routers/memory.py", "routers/router.py", "routers/routers.py", "serve.py",
+    "routers/destinations.py", "routers/memory.py", "routers/router.py", "serve.py",
     "storage/inline.py", "storage/journal.py", "storage/sqlite/checkpoint.py", "storage/sqlite/directory.py",
     "storage/turns.py",
     "streams/fans.py", "streams/streams.py", "streams/watcher.py",

@@ -72,7 +72,7 @@ class RouterRig(Rig):
 
     async def records(self, topic: str) -> list[dict[str, Any]]:
         """All that a reader is shown, tombstones too, once the routers had their time."""
-        await self.routers.catch_up(topic)
+        await self.routers.into.catch_up(topic)
         found, cursor, caught_up = list[dict[str, Any]](), 0, False
         log = await self.registry.find(topic)
         while not caught_up:

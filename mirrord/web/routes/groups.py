@@ -98,7 +98,7 @@ async def read(node: Node, request: Request, name: str, group: str) -> Response:
     body = decode(request, _read_json)
     asked = Read(group, _consumer(node, body.consumer), _view(node, body), body.min_idle_ms, _start(body.start))
     if name in node.routers.into:
-        await node.routers.catch_up(name)
+        await node.routers.into.catch_up(name)
     found: Handed = await node.groups.ask(name, asked)
     wait_ms = min(body.wait_ms, node.config.limits.max_wait_ms)
     if wait_ms and not found.worth_telling:

@@ -64,7 +64,7 @@ async def claim(node: Node, request: Request, name: str) -> Response:
     body = decode(request, _claim_json)
     check_worker(node, body.node)
     if name in node.routers.into:
-        await node.routers.catch_up(name)
+        await node.routers.into.catch_up(name)
     topic = await queue_of(node, name)
     if (home := elsewhere(node, request, topic)) is not None:
         return await _passed_on(home, request, topic)

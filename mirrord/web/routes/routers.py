@@ -70,7 +70,7 @@ async def state(node: Node, request: Request, name: str) -> Response:
     router = node.routers.find(name)
     definition = router.definition
     _check_ends(definition, request.principal)
-    await node.routers.catch_up(definition.dest)
+    await node.routers.into.catch_up(definition.dest)
     return reply(200, router.definition.as_json() | router.statistics(), began)
 
 

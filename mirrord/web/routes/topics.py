@@ -170,7 +170,7 @@ async def _existing(node: Node, name: str) -> Topic:
     if topic is None:
         check_topic(name)
     if name in node.routers.into:  # what was written before is there, even through a router
-        await node.routers.catch_up(name)
+        await node.routers.into.catch_up(name)
     return await node.registry.find(name)
 
 

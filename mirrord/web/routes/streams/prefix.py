@@ -44,7 +44,7 @@ async def _topics(node: Node, pattern: str) -> list[Topic]:
     now_ms = node.clock.wall_ms()
     for topic in topics:
         if topic.topic in node.routers.into:
-            await node.routers.catch_up(topic.topic)
+            await node.routers.into.catch_up(topic.topic)
         topic.last_read_ms = now_ms
     return [topic for topic in topics if not topic.about.deleted]
 
