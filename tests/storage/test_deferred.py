@@ -276,6 +276,20 @@ def test_a_part_that_the_last_process_wrote_is_refused_too(tmp_path: Path, alone
         assert found_in(store) == before
 
 
+def test_a_part_that_was_written_at_once_is_refused_too(tmp_path: Path) -> None:
+    """A commit that drops something writes its own rows: where the strand ends has moved with it."""
+    store = appended(tmp_path / "a")
+    try:
+        store.commit([*append(store, 1, 0, [2]), DropPack(1, 1, 2)], sync=False)
+        before = found_in(store)
+        pack = PutPack(Pack(1, 9, 10, 2, 4, 3, b"x"), (Part(2, 7, 8),))
+        with pytest.raises(StoreCorrupt):
+            store.commit([pack, PutVector(VectorRow(2, 8, b"h" * 16, 1, 1)), PutHead(head(1, 10))], sync=False)
+        assert found_in(store) == before
+    finally:
+        store.close()
+
+
 def test_a_part_that_comes_twice_in_one_commit_is_refused(tmp_path: Path) -> None:
     """Waiting, it would be found only when the rows are written, and nothing could ever be written again."""
     with store_at(tmp_path / "a") as store:

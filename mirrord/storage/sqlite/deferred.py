@@ -57,7 +57,7 @@ class Deferral(Struct):
 class _Told(Struct, array_like=True, frozen=True):
     number: int
     head: tuple[Any, ...] | None  # in a topic's last pack of the commit
-    vectors: list[tuple[Any, ...]]
+    vectors: list[tuple[Any, ...]]  # in the first of these, of all topics
 
 
 _encode = msgpack.Encoder().encode
@@ -148,21 +148,18 @@ class Deferred:
         return end
 
     def _all_told(self, packs: dict[int, Pack], waits: Deferral) -> bool:
-        """Have the last pack of each topic tell the topic's rows, the others that their parts wait. False when they
-        cannot tell them all."""
-        heads, vectors, told = waits.heads, waits.vectors, waits.told
+        """Have the last pack of each topic tell its head, the first of these all vectors, and the others that their
+        parts wait. False when they cannot tell it all."""
+        heads, vectors, told = waits.heads, [astuple(row) for row in waits.vectors], waits.told
         if heads.keys() != packs.keys() or self._waiting + len(waits.parts) > MOST_PARTS:
             return False
         self._number += 1
         if len(told) > 1:
             told.update(dict.fromkeys(told, _encode((self._number, None, ()))))
-        of_topic = {part.sid: key >> SEQ_BITS for part, key in waits.parts} if len(packs) > 1 else None
         for tid, row in heads.items():
-            if row.head != packs[tid].last:
-                return False
-            mine = [astuple(one) for one in vectors if of_topic is None or of_topic.get(one.sid) == tid]
-            told[tid << SEQ_BITS | packs[tid].seq] = _encode((self._number, astuple(row), mine))
-        return of_topic is None or all(row.sid in of_topic for row in vectors)
+            told[tid << SEQ_BITS | packs[tid].seq] = _encode((self._number, astuple(row), vectors))
+            vectors = []
+        return True
 
     def committed(self, changes: Sequence[Change], waits: Deferral | None) -> None:
         """After the commit of a plan. Without one all that waited was written with it."""
@@ -175,11 +172,10 @@ class Deferred:
                 self._heads_written[change.row.tid] = change.row.head
             elif isinstance(change, DropTopic):
                 self._heads_written.pop(change.tid, None)
-                self._ends.clear()  # they are found in the table again
+                self._ends.clear()
             elif isinstance(change, PutPack):
                 for part in change.parts:
-                    if part.sid in self._ends:
-                        self._ends[part.sid] = max(self._ends[part.sid], part.last)
+                    self._ends.pop(part.sid, None)  # to be found in the table again
 
     def _take(self, waits: Deferral) -> None:
         self._ends.update(waits.ends)
