@@ -301,11 +301,16 @@ def test_a_part_that_comes_twice_in_one_commit_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("told", [head(1, 3), head(2, 3)])
-def test_a_pack_before_the_head_of_the_table_waits_for_nothing(tmp_path: Path, told: HeadRow) -> None:
-    """After a crash only packs behind their topic's head are asked what they tell."""
+@pytest.mark.parametrize("waited", [True, False])
+def test_a_pack_before_the_head_of_the_table_waits_for_nothing(tmp_path: Path, told: HeadRow, waited: bool) -> None:
+    """After a crash only packs behind their topic's head are asked what they tell, however the head came there."""
     with store_at(tmp_path / "a") as store:
         begin(store)
-        store.commit([PutHead(head(1, 10))], sync=False)
+        first = PutPack(Pack(1, 1, 1, 1, 2, 3, b"x"), (Part(3, 1, 1),))
+        store.commit([*([first] if waited else []), PutHead(head(1, 10))], sync=False)
+        assert store._deferred.waiting is waited
+        while store.tidy():
+            pass
         pack = PutPack(Pack(1, 3, 3, 1, 2, 3, b"x"), (Part(2, 1, 1),))
         store.commit([pack, PutVector(VectorRow(2, 1, b"h" * 16, 1, 1)), PutHead(told)], sync=False)
         expected, left = found_in(store), copied(tmp_path / "a", tmp_path / "left")
@@ -320,6 +325,22 @@ def test_a_pack_of_two_strands_tells_both(tmp_path: Path) -> None:
         pack = PutPack(Pack(1, 1, 2, 2, 2, 3, b"x"), (Part(2, 1, 1), Part(3, 1, 1)))
         store.commit([pack, PutVector(VectorRow(2, 1, b"h" * 16, 1, 1)), PutHead(head(1, 2))], sync=False)
         assert [len(store.parts(sid, 1, 9)) for sid in (2, 3)] == [1, 1]
+
+
+def test_parts_of_packs_that_were_merged_are_never_written(tmp_path: Path) -> None:
+    """They stand in the table as the merged pack has them, once; and a crash right behind finds all that was told."""
+    with store_at(tmp_path / "a") as store:
+        begin(store)
+        for _ in range(20):
+            store.commit(append(store, 1, 0, [2]), sync=False)
+        expected, packs = found_in(store), len(store.packs(1, 1, 1 << 30))
+        assert store.tidy(idle=False)
+        assert len(store.packs(1, 1, 1 << 30)) < packs
+        assert (found_in(store), lies_where_told(store), store._deferred.waiting) == (expected, True, False)
+        left = copied(tmp_path / "a", tmp_path / "left")
+        assert len(table(left, "SELECT * FROM parts")) < packs
+    with store_at(left) as again:
+        assert (found_in(again), lies_where_told(again)) == (expected, True)
 
 
 def test_a_commit_that_fails_leaves_what_waits_as_it_was(tmp_path: Path) -> None:
