@@ -21,11 +21,12 @@ from ..errors import MirrordError, PeerError, PeerRefused, PeerUnreachable
 from ..topics.messages import Applied
 from .board.board import Board
 from .board.line import Line
+from .frames import FrameReader
 from .inlet.inlet import Inlet
 from .inlet.intake import CARGO, Intake
 from .peer import Peer
 from .state import Backoff, Facts, LinkState, Meter, compute
-from .wire import FeedRequest, FrameReader, encode
+from .wire import FeedRequest, encode
 
 SILENCE_S = 5.0
 

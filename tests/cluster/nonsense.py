@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from mirrord.links.wire import MOST_HEADER_BYTES
+from mirrord.links.frames import MOST_HEADER_BYTES
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/msgpack\r\ntransfer-encoding: chunked\r\n\r\n"
 BLOCK = b"x" * (64 << 10)

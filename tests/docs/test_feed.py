@@ -9,7 +9,7 @@ import pytest
 from msgspec import Raw
 from xxhash import xxh3_64_intdigest
 
-from mirrord.links import wire
+from mirrord.links import frames, wire
 from mirrord.links.feeds.telling import position_digest
 from mirrord.records import chunk
 from mirrord.records.batch import batches_of, encode
@@ -38,7 +38,7 @@ NEXT = encode(STRAND, 3, HASH, TS + 102, batches_of([Draft(Raw(b"3"))]))[0]
 STRIPPED = strip(FIRST, 0, chunk.header_at(FIRST, 0), 0b10)
 ORDER = Draft(Raw(next(erase_orders({STRAND: [(2, 2)]}))[1]), tag=ERASE)
 CONTROL = encode(STRAND, 4, NEXT[:16], TS + 204, batches_of([ORDER]), chunk.CONTROL)[0]
-HEAD = b"".join(wire.frame(wire.Head(TS, 0)))
+HEAD = b"".join(frames.frame(wire.Head(TS, 0)))
 
 
 def shown(name: str) -> bytes:

@@ -14,18 +14,8 @@ from msgspec import Raw
 from xxhash import xxh3_128_digest
 
 from mirrord.errors import ChunkCorrupt, InvalidRequest, ProtocolViolation
-from mirrord.links.wire import (
-    Chunks,
-    FeedChange,
-    FeedRequest,
-    Frame,
-    FrameReader,
-    Head,
-    Hello,
-    decode_change,
-    decode_request,
-    frame,
-)
+from mirrord.links.frames import FrameReader, frame
+from mirrord.links.wire import Chunks, FeedChange, FeedRequest, Frame, Head, Hello, decode_change, decode_request
 from mirrord.records import chunk as chunks
 from mirrord.records.batch import batches_of, encode
 from mirrord.records.draft import Copy, Draft, Via

@@ -15,6 +15,7 @@ from msgspec import structs
 from trio.testing import MockClock
 
 from mirrord.config.load import parse
+from mirrord.links.frames import frame
 from mirrord.links.inlet import directory, hearing
 from mirrord.links.link import Link
 from mirrord.links.state import LinkState
@@ -33,7 +34,6 @@ from mirrord.links.wire import (
     TopicInfo,
     Topics,
     decode_request,
-    frame,
 )
 from mirrord.records.batch import batches_of
 from mirrord.topics.messages import Append

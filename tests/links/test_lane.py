@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from mirrord.errors import ChunkCorrupt
 from mirrord.links.feeds.lane import Lane
-from mirrord.links.feeds.piece import Piece
+from mirrord.links.frames import Piece
 from mirrord.links.wire import At, Chunks, CoverIs, ForkIs, StrandIs, StrippedIs
 from mirrord.records import chunk as chunks
 from mirrord.records.batch import batches_of

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mirrord.errors import InvalidRequest, ProtocolViolation
 from mirrord.links import wire
+from mirrord.links.frames import MOST_HEADER_BYTES, FrameReader, frame
 from mirrord.links.wire import (
     Chunks,
     CoverIs,
@@ -19,7 +20,6 @@ from mirrord.links.wire import (
     FeedRequest,
     ForkIs,
     Frame,
-    FrameReader,
     Head,
     Hello,
     NeedClosed,
@@ -47,7 +47,7 @@ EVERY: list[tuple[Frame, bytes]] = [
 
 
 def joined(frames: list[tuple[Frame, bytes]]) -> bytes:
-    return b"".join(b"".join(wire.frame(header, [body] if body else [])) for header, body in frames)
+    return b"".join(b"".join(frame(header, [body] if body else [])) for header, body in frames)
 
 
 def raw(header: Any, body: bytes = b"") -> bytes:
@@ -82,7 +82,7 @@ def test_frames_may_be_cut_anywhere(frames: list[tuple[Frame, bytes]], cuts: lis
 
 
 @pytest.mark.parametrize(
-    ("header_len", "body_len"), [(1 << 31, 0), (wire.MOST_HEADER_BYTES + 1, 0), (4, 1001), (4, (1 << 32) - 1)]
+    ("header_len", "body_len"), [(1 << 31, 0), (MOST_HEADER_BYTES + 1, 0), (4, 1001), (4, (1 << 32) - 1)]
 )
 def test_lying_lengths_are_refused_before_anything_is_kept(header_len: int, body_len: int) -> None:
     """Eight bytes are enough to refuse four thousand million."""
@@ -183,6 +183,6 @@ def test_a_request_that_is_none_is_invalid(noise: bytes) -> None:
 def test_a_frame_is_sent_from_where_its_bytes_lie() -> None:
     """Law 11: the body's buffers are passed on, not copied."""
     body = memoryview(b"x" * 1000)
-    buffers = wire.frame(Chunks(1), [body, body])
+    buffers = frame(Chunks(1), [body, body])
     assert buffers[1] is body
     assert buffers[2] is body

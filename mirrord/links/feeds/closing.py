@@ -10,8 +10,8 @@ from ...errors import ChunkCorrupt
 from ...records.gap import CONTROL, ERASED, LOST, Cover
 from ...topics.log.log import Strand
 from ...topics.log.places import INSIDE, hash_at
+from ..frames import Piece
 from ..wire import Chunks, CoverIs
-from .piece import Piece
 
 if TYPE_CHECKING:
     from .lane import Lane

@@ -16,12 +16,12 @@ from ...records.strand import Identity
 from ...storage.life import Life
 from ...topics.registry import Registry
 from ..board.gossip import Gossip
-from ..wire import GOES_ON, At, FeedChange, FeedRequest, ForkIs, Refused, frame
+from ..frames import Piece, frame
+from ..wire import GOES_ON, At, FeedChange, FeedRequest, ForkIs, Refused
 from .herald import Buffers, Herald
 from .lane import Lane
 from .order import Order, weight_of
 from .pace import Pace
-from .piece import Piece
 from .standing import Standings
 
 # The ear's tokens that are no topic's name.

@@ -13,7 +13,8 @@ from ...records.strand import Identity
 from ...storage.life import Life
 from ...topics.registry import Registry
 from ..board.gossip import Gossip
-from ..wire import PROTO, FeedChange, FeedRequest, NeedClosed, Refused, frame
+from ..frames import frame
+from ..wire import PROTO, FeedChange, FeedRequest, NeedClosed, Refused
 from .feed import Feed, FeedRules, Outlet
 from .lane import Lane
 

@@ -9,7 +9,8 @@ from ...records.strand import Identity
 from ...topics.topic import Topic
 from ..board.gossip import Gossip
 from ..board.sights import Sights
-from ..wire import PROTO, Head, Hello, Move, Pending, TopicInfo, Topics, frame
+from ..frames import frame
+from ..wire import PROTO, Head, Hello, Move, Pending, TopicInfo, Topics
 from .telling import Tally, Telling
 
 TOPICS_PER_FRAME = 32

@@ -16,11 +16,11 @@ from ...storage.store import Pack
 from ...topics.log.log import Strand
 from ...topics.log.places import contradicts
 from ...topics.topic import Topic
+from ..frames import Piece
 from ..wire import At, Chunks, ForkIs, StrandIs
 from .closing import Closing
-from .piece import FORKED, GAP, SEND, Piece
 from .remains import Remains
-from .standing import Standings
+from .standing import FORKED, GAP, SEND, Standings
 
 MOST_RUNS = 64  # of bytes in a frame; more are joined: copying costs less than handing them to the kernel one by one
 

@@ -12,8 +12,9 @@ from ...records.chunk import COUNT, FIRST, HASH, PREV_HASH, STRAND, Header, chun
 from ...records.gap import DELETED, ERASED
 from ...records.stripped import strip
 from ...storage.store import Pack
+from ..frames import Piece
 from ..wire import Chunks, CoverIs, StrippedIs
-from .piece import FORKED, GAP, SEND, Piece
+from .standing import FORKED, GAP, SEND
 
 if TYPE_CHECKING:
     from .lane import Lane

@@ -7,7 +7,8 @@ from msgspec import Struct
 from ...records.strand import Identity
 from ...topics.topic import Topic
 from ..wire import At, Rewound, Take
-from .piece import FORKED, GAP, PASS, SEND
+
+SEND, PASS, GAP, FORKED = "send", "pass", "gap", "forked"  # what becomes of a chunk
 
 
 class Standing(Struct):
