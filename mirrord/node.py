@@ -75,7 +75,7 @@ class Node:
         self.supervisor = Supervisor(outside.clock, outside.rng, self._died)
         self.settled = trio.Event()
         self.draining = False
-        self.drain_bell = Bell()  # rung once: long polls answer at once
+        self.drain_bell = Bell()  # long polls answer at once
         self.started_at = outside.clock.monotonic()
         self._rewound_by: str | None = None
         self._rewind = trio.Event()
@@ -188,11 +188,15 @@ class Node:
             await self.switchboard.settle(self.config.mirroring.settle_ms / 1000)
         self.settled.set()
 
-    async def stop(self) -> None:
-        """Let go in the order upside down: links and feeds, then what waits in the journal, synced."""
+    def drain(self) -> None:
+        """Nothing new is begun: long polls answer at once, feeds end with a word."""
         self.draining = self.feeds.draining = True
         self.drain_bell.ring()
         self.feeds.end_all("draining")
+
+    async def stop(self) -> None:
+        """Let go in the order upside down: links and feeds, then what waits in the journal, synced."""
+        self.drain()
         with trio.move_on_after(5.0):
             for link in self.switchboard.links.values():
                 await self.supervisor.end(link.name)

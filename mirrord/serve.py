@@ -87,9 +87,7 @@ async def _serve(
                     log("stopping", signal=signal.Signals(number).name)
                     break
                 reload()
-        node.draining = True
-        node.drain_bell.ring()
-        node.feeds.end_all("draining")
+        node.drain()
         await server.drain()
         await node.stop()
         nursery.cancel_scope.cancel()
