@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
+from trio.abc import Instrument
 from trio.testing import wait_all_tasks_blocked
 
 from mirrord.clock import SystemClock
@@ -122,3 +123,29 @@ async def test_what_is_coming_in_while_the_node_stops_is_the_last() -> None:
         assert not await idle.lives_at(0)
         assert not await half.lives_at(0, b"x" * 100_000)
         assert b"\r\nconnection: close\r\n" in half.client.recv(1 << 16)
+
+
+async def test_who_is_told_to_go_begins_nothing() -> None:
+    """A request that comes in that very moment is not begun and then cancelled: its client knows that it may repeat."""
+
+    class AsItWakes(Instrument):
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            if task.name.endswith("Guarded.live"):
+                late.connection.dismiss()
+
+    async with guarded() as late:
+        trio.lowlevel.add_instrument(waking := AsItWakes())
+        late.client.sendall(GET)
+        await wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(waking)
+        assert (late.ended, late.connection.begun) == (True, 0)
+
+
+async def test_the_end_of_a_request_is_nobodys_head() -> None:
+    """What completes a request that came in two pieces is not remembered for it."""
+    begin, end = b"POST / HTTP/1.1\r\nHost: x\r\n", b"Content-Length: 2\r\n\r\nhi"
+    async with guarded() as halved:
+        assert await halved.lives_at(0, begin, end)
+        assert halved.client.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+        assert not await halved.lives_at(0, end)
+        assert halved.client.recv(1 << 16).startswith(b"HTTP/1.1 400 ")
