@@ -17,6 +17,7 @@ from .plan import Plan
 from .proof.cluster import End, Halts, check
 from .proof.dump import dump_of
 from .proof.living import check_living, halts_of, is_settled
+from .proof.readers import check_places
 from .workers import Workers
 from .world.story import Story
 from .world.world import World
@@ -33,7 +34,6 @@ class Report(Struct, frozen=True):
     trace_hash: str
     failures: dict[str, list[str]]
     counts: dict[str, int]
-    virtual_s: float
     lines: list[str] | None
 
     @property
@@ -47,11 +47,10 @@ def run(plan: Plan, *, keep_lines: bool = False) -> Report:
     story = Story(keep_lines)
     with seeded(plan.seed):
         try:
-            virtual_s = trio.run(_run, plan, story, clock=trio.testing.MockClock(autojump_threshold=0))
+            trio.run(_run, plan, story, clock=trio.testing.MockClock(autojump_threshold=0))
         except* Exception as errors:  # noqa: BLE001 -- a fault of ours is a finding: it needs seed and plan beside it
-            virtual_s = 0.0
             story.failures.setdefault("always_no_unnamed_fault", []).append(_innermost(errors))
-    return Report(plan, story.trace_hash, story.failures, dict(story.counts), virtual_s, story.lines)
+    return Report(plan, story.trace_hash, story.failures, dict(story.counts), story.lines)
 
 
 def _innermost(error: BaseException) -> str:
@@ -75,7 +74,7 @@ def seeded(seed: int) -> Iterator[None]:
         core._r.setstate(state)
 
 
-async def _run(plan: Plan, story: Story) -> float:
+async def _run(plan: Plan, story: Story) -> None:
     world = World(plan, story)
     async with trio.open_nursery() as nursery:
         if plan.home:
@@ -89,7 +88,6 @@ async def _run(plan: Plan, story: Story) -> float:
         story.counts["converged_ms"] = int((trio.current_time() - healed_at) * 1000)
         await _judge(world, settled)
         nursery.cancel_scope.cancel()
-    return trio.current_time()
 
 
 async def _until(holds: Callable[[], bool], limit_s: float) -> bool:
@@ -108,6 +106,8 @@ async def _judge(world: World, settled: bool) -> None:
     for promise, what in check(End(world.plan, story, dumps, halts)):
         story.fail(promise, what)
     async for promise, what in check_living(world, halts):
+        story.fail(promise, what)
+    for promise, what in check_places(story, {name: place.follower.shown for name, place in world.places.items()}):
         story.fail(promise, what)
     if not settled and not story.failures:
         story.fail("eventually_settled", "everything has arrived, yet some link does not say so")

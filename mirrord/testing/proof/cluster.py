@@ -29,7 +29,7 @@ def check(end: End) -> list[Finding]:
     """All promises that are about stores. Linear in what they hold."""
     plan, found = end.plan, list[Finding]()
     for dump in end.dumps.values():
-        found += check_log(dump, bool(plan.caps), bool(end.story.deleted), plan.menu in ERASING)
+        found += check_log(dump, bool(plan.caps), end.story.has_deletes(), plan.menu in ERASING)
     for link in plan.links:
         found += _arrived(end, link)
     found += _same(end)

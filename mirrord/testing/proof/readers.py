@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from ...topics.erasure.sight import contents_of
 from ...topics.read.face import View
 from ...topics.read.reading import read
 from ...topics.topic import Topic
+from ..world.story import Story
 from .logs import Finding
 
 VIEW = View(limit=100, max_bytes=1 << 20, origin=True)
@@ -36,6 +37,18 @@ def check_reading(node: str, topic: Topic) -> Iterator[Finding]:
             if gap.reason not in VOLUNTARY and gap.reason != CONTROL and told[name, gap.first, gap.last] != 1:
                 times = told[name, gap.first, gap.last]
                 yield "always_gaps_told", f"{where}: {gap.first}..{gap.last} {gap.reason} is told {times} times"
+
+
+def check_places(story: Story, shown: Mapping[str, Mapping[str, Mapping[int, str]]]) -> Iterator[Finding]:
+    """Where an answer said that records are, readers of that log found them, if anything. ``shown`` is by node, log id
+    and seq."""
+    for told in story.told.values():
+        node = told.write.node
+        for log_id, first_seq in told.places:
+            there = shown[node].get(log_id.hex(), {}) if log_id not in story.rewound.get(node, ()) else {}
+            for seq, text in enumerate(told.write.texts, first_seq):
+                if seq in there and there[seq] != text.strip('"'):
+                    yield "always_where_acked", f"{node}: {text} was acknowledged at {seq}, where {there[seq]} is"
 
 
 def _deleted(topic: Topic) -> dict[int, set[int]]:

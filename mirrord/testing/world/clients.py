@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
-from msgspec import Raw, Struct, field
+from msgspec import Raw, Struct
 from xxhash import xxh3_128_digest
 
 from ...actors.bell import Ear
@@ -70,12 +70,11 @@ async def _append(node: Node, plan: Write) -> tuple[Topic, Appended]:
 
 
 class Cursor(Struct):
-    """Where the follower stands in one topic of one node, and what it was shown there."""
+    """Where the follower stands in one topic of one node."""
 
     log_id: str = ""
     seq: int = 0
     seen_at: float = 0.0
-    shown: dict[str, dict[int, str]] = field(default_factory=dict)  # by log id: seq and text
 
 
 class Follower:
@@ -84,6 +83,7 @@ class Follower:
     def __init__(self, place: Place, story: Story, topics: list[str]) -> None:
         self._place, self._story = place, story
         self.cursors = {topic: Cursor() for topic in topics}
+        self.shown: dict[str, dict[int, str]] = {}  # by log id: seq and text
 
     async def follow(self, node: Node) -> None:
         """Read until the node ends: whenever it rings, and now and then."""
@@ -126,7 +126,7 @@ class Follower:
             else:
                 expected = told["gap_to"] + 1
             self._story.note("tombstone", where, told["reason"], told["gap_from"], told["gap_to"])
-        shown = cursor.shown.setdefault(log_id, {})
+        shown = self.shown.setdefault(log_id, {})
         for text in found.records:
             record = _json(text.encode())
             expected = self._show(where, log_id, shown, record, _behind_deleted(topic, expected, record["$seq"]))

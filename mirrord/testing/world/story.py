@@ -48,7 +48,6 @@ class Story:
         self.removed: dict[str, dict[Place, float]] = {}  # node: what was deleted there, and when that was told
         self.erased: dict[Place, str] = {}  # what is to go everywhere: the node that was asked
         self.ordered: set[Place] = set()  # what somebody tried to erase everywhere
-        self.deleted: dict[str, int] = {}  # topics deleted, by node
         self.counts: Counter[str] = Counter()
 
     def note(self, *facts: object) -> None:
@@ -82,6 +81,10 @@ class Story:
         if how not in ("start", "clock"):  # its store went back, or is another one: it may have forgotten
             self.removed.pop(node, None)
             self.erased = {place: who for place, who in self.erased.items() if who != node}
+
+    def has_deletes(self) -> bool:
+        """Whether any topic was deleted."""
+        return any(how == "delete" for _, _, how in self.struck)
 
     def has_rewinds(self) -> bool:
         """Whether any machine went back in time without knowing it: only then may strands fork."""

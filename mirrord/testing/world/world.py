@@ -207,7 +207,6 @@ class World:
         if node is None:
             return
         with place.bound(5.0):
-            self.story.deleted[place.name] = self.story.deleted.get(place.name, 0) + 1
             self.story.strike(place.name, "delete")
             try:
                 await node.registry.delete(topic, if_empty=False, forget=False)
