@@ -73,6 +73,9 @@ class Link:
 
     async def live(self) -> None:
         """Try, and try again; never gives up, never dies of what a peer does."""
+        self.facts.has_feed = self.facts.hello = False  # as far as an earlier life had one
+        self.facts.since = self._clock.monotonic()
+        self._board.down(self.plan.peer, self.facts.since)
         while True:
             await self._while_paused()
             try:

@@ -15,7 +15,7 @@ from mirrord.links.board.board import Board
 from mirrord.links.board.gossip import Gossip
 from mirrord.links.feeds.feed import Feed, FeedRules
 from mirrord.links.feeds.herald import Buffers
-from mirrord.links.feeds.pace import SHARED_FRAME_BYTES, SHARED_S
+from mirrord.links.feeds.pace import LEAST_UNSENT_BYTES, SHARED_FRAME_BYTES, SHARED_S
 from mirrord.links.frames import FrameReader
 from mirrord.links.wire import PROTO, CoverIs, FeedChange, FeedRequest, Frame, Head, Refused
 from mirrord.records.chunk import STRAND, chunks_in
@@ -30,17 +30,24 @@ RULES = FeedRules("shop", b"", frozenset({"caller"}), 1 << 20, 1000, 8)
 
 
 class Caller:
-    """Takes all frames."""
+    """Takes all frames, at ``bytes_a_second``."""
 
-    def __init__(self) -> None:
-        self._reader = FrameReader(1 << 20)
+    def __init__(self, bytes_a_second: float = inf) -> None:
+        self._reader, self._bytes_a_second = FrameReader(1 << 20), bytes_a_second
         self.frames: list[tuple[Frame, bytes]] = []
+        self.unsent_bytes = 0
 
     async def send(self, buffers: Buffers) -> None:
-        self.frames += [(header, bytes(body)) for header, body in self._reader.feed(b"".join(buffers))]
+        data = b"".join(buffers)
+        if self._bytes_a_second < inf:
+            await trio.sleep(len(data) / self._bytes_a_second)
+        self.frames += [(header, bytes(body)) for header, body in self._reader.feed(data)]
 
     def unacknowledged(self) -> int:
         return 0
+
+    def low_latency(self, unsent_bytes: int) -> None:
+        self.unsent_bytes = unsent_bytes
 
     def sees(self, _: str) -> bool:
         return True
@@ -158,9 +165,9 @@ class RunClock:
 
 
 @asynccontextmanager
-async def running_feed(registry: Registry, rig: Rig) -> AsyncIterator[Caller]:
+async def running_feed(registry: Registry, rig: Rig, bytes_a_second: float = inf) -> AsyncIterator[Caller]:
     """To a caller that has nothing, once it has told what there is."""
-    caller = Caller()
+    caller = Caller(bytes_a_second)
     wants: dict[str, list[tuple[int, int, bytes | None]]] = {"orders": [], "bulk": []}
     request = FeedRequest(PROTO, "shop", "caller", b"c" * 16, b"k" * 16, b"", 1, wants, heartbeat_ms=int(1000 * BEAT_S))
     feed = Feed(request, RULES, registry, rig.life, RunClock(), silence(registry, rig), caller)
@@ -215,3 +222,28 @@ async def test_large_frames_are_cut_while_little_ones_come(autojump_clock: MockC
             await trio.sleep(SHARED_S)
             assert await largest() > 1.5 * SHARED_FRAME_BYTES
     assert autojump_clock.current_time() == SHARED_S
+
+
+async def test_over_a_slow_line_a_caller_knows_what_it_lacks(autojump_clock: MockClock) -> None:
+    """A chunk is sent whole, however long that takes: a heartbeat goes before it, else the caller would take itself for
+    caught up meanwhile. What the kernel holds goes before every heartbeat, so that is little."""
+    bulk, rig = Origin(5), Rig()
+    async with rig.run() as registry:
+        large, _ = await registry.ensure("bulk")
+        await large.mailbox.ask(Introduce(bulk.descriptor))
+        async with running_feed(registry, rig, bytes_a_second=6_250) as caller:
+            await trio.sleep(BEAT_S)
+            caller.frames.clear()
+            await large.mailbox.ask(Apply(bulk.write(1, pad=300_000)))
+            await trio.sleep(60)
+            told = [(header, bool(body)) for header, body in caller.frames if isinstance(header, (Head, Chunks))]
+            (first, _), (_, has_records) = told[:2]
+            assert isinstance(first, Head)
+            assert [move[1:3] for move in first.moves] == [(5, 1)]
+            assert has_records
+            assert caller.unsent_bytes == LEAST_UNSENT_BYTES
+            caller.frames.clear()
+            await large.mailbox.ask(Apply(b"".join([bulk.write(1, pad=200) for _ in range(100)])))
+            await trio.sleep(10)
+            assert max(len(body) for _, body in caller.frames) < 2_000
+    assert autojump_clock.autojump_threshold < inf

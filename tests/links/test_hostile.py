@@ -90,7 +90,9 @@ class Scripted:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.requests: list[FeedRequest] = []
-        self.more = trio.Event()  # set: a sign of life comes behind the script
+        self.more = trio.Event()  # set: a sign of life comes behind the script, or the fault
+        self.fault: Exception | None = None
+        self.silent = False  # nothing comes at all
 
     @asynccontextmanager
     async def feed(self, request: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -99,9 +101,13 @@ class Scripted:
             yield frames
 
     async def _frames(self, frames: list[bytes]) -> AsyncGenerator[bytes, None]:
+        if self.silent:
+            await trio.sleep_forever()
         for data in frames:
             yield data
         await self.more.wait()
+        if self.fault is not None:
+            raise self.fault
         yield said(Refused("topic-type", "a sign of life", "other"))[0]
         await trio.sleep_forever()
 
@@ -282,10 +288,32 @@ async def test_a_paused_link_stays_paused(autojump_clock: MockClock) -> None:
         await world.until(lambda: len(world.bad.requests) > count)
 
 
-async def test_since_tells_of_the_pause(autojump_clock: MockClock) -> None:
-    """``since_ms`` is the age of the state that stands beside it; ordering what is so already changes nothing."""
+async def test_a_link_that_died_is_not_counted_on(autojump_clock: MockClock) -> None:
+    """Its next life has no feed yet, whatever the one before had: others bring its strands meanwhile."""
     world = World(lambda _: said(hello("bad"), orders()))
     async with world.run() as (link, _):
+        await world.until(lambda: link.line.up)
+        world.bad.silent = True
+        world.bad.fault = ValueError("nobody foresaw it")
+        world.bad.more.set()
+        await world.until(lambda: bool(world.rig.deaths) and len(world.bad.requests) == 2)
+        assert not link.line.up
+        assert link.state() == LinkState("connecting")
+        world.bad.silent, world.bad.fault = False, None
+        await world.until(lambda: link.line.up)
+
+
+async def test_since_tells_of_the_state(autojump_clock: MockClock) -> None:
+    """``since_ms`` is the age of what stands beside it, from the first try on; ordering what is so already changes
+    nothing."""
+    world = World(lambda _: said(hello("bad"), orders()))
+    world.bad.silent = True
+    async with world.run() as (link, _):
+        began_at = world.rig.clock.monotonic()
+        await world.until(lambda: bool(world.bad.requests))
+        assert (link.state().word, link.facts.since) == ("connecting", began_at)
+        world.bad.silent = False
+        link.restart("now it answers")
         await world.until(lambda: link.facts.hello)
         for order in (link.pause, link.resume):
             world.rig.clock.now_ms += 3000

@@ -40,6 +40,10 @@ class Outlet(Protocol):
         """Bytes on their way that the caller's machine has not confirmed."""
         ...
 
+    def low_latency(self, unsent_bytes: int) -> None:
+        """Let a send wait while about so many bytes have not been sent."""
+        ...
+
     def sees(self, topic: str) -> bool:
         """Whether the caller may know of a topic of this name."""
         ...
@@ -77,6 +81,7 @@ class Feed:
         self._changed = False  # the caller has said what it wants of this node: a held feed may begin
         self.closed: str | None = None  # the reason of the last frame, once it must end
         self._pace = Pace(min(request.max_frame_bytes, rules.max_frame_bytes), clock.monotonic())
+        self._unsent_bytes = 0
         self._lanes: dict[str, Lane] = {}
         self._left: dict[str, Standings] = {}  # of topics that went: what the caller says of them holds if they return
         self._ready = Order(self._weight)
@@ -131,6 +136,7 @@ class Feed:
         """Hello, topics, then for ever what the caller lacks, a heartbeat in between. Raises what ends the line."""
         send = self._outlet.send
         try:
+            self._keep_short()
             self._registry.bell.attach(self.ear, TOPICS)
             self._came, self._went = self._registry.creations, self._registry.went
             await self._open_lanes(self._wanted(self._registry.names))
@@ -162,9 +168,12 @@ class Feed:
     async def _send_next(self, name: str) -> None:
         """One frame of one lane, which then goes to the end: a topic in catch-up holds up no other."""
         for piece in self._next_of(name):
+            size = sum(map(len, piece.body))
+            if size > self._pace.budget_bytes and self._pace.seconds(size) > self.request.heartbeat_ms / 1000:
+                await self._outlet.send(self._beat())  # the caller knows what it lacks while that comes
             sent_at = self._clock.monotonic()
             await self._outlet.send(frame(piece.header, piece.body))
-            self._measure(piece, sent_at, self._clock.monotonic())
+            self._measure(size, sent_at, self._clock.monotonic())
         if (lane := self._lanes.get(name)) is not None and lane.has_more:
             self._ready.add(name)
 
@@ -221,15 +230,18 @@ class Feed:
             told += [frame(fork) for fork in forks]
         return told
 
-    def _measure(self, piece: Piece, sent_at: float, now: float) -> None:
-        size = sum(map(len, piece.body))
+    def _measure(self, size: int, sent_at: float, now: float) -> None:
         self.sent_frames += 1
         self.sent_bytes += size
         if self._pace.sent(size, now - sent_at, now):
-            self._look_whether_taken(now)
+            self._pace.measure(size, now - sent_at, self._outlet.unacknowledged(), now)
+            self._keep_short()
 
-    def _look_whether_taken(self, now: float) -> None:
-        self._pace.acknowledged(self._outlet.unacknowledged(), now)
+    def _keep_short(self) -> None:
+        """What the kernel holds is as far from the caller as what lies here, and nothing can go before it."""
+        if self._unsent_bytes != self._pace.unsent_bytes:
+            self._unsent_bytes = self._pace.unsent_bytes
+            self._outlet.low_latency(self._unsent_bytes)
 
     @property
     def moved_at(self) -> float:
@@ -237,7 +249,7 @@ class Feed:
         return self._pace.moved_at
 
     def _beat(self) -> Buffers:
-        self._look_whether_taken(self._clock.monotonic())
+        self._pace.acknowledged(self._outlet.unacknowledged(), self._clock.monotonic())
         # Gossip takes at most a quarter of what the line can carry until the next heartbeat.
         return self._herald.beat(max(4, self._pace.budget_bytes // 256))
 
