@@ -17,7 +17,7 @@ from mirrord.links.feeds.feed import Feed, FeedRules
 from mirrord.links.feeds.herald import Buffers
 from mirrord.links.feeds.pace import LEAST_UNSENT_BYTES, SHARED_FRAME_BYTES, SHARED_S
 from mirrord.links.frames import FrameReader
-from mirrord.links.wire import PROTO, CoverIs, FeedChange, FeedRequest, Frame, Head, Refused
+from mirrord.links.wire import PROTO, Chunks, CoverIs, FeedChange, FeedRequest, Frame, Head, Refused
 from mirrord.records.chunk import STRAND, chunks_in
 from mirrord.storage.store import DropPack, PutPack
 from mirrord.topics.messages import Apply, Introduce

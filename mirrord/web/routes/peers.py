@@ -17,15 +17,13 @@ from ..message import ClientGone, Request, Response, Stream, Writer
 from .bodies import check_media_type
 from .topics import reply, shown
 
-UNSENT_BYTES = 128 << 10
-
 
 class _Line:
     """A caller's connection, for as long as its key is what it was."""
 
     def __init__(self, writer: Writer, principal: Principal) -> None:
         self._writer, self._principal, self._renewals = writer, principal, principal.renewals
-        self.unacknowledged, self.sees = writer.unacknowledged, principal.sees
+        self.unacknowledged, self.low_latency, self.sees = writer.unacknowledged, writer.low_latency, principal.sees
 
     async def send(self, buffers: Any) -> None:
         """Bytes or views of them; without a checkpoint when the kernel takes all at once. Raises ClientGone."""
@@ -43,7 +41,6 @@ async def feed(node: Node, request: Request) -> Stream:
     principal.require("peer", *asked.wants)
 
     async def write(writer: Writer) -> None:
-        writer.low_latency(UNSENT_BYTES)
         with suppress(ClientGone):
             await node.feeds.serve(asked, _Line(writer, principal))
 
