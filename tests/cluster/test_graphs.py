@@ -9,7 +9,7 @@ from random import Random
 import pytest
 import trio
 
-from mirrord.testing.cluster.graph import Graph, bridged_meshes, graph
+from mirrord.testing.cluster.graph import Graph, graph
 from mirrord.testing.cluster.ledger import Ledger
 from mirrord.testing.cluster.local import LocalCluster, local_cluster
 from mirrord.testing.cluster.writers import until, verdicts, write_everywhere
@@ -22,7 +22,7 @@ GRAPHS = {
     "one-way ring of 3": graph("one-way ring", 3),
     "chain of 4": graph("chain", 4),
     "star of 4": graph("star", 4),
-    "two meshes of 3 and a bridge": bridged_meshes(3),
+    "two meshes of 3 and a bridge": graph("two meshes", 6),
 }
 
 

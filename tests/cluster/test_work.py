@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from mirrord.testing.cluster.graph import Graph, bridged_meshes, graph
+from mirrord.testing.cluster.graph import Graph, graph
 from mirrord.testing.work.rounds import KINDS, WorkRound, play_on
 
 GRAPHS = {
@@ -15,7 +15,7 @@ GRAPHS = {
     "chain of 3": graph("chain", 3),
     "one-way ring of 3": graph("one-way ring", 3),
     "mesh of 3": graph("mesh", 3),
-    "two meshes of 2 and a bridge": bridged_meshes(2),
+    "two meshes of 2 and a bridge": graph("two meshes", 4),
 }
 
 

@@ -28,11 +28,6 @@ def graph(shape: str, count: int, rng: Random | None = None) -> Graph:
     return Graph(nodes, links(shape, nodes, rng or Random(0)))
 
 
-def bridged_meshes(count: int) -> Graph:
-    """Two meshes of ``count`` nodes each (at most 4), joined by one link in both directions."""
-    return graph("two meshes", 2 * count)
-
-
 def file_of(
     graph: Graph, ports: Mapping[str, int], topics: Mapping[str, str], via: Mapping[Link, str], tables: Tables
 ) -> str:
