@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from mirrord.actors.bell import Ear
-from mirrord.errors import ActorDied, HomeUnreachable, NotReady, StorageFailed, TopicNotFound
+from mirrord.errors import ActorDied, ChunkCorrupt, HomeUnreachable, NotReady, StorageFailed, TopicNotFound
 from mirrord.queues.leasing.messages import Worker
 from mirrord.queues.queues import first_number
 from mirrord.storage.inline import InlineJournal
@@ -19,6 +19,7 @@ from mirrord.storage.journal import Journal
 from mirrord.storage.life import LifeRecord
 from mirrord.storage.memory import MemoryStore
 from mirrord.storage.memory.store import Fault
+from mirrord.storage.store import Pack
 from mirrord.topics.messages import Configure, Delete, Erase
 
 from ..topics.rig import Clock, config
@@ -285,6 +286,47 @@ async def test_what_is_asked_alone_is_decided_where_it_is_asked(durable: bool) -
         await rig.queues.buried(rig.topic)
         assert [record["data"] for record in await rig.records("dead")] == ["b"]
         assert rig.counts == (0, 0, 1)
+
+
+async def test_what_has_expired_is_not_given_out() -> None:
+    """Also to somebody who asks alone, when nothing has let go of it yet."""
+    rig = QueueRig(ttl_ms=5000)
+    rig.journals, rig.clock = Journal, Clock()
+    async with rig.queueing():
+        await rig.append("a")
+        (given,) = await rig.claim()
+        await rig.nack(given.job.seq)
+        rig.clock.now_ms += 6000
+        assert await rig.claim() == []
+
+
+class Unreadable(MemoryStore):
+    """Does not give out packs while ``rotten``."""
+
+    rotten = False
+
+    def packs(self, tid: int, seq: int, max_bytes: int) -> list[Pack]:
+        if self.rotten:
+            raise ChunkCorrupt("rotten")
+        return super().packs(tid, seq, max_bytes)
+
+
+async def test_a_claim_that_meets_a_fault_half_way_takes_nothing_along() -> None:
+    """What it had drawn before something could not be read is claimable again."""
+    store = Unreadable()
+    rig = QueueRig(store)
+    rig.journals, rig.clock = Journal, Clock()
+    async with rig.queueing():
+        await rig.append("a")
+        (given,) = await rig.claim()
+        await rig.nack(given.job.seq)
+        await rig.append("b")
+        rig.shelf.clear(rig.topic.tid)
+        store.rotten = True
+        with pytest.raises(ChunkCorrupt):
+            await rig.claim(2)
+        store.rotten = False
+        assert sorted(texts(await rig.claim(2))) == ["a", "b"]
 
 
 async def test_a_stream_that_ends_gives_back_at_once(autojump_clock: MockClock) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -40,6 +40,7 @@ class Pipe:
         self.pieces: list[bytes] = []
         self.whole = b""
         self.broken = False
+        self.taken: Callable[[], None] = lambda: None  # called when it is handed something
         self._open = trio.Event()
         self._open.set()
 
@@ -60,6 +61,7 @@ class Pipe:
         assert not (self.stalled and self.pieces and self.pieces[-1] == b"left"), "put before it was drained"
         self.pieces += buffers
         self.whole += b"".join(buffers)
+        self.taken()
         if self.stalled:
             self.pieces.append(b"left")
         return not self.stalled
@@ -150,12 +152,14 @@ class Stage:
         self.rig, self.registry, self.nursery, self.pace = rig, registry, nursery, pace
         self.syncs = 0
         self.sync_fault: MirrordError | None = None
+        self.meanwhile: Callable[[], None] = lambda: None  # called while something is synced
         self.fans = Fans(rig.clock, self._sync)
         self.streams = Streams(registry, self.fans, rig.clock, Random(1), RULES)
 
     async def _sync(self) -> None:
         await trio.lowlevel.checkpoint()
         self.syncs += 1
+        self.meanwhile()
         if self.sync_fault is not None:
             raise self.sync_fault
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -155,6 +156,47 @@ async def test_a_client_that_is_gone_takes_nobody_with_it(autojump_clock: MockCl
         for viewer in (viewers[0], viewers[2]):
             viewer.handle()
             assert [data for *_, data in viewer.records()] == [0, 1]
+
+
+async def test_whoever_goes_while_others_are_handed_a_page_is_handed_nothing(autojump_clock: MockClock) -> None:
+    """A page goes to many one after the other, and others of the node have turns in between: nothing is put to a client
+    that went meanwhile."""
+    async with stage() as here:
+        await here.append("a", 0)
+        viewers = await here.crowd(10, "a")
+        handed: list[Viewer] = []
+
+        def note(viewer: Viewer) -> None:
+            handed.append(viewer)
+            if len(handed) == 3:
+                for late in viewers:
+                    if late not in handed:
+                        late.watcher.close()
+
+        for viewer in viewers:
+            viewer.pipe.taken = partial(note, viewer)
+        await here.append("a", 1)
+        await settled()
+        assert len(handed) == here.fans.statistics()["riders"] == 3
+
+
+async def test_a_topic_that_is_let_go_of_while_it_is_looked_at(autojump_clock: MockClock) -> None:
+    """A client that has enough of a topic while that is synced is sent nothing more of it, and the rest as before."""
+    async with stage() as here:
+        await here.append("a", 1)
+        await here.append("b", 2)
+        viewer = await here.viewer("a", "b", strong=True)
+
+        def enough() -> None:
+            viewer.watcher.unwatch("a")
+
+        here.meanwhile = enough
+        viewer.connect()
+        await settled()
+        await here.append("b", 3)
+        await settled()
+        viewer.handle()
+        assert [(name, data) for name, _, data in viewer.records()] == [("b", 2), ("b", 3)]
 
 
 async def test_heartbeats_come_in_silence_only(autojump_clock: MockClock) -> None:
