@@ -79,6 +79,11 @@ class FrameReader:
             self._parts.append(memoryview(data)[at:] if at else data)
             yield from self._put_together()
 
+    @property
+    def in_body(self) -> bool:
+        """Whether a frame has come only in part, and it has a body."""
+        return self._lengths is not None and self._lengths[1] > 0
+
     def _put_together(self) -> Iterator[tuple[Frame, bytes]]:
         """All frames that are complete in the parts."""
         while self._have >= self._need:

@@ -29,6 +29,7 @@ from .state import Backoff, Facts, LinkState, Meter, compute
 from .wire import FeedRequest, encode
 
 SILENCE_S = 5.0
+SLOW_LINE_BYTES_S = 5_000  # 50 kbit/s, less what else passes: a long request takes its time there
 
 
 class LinkRules(Struct, frozen=True):
@@ -65,7 +66,6 @@ class Link:
         self._poke = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._failure: MirrordError | None = None
-        self._rtt_s = 0.1
         self._intake = self._new_intake()
         self._retry_after_s = 0.0
 
@@ -129,25 +129,22 @@ class Link:
     async def _run_feed(self) -> None:
         self._failure, self._intake = None, self._new_intake()
         request = await self.inlet.request(self._rules.heartbeat_ms, self._rules.max_frame_bytes)
-        asked_at = self._clock.monotonic()
-        with trio.CancelScope(deadline=trio.current_time() + self._patience_s()) as opening:
-            async with self._peer.feed(encode(request)) as stream:
+        asked = encode(request)
+        patience_s = self._patience_s() + len(asked) / SLOW_LINE_BYTES_S
+        with trio.CancelScope(deadline=trio.current_time() + patience_s) as opening:
+            async with self._peer.feed(asked) as stream:
                 opening.deadline = inf
-                self._rtt_s = max(0.001, self._clock.monotonic() - asked_at)
                 self._contact()
                 await self._share_feed(stream, request)
         if opening.cancelled_caught:
-            raise self._silent()
+            raise _silent(patience_s)
         raise self._failure or PeerUnreachable("the peer closed the feed")
 
     def _new_intake(self) -> Intake:
         return Intake(self.inlet, self._rules.buffer_bytes, self._settled)
 
-    def _silent(self) -> PeerUnreachable:
-        return PeerUnreachable(f"no byte came for {self._patience_s():.0f} s")
-
     def _patience_s(self) -> float:
-        return max(SILENCE_S, 20 * self._rtt_s, 3 * self._rules.heartbeat_ms / 1000)
+        return max(SILENCE_S, 20 * self._peer.round_trip_s, 3 * self._rules.heartbeat_ms / 1000)
 
     def _contact(self) -> None:
         self.connects += 1
@@ -198,6 +195,8 @@ class Link:
                 else:
                     await self.inlet.on_frame(header)
                     self._look_at_hello()
+            if self.facts.behind_since and reader.in_body:
+                self.facts.progress_at = self.facts.byte_at
         raise PeerUnreachable("the peer closed the feed")
 
     async def _watch(self) -> None:
@@ -209,7 +208,7 @@ class Link:
             if self._intake.busy:
                 self.facts.byte_at = self._clock.monotonic()
             elif self.facts.byte_at == seen_at:
-                raise self._silent()
+                raise _silent(self._patience_s())
 
     def _look_at_hello(self) -> None:
         if self.inlet.complete and not self.facts.hello:
@@ -293,3 +292,7 @@ class Link:
             facts.behind_since = 0.0
         elif not facts.behind_since:
             facts.behind_since = self._clock.monotonic()
+
+
+def _silent(for_s: float) -> PeerUnreachable:
+    return PeerUnreachable(f"no byte came for {for_s:.0f} s")

@@ -13,7 +13,7 @@ import trio
 
 from ..errors import FeedNotFound, PeerRefused, PeerUnreachable
 from ..reasons import reason_of
-from .pull import Pull
+from .pull import Pull, round_trip_s
 from .wire import UNREADABLE
 
 CHANGE_WITHIN_S = 60.0  # a large change on a slow line takes its time
@@ -23,6 +23,9 @@ MSGPACK = {"content-type": "application/msgpack"}
 
 class Peer(Protocol):
     """``tests/contract/test_peer.py`` holds for every one of them."""
+
+    round_trip_s: float
+    """Over the line of the feed that was opened last; 0.0 where that is not known."""
 
     def feed(self, request: bytes) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Open a feed; its bytes, as they come, cut anywhere. Raises PeerUnreachable, PeerRefused."""
@@ -51,6 +54,7 @@ class HttpPeer:
         certificates are believed, and which one is shown; None: the system's, and none."""
         self._url = url.rstrip("/")
         self._connect_timeout_s, self._key, self._trust = connect_timeout_s, key, trust
+        self.round_trip_s = 0.0
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(connect_timeout_s, read=10.0),
             limits=httpx.Limits(max_connections=4, max_keepalive_connections=2),
@@ -72,6 +76,7 @@ class HttpPeer:
                 status = await pull.status(stream)
                 if status != 200:
                     raise refusal(status, await _beginning(body))
+                self.round_trip_s = round_trip_s(stream)
                 yield body
         finally:
             await trio.aclose_forcefully(stream)

@@ -25,6 +25,7 @@ SEND_WITHIN_S = 60.0
 SHORT_LINE_US = 2000  # the shortest round trip over a line that needs no large window, microseconds
 SHORT_LINE_BYTES = 256 << 10  # the kernel takes twice as much for its own needs
 TCP_INFO_BYTES, LEAST_RTT_AT, LEAST_RTT = 152, 148, struct.Struct("=I")  # linux/tcp.h: struct tcp_info, tcpi_min_rtt
+UNKNOWN_US = (1 << 32) - 1  # the kernel did not look
 PORTS = {"http": 80, "https": 443}
 
 
@@ -150,36 +151,27 @@ class PlainStream(trio.abc.ReceiveStream):
 
     def __init__(self, stream: trio.SocketStream) -> None:
         """Takes the socket out of ``stream``, which is of no use any more."""
-        self._socket = socket.socket(fileno=stream.socket.detach())
-        self._socket.setblocking(False)
+        self.socket = socket.socket(fileno=stream.socket.detach())
+        self.socket.setblocking(False)
 
     def keep_short(self) -> None:
         """Over a short line a large window brings no speed, and a record of another topic waits behind all that lies in
         it. Over a long one the kernel finds by itself what it needs."""
-        if self.least_rtt_us <= SHORT_LINE_US:
+        if _least_rtt_us(self.socket) <= SHORT_LINE_US:
             with suppress(OSError):
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SHORT_LINE_BYTES)
-
-    @property
-    def least_rtt_us(self) -> int:
-        """The shortest round trip that the kernel saw, microseconds; 2^32 - 1 when it did not look."""
-        try:
-            told = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
-            return int(LEAST_RTT.unpack_from(told, LEAST_RTT_AT)[0])
-        except (OSError, struct.error):
-            return (1 << 32) - 1
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SHORT_LINE_BYTES)
 
     @property
     def room_bytes(self) -> int:
         """What the kernel may hold for us, its own needs included."""
-        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        return self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Empty at the end. Raises trio.BrokenResourceError."""
         while True:
-            await trio.lowlevel.wait_readable(self._socket)
+            await trio.lowlevel.wait_readable(self.socket)
             try:
-                return self._socket.recv(max_bytes or RECEIVE_BYTES)
+                return self.socket.recv(max_bytes or RECEIVE_BYTES)
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -187,5 +179,22 @@ class PlainStream(trio.abc.ReceiveStream):
 
     async def aclose(self) -> None:
         """At once."""
-        self._socket.close()
+        self.socket.close()
         await trio.lowlevel.checkpoint()
+
+
+def round_trip_s(stream: trio.abc.ReceiveStream) -> float:
+    """The shortest over the line of what ``open`` returned, as the kernel saw it: neither the peer nor what is in the
+    way of its answers counts. 0.0 when it did not look."""
+    if isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    least_us = _least_rtt_us(stream.socket) if isinstance(stream, PlainStream | trio.SocketStream) else UNKNOWN_US
+    return least_us / 1e6 if least_us < UNKNOWN_US else 0.0
+
+
+def _least_rtt_us(line: socket.socket | trio.socket.SocketType) -> int:
+    try:
+        told = line.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        return int(LEAST_RTT.unpack_from(told, LEAST_RTT_AT)[0])
+    except (OSError, struct.error):
+        return UNKNOWN_US

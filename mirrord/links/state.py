@@ -39,7 +39,7 @@ class Facts(Struct):
     has_feed: bool = False
     hello: bool = False
     since: float = 0.0  # of the present condition
-    progress_at: float = 0.0  # when records or covers were last applied
+    progress_at: float = 0.0  # when records were last applied, or some bytes of a frame of them came
     behind_since: float = 0.0  # since when there is something to bring
     byte_at: float = 0.0
     halted: int = 0

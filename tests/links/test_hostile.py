@@ -93,6 +93,8 @@ class Scripted:
         self.more = trio.Event()  # set: a sign of life comes behind the script, or the fault
         self.fault: Exception | None = None
         self.silent = False  # nothing comes at all
+        self.behind: list[bytes] = []  # what comes after the script, one for each ``more``
+        self.round_trip_s = 0.0
 
     @asynccontextmanager
     async def feed(self, request: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -104,6 +106,10 @@ class Scripted:
         if self.silent:
             await trio.sleep_forever()
         for data in frames:
+            yield data
+        for data in self.behind:
+            await self.more.wait()
+            self.more = trio.Event()
             yield data
         await self.more.wait()
         if self.fault is not None:
@@ -338,6 +344,37 @@ async def test_a_machine_that_stood_still_costs_no_more_than_the_feed(autojump_c
         world.rig.clock.now_ms += 20_000
         await world.until(lambda: any("no byte came" in n["detail"] for n in link.inlet.notes))
         assert world.rig.deaths == []
+
+
+async def test_a_slow_opening_is_no_long_way(autojump_clock: MockClock) -> None:
+    """However long a peer took to answer: that it falls silent is noticed as fast as ever, since what an answer waited
+    for is not the line."""
+    world = World(lambda _: [])
+
+    def after_a_while(_: FeedRequest) -> list[bytes]:
+        world.rig.clock.now_ms += 9000
+        return said(hello("bad"), orders())
+
+    world.bad.script = after_a_while
+    async with world.run() as (link, _):
+        await world.until(lambda: link.facts.hello)
+        await world.until(lambda: any("no byte came for 5 s" in n["detail"] for n in link.inlet.notes))
+
+
+async def test_a_chunk_on_its_way_is_progress(autojump_clock: MockClock) -> None:
+    """Over a slow line a large one takes minutes: a link is not stalled while bytes of it come, heartbeats are none."""
+    whole = b"".join(said((Chunks(1), EVIL.chunks[0])))
+    world = World(lambda _: said(hello("bad"), orders(EVIL), DESCRIBED))
+    world.bad.behind = [whole[:20], *(whole[at : at + 1] for at in range(20, 30))]
+    async with world.run() as (link, _):
+        await world.until(lambda: link.facts.hello)
+        for _ in range(11):
+            assert link.state().word == "catching-up"
+            world.rig.clock.now_ms += 4000
+            world.bad.more.set()
+            await trio.sleep(0.1)
+        world.rig.clock.now_ms += 6000
+        assert link.state().word == "stalled"
 
 
 def topics(event: str, *told: tuple[int, str], vector: Sequence[Told] = ()) -> Topics:

@@ -186,6 +186,7 @@ class SimPeer:
 
     def __init__(self, net: FakeNet, caller: str, source: str) -> None:
         self._net, self._caller, self._source = net, caller, source
+        self.round_trip_s = 0.0
 
     @asynccontextmanager
     async def feed(self, request: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
