@@ -365,26 +365,6 @@ async def test_a_dropped_log_keeps_its_vector() -> None:
         assert everything(await registry.find("orders")) == ["there 5/4", 2]
 
 
-async def test_an_append_behind_a_delete_is_refused_and_not_hidden() -> None:
-    """Both wait for the same turn: the log is gone by then, so nothing may be acknowledged that nobody can read, and
-    that would show in a log that is made under the name later. A key of the log before is not known either."""
-    rig, once = Rig(), Append(batches_of([draft("1")]), Key("k", b"1"))
-    rig.journals = Together
-    async with rig.run() as registry:
-        topic, _ = await registry.ensure("orders")
-        await topic.mailbox.ask(once)
-        drop, late = topic.mailbox.put(DropTopic(forget=False, if_empty=False)), topic.mailbox.put(once)
-        await drop.wait()
-        with pytest.raises(TopicNotFound, match="append again"):
-            await late.wait()
-        drop, _, again = [
-            topic.mailbox.put(one)
-            for one in (DropTopic(forget=False, if_empty=False), Configure(DEFAULT, put=False), once)
-        ]
-        assert await again.wait() == Appended(1, 1, 1)
-        assert everything(topic) == [1]
-
-
 async def test_changes_of_single_fields_do_not_undo_each_other() -> None:
     """PATCHes that were read from the same configuration all count; one that comes after a DELETE revives nothing."""
     rig = Rig()

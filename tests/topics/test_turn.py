@@ -7,14 +7,14 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import structs
+from msgspec import Raw, structs
 
 from mirrord.errors import HashMismatch, ProtocolViolation
 from mirrord.records import chunk as chunks
 from mirrord.records.batch import batches_of, encode
-from mirrord.records.draft import Draft
+from mirrord.records.draft import Copy, Draft, Via
 from mirrord.records.gap import Cover
-from mirrord.records.record import records
+from mirrord.records.record import records, vias
 from mirrord.records.strand import Position
 from mirrord.storage.memory import MemoryStore
 from mirrord.storage.store import PutGap, PutPack, PutStrand, PutVector
@@ -96,6 +96,19 @@ def test_what_is_appended_in_one_turn_shares_a_chunk() -> None:
     (pack,) = turn.packs
     assert [(header[chunks.COUNT], header[chunks.FIRST]) for _, _, header in chunks.chunks_in(pack.body)] == [(3, 1)]
     assert (log.head, log.count, log.bytes) == (3, 3, 3)
+
+
+def test_a_chunk_is_of_writers_or_of_routers() -> None:
+    """Only copies tell where they came from: a reader of the chunk finds it for all of its records or for none."""
+    log, store = log_of(), MemoryStore()
+    turn = turn_of(log)
+    copy = Copy(Raw(b"2"), via=Via(("orders",), 5, 9, "r"))
+    for some in ([draft("1")], [copy], [draft("3")]):
+        turn.append(batches_of(some))
+    commit(turn, store)
+    (pack,) = store.packs(1, 1, 1 << 30)
+    assert [vias(pack.body, at, header) for at, _, header in chunks.chunks_in(pack.body)] == [[], [copy.via], []]
+    assert texts(store) == ["1", "2", "3"]
 
 
 def test_a_large_append_becomes_several_chunks_with_one_chain() -> None:
@@ -352,6 +365,7 @@ def test_packs_are_cut_where_they_are_full() -> None:
     packs = store.packs(1, 1, 1 << 30)
     assert len(packs) > 2
     assert all(len(p.body) <= 1000 for p in packs)
+    assert all(len(one.body) + len(two.body) > 1000 for one, two in pairwise(packs[:-1]))
     assert [p.seq for p in packs] == [1, *[p.last + 1 for p in packs[:-1]]]
     assert packs[-1].last == log.head == 22
     assert sum(p.records for p in packs) == log.count == 22
@@ -380,6 +394,10 @@ def test_a_descriptor_is_stored_with_the_first_thing_of_its_strand() -> None:
     turn = turn_of(log)
     Arrival(turn).apply(origin.write())
     assert sum(isinstance(c, PutStrand) for c in turn.finish(slowly)) == 1
+    turn.settle()
+    turn = turn_of(log)
+    Arrival(turn).apply(origin.write())
+    assert not any(isinstance(c, PutStrand) for c in turn.finish(slowly))
     turn = turn_of(log_of())
     Arrival(turn).introduce(origin.descriptor)
     assert turn.finish(slowly) == []
