@@ -9,8 +9,8 @@ import trio
 from ..errors import MirrordError
 from ..records.batch import batches_of
 from ..topics.messages import Append
-from .leasing.books import Books, Pending
-from .leasing.foreman import Foreman, Letter
+from .leasing.books import Pending
+from .leasing.foreman import Foreman
 from .leasing.letters import letter
 
 if TYPE_CHECKING:
@@ -40,13 +40,7 @@ class Burial:
             await self._letters.wait()
             self._letters, self._buried = trio.Event(), trio.Event()
             while (foreman := self._queue.foreman).moved or foreman.letters:
-                letters, foreman.letters = foreman.letters[:MOST_AT_ONCE], foreman.letters[MOST_AT_ONCE:]
-                if letters and await self._copy(foreman.books, letters):
-                    foreman.moved += [one.job.seq for one in letters]
-                if foreman.moved and foreman is self._queue.foreman:
-                    await self._let_go(foreman)
-                    if foreman.moved:  # the disk refused
-                        await trio.sleep(AGAIN_S)
+                await (self._copy(foreman) if foreman.letters else self._let_go(foreman))
             self._queue.look()
 
     async def over(self) -> None:
@@ -57,8 +51,9 @@ class Burial:
                 await self._buried.wait()
                 await trio.lowlevel.checkpoint()
 
-    async def _copy(self, books: Books, letters: list[Letter]) -> bool:
-        topic, seqs = self._queue.topic, [one.job.seq for one in letters]
+    async def _copy(self, foreman: Foreman) -> None:
+        letters, foreman.letters = foreman.letters[:MOST_AT_ONCE], foreman.letters[MOST_AT_ONCE:]
+        books, topic, seqs = foreman.books, self._queue.topic, [one.job.seq for one in letters]
         drafts = [letter(one.job, topic.topic, one.deliveries, self._origin) for one in letters]
         # What dies with the process needs no mark: neither the record nor the mark would be found again.
         marks = books.marks.moved(seqs) if topic.config.durability != "ephemeral" else ()
@@ -68,8 +63,8 @@ class Burial:
         except MirrordError:  # it is full, or the disk refuses: they stay, and later claims try again
             self._queue.look_at_clock()
             books.leases.stay(seqs, books.stock, books.now.ms, books.now.ms + int(AGAIN_S * 1000))
-            return False
-        return True
+        else:
+            foreman.moved += seqs
 
     async def _let_go(self, foreman: Foreman) -> None:
         """Have the clerk delete what was copied, with the marks that tell so."""
@@ -84,6 +79,8 @@ class Burial:
         books.pending.append(Pending(seqs, books.marks.gone(seqs, count), then, lambda _: told.set()))
         self._queue.clerk.look()
         await told.wait()
+        if foreman.moved:  # the disk refused
+            await trio.sleep(AGAIN_S)
 
     def _origin(self, strand: int) -> str:
         return self._queue.topic.face(strand).origin
