@@ -53,7 +53,7 @@ _SHAPES = {
 }
 TOPICS = ("orders", "events")
 COPIES = "copies"  # where every node's routers copy what was written on it, in runs with routers
-_NEVER_ROUTED = frozenset({"fork", "memory", "backup", "clone", "delete", "caps", "erase", "late", "mixed"})
+_NEVER_ROUTED = frozenset({"fork", "memory", "backup", "clone", "delete", "caps", "erase", "late", "mixed", "file"})
 
 
 class Write(Struct, frozen=True):
