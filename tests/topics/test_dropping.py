@@ -7,7 +7,7 @@ import pytest
 from mirrord.config.topic import DEFAULT
 from mirrord.errors import TopicNotFound
 from mirrord.records.batch import batches_of
-from mirrord.topics.messages import Append, Appended, Configure, DropTopic, Erase, Key
+from mirrord.topics.messages import Append, Appended, Configure, DropTopic, Erase, Key, Message
 
 from .rig import Rig, Together, draft
 from .test_topic import everything, put
@@ -28,24 +28,30 @@ async def test_an_append_behind_a_delete_is_refused_and_not_hidden() -> None:
         await drop.wait()
         with pytest.raises(TopicNotFound, match="append again"):
             await late.wait()
+        for message in (AGAIN, once):
+            await topic.mailbox.ask(message)
         drop, _, again = [topic.mailbox.put(one) for one in (DROP, AGAIN, once)]
         assert await again.wait() == Appended(1, 1, 1)
         assert everything(topic) == [1]
 
 
-async def test_what_was_appended_before_a_delete_in_one_turn_goes_with_it() -> None:
-    """It had a seq and lay in no chunk so far: it is in no log, and takes no seq of the next one."""
+@pytest.mark.parametrize("looked_at", [True, False])
+async def test_what_was_appended_before_a_delete_in_one_turn_goes_with_it(looked_at: bool) -> None:
+    """It is in no log and in no memory, and takes no seq of the next one. ``looked_at``: its pack was made already,
+    because a message in between had to look into it."""
     rig = Rig()
     rig.journals = Together
+    keyed = Append(batches_of([draft("1")]), Key("k", b"1"))
+    messages: list[Message] = [keyed, *([Erase((99,))] if looked_at else []), DROP, AGAIN]
     async with rig.run() as registry:
         topic, _ = await registry.ensure("orders")
-        first, *others = [topic.mailbox.put(one) for one in (Append(batches_of([draft("1")])), DROP, AGAIN)]
-        assert (await first.wait()).last_seq == 1
-        for envelope in others:
-            await envelope.wait()
+        envelopes = [topic.mailbox.put(one) for one in (*messages, keyed, DROP, AGAIN)]
+        told = [await envelope.wait() for envelope in envelopes]
+        assert [one for one in told if isinstance(one, Appended)] == [Appended(1, 1, 1)] * 2
         assert (topic.head, topic.count, topic.bytes) == (0, 0, 0)
-        assert (await put(topic, "2")).first_seq == 1
-        assert everything(topic) == [2]
+        for text in "23":
+            await put(topic, text)
+        assert everything(topic) == [2, 3]
 
 
 async def test_what_was_deleted_in_a_log_is_not_in_the_next_one() -> None:
