@@ -9,6 +9,7 @@ import trio
 
 from mirrord.config.topic import topic_config
 from mirrord.errors import (
+    ActorDied,
     DeclaredInFile,
     InvalidRequest,
     RouterCycle,
@@ -26,7 +27,9 @@ from mirrord.storage.store import Change, PutPack
 from mirrord.testing.world.disk import SimDisk
 from mirrord.topics.log.log import Identities
 from mirrord.topics.messages import Configure, Delete
+from mirrord.topics.topic import Topic
 
+from ..topics.rig import Together
 from .rig import RouterRig
 
 
@@ -421,3 +424,22 @@ async def test_a_topic_and_the_marks_of_its_routers_go_in_one_commit() -> None:
         told.clear()
         assert await rig.let_go("a") == (True, ["ab"])
     assert {(True, True), (False, False)} == set(told)
+
+
+async def test_copies_of_which_nobody_knows_are_not_made_twice(rig: RouterRig) -> None:
+    """Their topic dies between the commit and its answer: where the router stands is read back before it goes on."""
+    dying: list[Topic] = []
+
+    def die(_: SimDisk, changes: Sequence[Change]) -> None:
+        if dying and any(isinstance(change, PutPack) and change.pack.tid == dying[0].tid for change in changes):
+            dying.pop().mailbox.refuse_all(ActorDied("topic:b died; try again"))
+
+    rig.store, rig.journals = SimDisk(die), Together
+    async with rig.routing():
+        await rig.define("r", "a", "b")
+        dying.append(await rig.registry.find("b"))
+        await rig.append("a", "1")
+        await rig.until("r", "waiting")
+        assert not dying
+        await rig.until("r", "caught-up")
+        assert await rig.texts("b") == ["1"]
