@@ -9,7 +9,7 @@ from mirrord.errors import TopicNotFound
 from mirrord.records.batch import batches_of
 from mirrord.topics.messages import Append, Appended, Configure, DropTopic, Erase, Key, Message
 
-from .rig import Rig, Together, draft
+from .rig import Rig, Together, config, draft
 from .test_topic import everything, put
 
 DROP = DropTopic(forget=False, if_empty=False)
@@ -64,3 +64,20 @@ async def test_what_was_deleted_in_a_log_is_not_in_the_next_one() -> None:
             await topic.mailbox.ask(message)
         await put(topic, "4", "5", "6")
         assert everything(topic) == [4, 5, 6]
+
+
+async def test_what_was_known_of_a_log_says_nothing_of_the_next_one() -> None:
+    """Neither why its front went, nor how long its records were."""
+    async with Rig().run() as registry:
+        capped = config(cap_records=2)
+        topic, _ = await registry.ensure("orders", capped)
+        await put(topic, "0")
+        await topic.mailbox.ask(Erase((1,)))
+        await put(topic, "1", "2", "3")
+        for message in (DROP, Configure(capped, put=False)):
+            await topic.mailbox.ask(message)
+        await put(topic, '"long"')
+        await put(topic, "4")
+        await topic.mailbox.ask(Erase((1,)))
+        assert everything(topic) == [4]
+        assert (topic.count, topic.bytes, dict(topic.taken)) == (1, 1, {})
