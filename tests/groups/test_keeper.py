@@ -67,6 +67,34 @@ async def test_only_what_a_consumer_still_holds_can_be_committed() -> None:
         assert (await rig.commit(consumer="bob", up_to=99)).committed == 1
 
 
+async def test_who_took_over_is_known_after_a_crash() -> None:
+    """The one who held the records before cannot commit them then, whoever handed them on and how."""
+    rig = GroupRig()
+    async with rig.opened():
+        await rig.append("1", "2")
+        await rig.read("ann")
+        assert seqs(await rig.reclaim("bob")) == [1, 2]
+        assert times(await rig.read("eve", limit=1, min_idle_ms=0)) == [3]
+    async with rig.opened():
+        assert (await rig.commit(1, 2)).skipped == [1, 2]
+        assert (await rig.commit(1, 2, consumer="bob")).skipped == [1]
+        assert (await rig.commit(1, consumer="eve")).committed == 1
+
+
+async def test_a_group_that_is_deleted_as_it_is_read_stays_deleted() -> None:
+    """Both in one turn: what the read changed is not stored behind the deletion."""
+    rig = GroupRig()
+    async with rig.opened():
+        await rig.append("1", "2")
+        await rig.read(limit=1)
+        (kept,) = rig.groups
+        for asked in [kept.mailbox.put(message) for message in (Read("g", "bob", VIEW), Drop("g"))]:
+            await asked.wait()
+    async with rig.opened():
+        with pytest.raises(GroupNotFound):
+            await rig.state()
+
+
 async def test_a_refused_commit_hands_nothing_out() -> None:
     """Who was told that the disk refuses holds nothing; what was committed before stands."""
     rig = GroupRig()
