@@ -63,6 +63,17 @@ def test_an_id_from_before_a_new_log_begins_that_at_its_front() -> None:
     assert one.begin(EventId({"a": 6}, 1))["a"] == Start(6, "other")
 
 
+def test_a_stream_that_did_not_hear_of_a_new_log_takes_nobody_back_to_the_old_one() -> None:
+    """Two streams of one session: one has met the new log, and the other ends where it stood in the one that is gone."""
+    one = session(a=0)
+    behind = {"a": place("a", 50)}
+    one.opened(behind)
+    one.log_changed("a", "other")
+    assert one.begin(None)["a"] == Start(0, "other")
+    one.closed(behind, 1.0)
+    assert one.begin(None)["a"] == Start(0, "other")
+
+
 def test_a_topic_that_came_by_a_prefix_begins_at_its_front() -> None:
     """An id from before its creation does not know it: all of it is new to that reader."""
     one = session(a=1)
