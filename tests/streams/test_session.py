@@ -64,7 +64,7 @@ def test_an_id_from_before_a_new_log_begins_that_at_its_front() -> None:
 
 
 def test_a_stream_that_did_not_hear_of_a_new_log_takes_nobody_back_to_the_old_one() -> None:
-    """Two streams of one session: one has met the new log, and the other ends where it stood in the one that is gone."""
+    """Of two streams of a session one has met the new log; the other ends where it stood in the one that is gone."""
     one = session(a=0)
     behind = {"a": place("a", 50)}
     one.opened(behind)
