@@ -122,6 +122,7 @@ def test_pause_resume_retry(pair: Pair, mirrored: str) -> None:
     """A paused link brings nothing and says so; resumed, it brings what came meanwhile; all is written down."""
     pair.fra.append(mirrored, 1)
     until(lambda: pair.iad.told("GET", "/v0/topics", prefix=mirrored)["topics"])
+    assert [record["data"] for record in pair.iad.diff(mirrored, wait_ms=20_000)["records"]] == [1]
     assert pair.iad.told("POST", "/v0/links/fra/pause")["peer"] == "fra"
     until(lambda: pair.iad.told("GET", "/v0/links/fra")["state"] == "paused")
     pair.fra.append(mirrored, 2)
