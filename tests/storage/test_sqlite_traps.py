@@ -174,6 +174,7 @@ def test_the_writer_leaves_the_copying_to_the_side_connection(tmp_path: Path, re
     store = open_sqlite(tmp_path, Settings(ballast_bytes=0, passive_bytes=1 << 30, restart_bytes=1 << 20))
     wal, aside = store._wal, store._wal._checkpointer
     anew: list[int] = []
+    longest = 0
     for seq in range(1, 101):
         while aside._wake.is_set() or aside.copying.locked():
             pass  # it copies what it was woken for
@@ -181,8 +182,39 @@ def test_the_writer_leaves_the_copying_to_the_side_connection(tmp_path: Path, re
         store.commit([record_at(seq, b"x" * 60_000)], sync=False)
         if wal.bytes < before:
             anew.append(left)
+        longest = max(longest, wal.bytes)
     assert len(anew) > 3
     assert max(anew) <= 1 << 18
+    assert longest < 5 << 18  # it is not put off until it must be
+    store.close()
+
+
+def test_a_log_that_sqlite_begins_anew_is_counted_from_its_beginning(tmp_path: Path, record_at: Any) -> None:
+    """When all of it is copied and nobody reads: what was copied of the one before is not taken for copied of this."""
+    store = open_sqlite(tmp_path, Settings(ballast_bytes=0, passive_bytes=1 << 20))
+    wal, aside = store._wal, store._wal._checkpointer
+    for seq in range(1, 9):
+        store.commit([record_at(seq, b"x" * 60_000)], sync=False)
+    before = wal.bytes
+    wal.copy()
+    while aside._wake.is_set() or aside.copying.locked():
+        pass
+    assert aside.copied * wal._frame_bytes >= before
+    store.commit([record_at(9)], sync=False)
+    assert wal.bytes < before
+    assert (aside.copied, wal._passive_at) == (0, 1 << 20)
+    store.close()
+
+
+def test_work_on_the_log_is_told_before_it_is_due(tmp_path: Path, record_at: Any) -> None:
+    """So that no commit on the event loop is the one that must begin it anew."""
+    store = open_sqlite(tmp_path, Settings(ballast_bytes=0, passive_bytes=1 << 30, restart_bytes=3 << 20))
+    told: list[bool] = []
+    while store.wal_bytes < 3 << 20 and len(told) < 99:
+        told.append(store.log_work_due)
+        store.commit([record_at(len(told), b"x" * 60_000)], sync=False)
+    assert told[0] is False
+    assert told[-10:] == [True] * 10
     store.close()
 
 
