@@ -232,6 +232,7 @@ async def test_over_a_slow_line_a_caller_knows_what_it_lacks(autojump_clock: Moc
         large, _ = await registry.ensure("bulk")
         await large.mailbox.ask(Introduce(bulk.descriptor))
         async with running_feed(registry, rig, bytes_a_second=6_250) as caller:
+            assert caller.unsent_bytes == LEAST_UNSENT_BYTES
             await trio.sleep(BEAT_S)
             caller.frames.clear()
             await large.mailbox.ask(Apply(bulk.write(1, pad=300_000)))

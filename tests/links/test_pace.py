@@ -19,22 +19,28 @@ from mirrord.links.feeds.pace import (
 
 
 class Buffered:
-    """A line behind a buffer that takes bytes at once, and acknowledges them when they leave it for the line."""
+    """A line behind a buffer that takes bytes at once, and acknowledges so many at a time when they leave it for the
+    line; with 0, all that it takes."""
 
-    def __init__(self, bytes_a_second: float, buffer_bytes: int, round_trip_s: float = 0.0) -> None:
+    def __init__(
+        self, bytes_a_second: float, buffer_bytes: int, round_trip_s: float = 0.0, *, acknowledges: int = 1
+    ) -> None:
         self._rate, self._buffer_bytes, self._round_trip_s = bytes_a_second, buffer_bytes, round_trip_s
+        self._acknowledges, self._sent, self._acknowledged = acknowledges, 0, 0
         self.now = self._free_at = 0.0
         self.pace = Pace(1 << 30, 0.0)
 
-    def send(self, size: int) -> float:
-        """One frame; how long the line needs from now on for all that is in the buffer."""
+    def send(self, size: int) -> None:
+        """One frame."""
         began = self.now
         self._free_at = max(self._free_at, began) + size / self._rate
         self.now = max(began, self._free_at + self._round_trip_s - self._buffer_bytes / self._rate)
         left_s = max(0.0, self._free_at + self._round_trip_s - self.now)
+        self._sent += size
+        carried = self._sent - int(left_s * self._rate) if self._acknowledges else self._sent
+        self._acknowledged = max(self._acknowledged, carried - carried % max(1, self._acknowledges))
         if self.pace.sent(size, self.now - began, self.now):
-            self.pace.measure(size, self.now - began, int(left_s * self._rate), self.now)
-        return left_s
+            self.pace.measure(size, self.now - began, self._sent - self._acknowledged, self.now)
 
 
 SPEEDS = [3_000, 50_000, 1_000_000, 100_000_000]
@@ -61,13 +67,23 @@ def test_a_long_way_is_no_slow_line() -> None:
 
 
 @pytest.mark.parametrize("size", [1_500, 4_000, 16_000])
-def test_what_a_buffer_takes_now_and_then_proves_little(size: int) -> None:
+@pytest.mark.parametrize("acknowledges", [0, 1])
+def test_what_a_buffer_takes_now_and_then_proves_little(size: int, acknowledges: int) -> None:
     """A frame of which nothing is to be seen of the line is no reason for one that takes half a minute."""
-    line = Buffered(10_000, 20_000)
+    line = Buffered(10_000, 20_000, acknowledges=acknowledges)
     for _ in range(100):
         line.send(size)
         line.now += 10.0
-    assert line.pace.room(line.now) <= 2 * size or line.pace.room(line.now) == FIRST_FRAME_BYTES
+    assert line.pace.budget_bytes <= max(2 * size, FIRST_FRAME_BYTES)
+
+
+def test_acknowledgements_in_bursts_are_no_fast_line() -> None:
+    """Some things on the way take much at a time, and then nothing for a while."""
+    line, found = Buffered(10_000, 20_000, acknowledges=8_000), []
+    for _ in range(300):
+        line.send(line.pace.room(line.now))
+        found.append(line.pace.room(line.now))
+    assert max(found[50:]) < 2 * FRAME_SECONDS * 10_000
 
 
 def test_a_line_that_becomes_slow_is_known_after_one_frame() -> None:
