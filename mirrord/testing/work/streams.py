@@ -66,8 +66,8 @@ class Streams:
                 with trio.move_on_after(rng.uniform(0.5, 8.0)):
                     try:
                         await self._session(http, node, rng)
-                    except (httpx.HTTPError, httpx.StreamError):
-                        self.account.done["streams broken"] += 1
+                    except (httpx.HTTPError, httpx.StreamError) as error:
+                        self.account.done[f"broken by {type(error).__name__}"] += 1
                         await trio.sleep(0.1)
 
     async def _session(self, http: httpx.AsyncClient, node: str, rng: Random) -> None:
@@ -78,6 +78,7 @@ class Streams:
         }
         made = await http.post("/v0/watch", json=ask)
         if made.status_code != 200:
+            self.account.done[f"refused with {made.status_code}"] += 1
             await trio.sleep(0.1)
             return
         wid, last_id = made.json()["wid"], ""
@@ -86,6 +87,7 @@ class Streams:
                 headers = {"accept": "text/event-stream"} | ({"last-event-id": last_id} if last_id else {})
                 async with http.stream("GET", f"/v0/watch/{wid}", headers=headers) as stream:
                     if stream.status_code != 200:
+                        self.account.done[f"refused with {stream.status_code}"] += 1
                         return
                     self.account.done["streams"] += 1
                     reader = EventReader()
