@@ -93,10 +93,11 @@ class Directory:
             self._note("topic refused", f"{local}: {reason}")
 
     def forget_untold(self) -> None:
-        """The hello is complete: of topics that it does not name the peer has nothing, and refused ones bring none."""
+        """The hello is complete: of topics that it does not name the peer has nothing, and refused ones bring none. From
+        strands that the request turned away from it the peer is still turned away, should the topic come."""
         there = {topic.topic for topic in self.topics.values()}
-        for name in list(self._line.sides):
-            if name not in self._heard:
+        for name, side in list(self._line.sides.items()):
+            if name not in self._heard and all(side.asked.values()):
                 del self._line.sides[name]
             elif name not in there:
                 self._ground.board.tells_only(self._peer, name, ())
