@@ -93,8 +93,8 @@ class Directory:
             self._note("topic refused", f"{local}: {reason}")
 
     def forget_untold(self) -> None:
-        """The hello is complete: of topics that it does not name the peer has nothing, and refused ones bring none. From
-        strands that the request turned away from it the peer is still turned away, should the topic come."""
+        """The hello is complete: of topics that it does not name the peer has nothing, and refused ones bring none. It
+        still holds to what the request told it not to serve, should such a topic come."""
         there = {topic.topic for topic in self.topics.values()}
         for name, side in list(self._line.sides.items()):
             if name not in self._heard and all(side.asked.values()):
