@@ -6,7 +6,9 @@ what it told before is forgotten.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
+from operator import itemgetter
 
 from msgspec import Struct
 
@@ -14,6 +16,9 @@ from ...names import is_topic
 from ..wire import Sight, Stamp
 
 Key = tuple[str, str, int]  # node, topic (by its name there), strand
+
+SPARE = 64  # changes that another has followed may lie in the order beside as many as there are sights
+_number = itemgetter(0)
 
 
 class Seen(Struct, frozen=True):
@@ -31,6 +36,7 @@ class Matrix:
         self._me, self._room = me, room
         self._seen: dict[Key, Seen] = {}  # in order of change
         self._change: dict[Key, int] = {}
+        self._order: list[tuple[int, Key]] = []  # all changes; of some keys a newer one follows, or they are forgotten
         self._changes = 0
         self._start: dict[str, tuple[int, int]] = {}  # the newest start of each node: born (ms), starts
 
@@ -48,14 +54,19 @@ class Matrix:
                 self._seen[key] = Seen(oseq, old.ts, stamp)
             return False
         self._seen.pop(key, None)
-        self._change.pop(key, None)
-        self._changes += 1
         self._seen[key] = Seen(oseq, ts, stamp)
-        self._change[key] = self._changes
         if len(self._seen) > self._room:
             oldest = next(iter(self._seen))
             del self._seen[oldest], self._change[oldest]
+        self._note(key)
         return True
+
+    def _note(self, key: Key) -> None:
+        self._changes += 1
+        self._change[key] = self._changes
+        self._order.append((self._changes, key))
+        if len(self._order) > 2 * len(self._change) + SPARE:
+            self._order = [(number, key) for number, key in self._order if self._change.get(key) == number]
 
     def _forget_before(self, node: str, start: tuple[int, int]) -> None:
         """The node has started anew and tells all its places again; what it had before it may have lost."""
@@ -67,6 +78,7 @@ class Matrix:
         """Forget everything; who is told of it keeps its place."""
         self._seen.clear()
         self._change.clear()
+        self._order.clear()
         self._start.clear()
 
     def take(self, sights: Iterable[Sight], known_nodes: frozenset[str]) -> None:
@@ -78,16 +90,14 @@ class Matrix:
     def since(self, change: int, most: int, but: str) -> tuple[list[Sight], int]:
         """Sights that changed after ``change``, oldest first, not of the node ``but``; and up to where that is."""
         found: list[Sight] = []
-        newest = change
-        behind = list(_newer(self._change, change))
-        for key in reversed(behind):
-            if len(found) >= most:
-                break
-            newest = self._change[key]
-            if key[0] != but:
+        at = bisect_right(self._order, change, key=_number)
+        while at < len(self._order) and len(found) < most:
+            change, key = self._order[at]
+            at += 1
+            if key[0] != but and self._change.get(key) == change:
                 seen = self._seen[key]
                 found.append((*key, seen.oseq, seen.ts, seen.stamp))
-        return found, newest
+        return found, change
 
     def place(self, node: str, topic: str, strand: int) -> int | None:
         """How far a node is known to have come; None when nothing is known."""
@@ -101,10 +111,3 @@ class Matrix:
     def rows(self) -> Iterable[tuple[Key, Seen]]:
         """All sights."""
         return self._seen.items()
-
-
-def _newer(changes: dict[Key, int], change: int) -> Iterable[Key]:
-    for key in reversed(changes):
-        if changes[key] <= change:
-            return
-        yield key
